@@ -1,0 +1,409 @@
+"""SoftmaxRegressionClassifier: validation, labels and fitted attributes around the objective and the solver."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.special import expit, log_expit
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import compute_class_weight
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from .kernels.dense import LOG_PROBA, PROBA, RAW, DensePass
+from .kernels.threads import blas_on_one_thread, effective_n_threads
+from .objective import SoftmaxObjective
+from .solvers.lbfgs import lbfgs
+from .solvers.metric import EXACT
+from .sources.arrays import ArraySource
+
+_FLOATS = [np.float64, np.float32]
+
+
+class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
+    """Multinomial logistic regression, the softmax layer of a network, fitted to its optimum.
+
+    Minimises, over W (n_classes, n_features) and b (n_classes,),
+
+        F(W, b) = 1/S sum_i s_i CE(y_i, softmax(W x_i + b)) + 1/(2 C S) ||W||_F^2,    S = sum_i s_i,
+
+    with s_i = sample_weight_i * class_weight[y_i]. This is the objective of
+    :class:`sklearn.linear_model.LogisticRegression` divided by C S: the same C has the same minimiser. For two classes
+    there is one vector and F is the logistic loss, as there.
+
+    Parameters
+    ----------
+    C : float, default=1.0
+        Inverse strength of the penalty; ``np.inf`` for none. The intercept is never penalised.
+    fit_intercept : bool, default=True
+        Whether to fit b; otherwise it is zero.
+    class_weight : dict or 'balanced', default=None
+        Weights of classes, by label; 'balanced' for weights in inverse proportion to their frequencies.
+    tol : float, default=1e-6
+        The fit ends when F is within ``tol * F(null model)`` of its minimum, by the solver's estimate. The null model
+        knows only the class frequencies. So `tol` means the same on any data and in any units.
+    max_iter : int, default=1000
+        The most iterations.
+    warm_start : bool, default=False
+        Whether to start from the coefficients of the last fit. Classes that only one of the fits knows start at zero.
+    n_jobs : int, default=None
+        Threads. None: the cores that this process may use, or the share that joblib leaves it; 1 is serial; -1 all
+        cores. Results do not depend on it, to the bit.
+    verbose : int, default=0
+        1 to print how the fit ended, 2 or more for every iteration.
+
+    Attributes
+    ----------
+    coef_ : ndarray (n_classes, n_features), or (1, n_features) for two classes
+        float32 for float32 X, else float64.
+    intercept_ : ndarray (n_classes,) or (1,)
+    classes_ : ndarray (n_classes,)
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only where X has string column names.
+    n_iter_ : int
+    converged_ : bool
+    objective_ : float
+        F at the solution.
+    suboptimality_ : float
+        What ``objective_`` is above the minimum at most, by the estimate that the stopping rule used.
+    loss_curve_ : list of float
+        F at the start and after each iteration.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from softmax_clf import SoftmaxRegressionClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> SoftmaxRegressionClassifier().fit(X, y).score(X, y)
+    0.97...
+    """
+
+    _parameter_constraints = {
+        "C": [Interval(Real, 0, None, closed="right")],
+        "fit_intercept": ["boolean"],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "n_jobs": [None, Integral],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        C=1.0,
+        *,
+        fit_intercept=True,
+        class_weight=None,
+        tol=1e-6,
+        max_iter=1000,
+        warm_start=False,
+        n_jobs=None,
+        verbose=0,
+    ):
+        self.C = C
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, coef_init=None, intercept_init=None):
+        """Fit to the minimum of the objective.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+            float32 and float64 are used as they are, in C or Fortran order, without a copy; anything else is converted
+            to float64. Finite.
+        y : array-like (n_samples,)
+            Labels of any dtype, of at least two classes.
+        sample_weight : array-like (n_samples,), default=None
+            Non-negative weights of the rows.
+        coef_init, intercept_init : array-like shaped as `coef_`, `intercept_`, default=None
+            Where to start; None starts at zero, or with `warm_start` at the last solution.
+
+        Returns
+        -------
+        self
+        """
+        fitted = {name: value for name, value in vars(self).items() if name.endswith("_")}
+        try:
+            return self._fit(X, y, sample_weight, coef_init, intercept_init)
+        except BaseException:
+            # validation has set n_features_in_ already: a fit that fails must leave nothing behind
+            for name in [name for name in vars(self) if name.endswith("_")]:
+                delattr(self, name)
+            vars(self).update(fitted)
+            raise
+
+    def _fit(self, X, y, sample_weight, coef_init, intercept_init):
+        previous = self if self.warm_start and hasattr(self, "coef_") else None
+        known_features = previous.n_features_in_ if previous is not None else None
+        X, y = validate_data(self, X, y, dtype=_FLOATS, order=None)
+        check_classification_targets(y)
+        classes, y_index = np.unique(y, return_inverse=True)
+        n_classes = len(classes)
+        if n_classes < 2:
+            raise ValueError(
+                f"Expected y to hold at least 2 classes, but it holds one class: {classes[0]!r}. Remedy: fit on rows of "
+                "all the classes that are to be told apart."
+            )
+        weight = self._weights(X, y, classes, y_index, sample_weight)
+        weight_sum = float(len(X)) if weight is None else float(weight.sum())
+        if weight is not None and len(np.unique(y_index[weight > 0])) < 2:
+            raise ValueError(
+                "Expected at least 2 classes with a positive total weight, got fewer. Remedy: leave a positive "
+                "sample_weight or class_weight to rows of two classes."
+            )
+        if known_features is not None and known_features != X.shape[1]:
+            raise ValueError(
+                f"Expected X with the {known_features} features of the previous fit, since warm_start=True, got "
+                f"{X.shape[1]}. Remedy: set warm_start=False."
+            )
+        start = self._start(classes, X.shape[1], previous, coef_init, intercept_init)
+
+        objective = SoftmaxObjective(
+            ArraySource(X),
+            y_index.astype(np.intp, copy=False),
+            n_classes,
+            sample_weight=weight,
+            l2_reg_strength=0.0 if np.isinf(self.C) else 1.0 / (self.C * weight_sum),
+            fit_intercept=self.fit_intercept,
+            n_threads=effective_n_threads(self.n_jobs),
+        )
+        with blas_on_one_thread():
+            solution = self._minimise(objective, start)
+
+        coef, intercept = objective.split(solution.point)
+        self.classes_ = classes
+        self.coef_ = coef.astype(X.dtype)
+        self.intercept_ = intercept.astype(X.dtype)
+        self.n_iter_ = solution.n_iter
+        self.converged_ = solution.converged
+        self.objective_ = float(solution.objective)
+        self.suboptimality_ = float(solution.suboptimality)
+        self.loss_curve_ = solution.loss_curve
+        if not solution.converged:
+            warnings.warn(self._not_converged(solution, objective.null_objective), ConvergenceWarning, stacklevel=3)
+        return self
+
+    def _weights(self, X, y, classes, y_index, sample_weight):
+        """s, or None where all weigh the same."""
+        if sample_weight is None and self.class_weight is None:
+            return None
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, copy=True, ensure_non_negative=True)
+        if self.class_weight is not None:
+            by_class = compute_class_weight(self.class_weight, classes=classes, y=y, sample_weight=weight)
+            if (by_class < 0).any():
+                raise ValueError(
+                    f"Expected non-negative weights in class_weight, got {self.class_weight!r}. Remedy: give a class "
+                    "that is not to count the weight 0."
+                )
+            weight *= by_class[y_index]
+        if not weight.sum() > 0:
+            raise ValueError(
+                "Expected weights with a positive sum, but sample_weight times class_weight is zero for every row. "
+                "Remedy: give some rows a positive weight."
+            )
+        return weight
+
+    def _start(self, classes, n_features, previous, coef_init, intercept_init):
+        """The point that the solver starts from."""
+        n_classes = len(classes)
+        n_outputs = 1 if n_classes == 2 else n_classes
+        point = np.zeros((n_outputs, n_features + int(self.fit_intercept)))
+        if previous is not None:
+            by_class = _one_row_a_class(np.column_stack([previous.coef_, previous.intercept_]))
+            rows = np.zeros((n_classes, n_features + 1))
+            _, new, old = np.intersect1d(classes, previous.classes_, return_indices=True)
+            rows[new] = by_class[old]
+            if n_classes == 2:
+                rows = rows[1:] - rows[:1]
+            point[:] = rows[:, : point.shape[1]]
+        if intercept_init is not None and not self.fit_intercept:
+            raise ValueError(
+                "Expected intercept_init=None, since fit_intercept=False, but got values. Remedy: set "
+                "fit_intercept=True or leave intercept_init out."
+            )
+        for name, value, place, shape in (
+            ("coef_init", coef_init, np.s_[:, :n_features], (n_outputs, n_features)),
+            ("intercept_init", intercept_init, np.s_[:, n_features], (n_outputs,)),
+        ):
+            if value is None:
+                continue
+            value = np.asarray(value, dtype=np.float64)
+            if value.shape != shape or not np.isfinite(value).all():
+                raise ValueError(
+                    f"Expected {name} to be a finite array of shape {shape}, for {n_classes} classes and {n_features} "
+                    f"features, got shape {value.shape}. Remedy: give values as coef_ and intercept_ have them."
+                )
+            point[place] = value
+        if n_outputs > 1:
+            point -= point.mean(axis=0)  # the same probabilities, a smaller penalty
+        return point
+
+    def _minimise(self, objective, start):
+        """Let the solver name points and tell it the objective there, until it has ended."""
+
+        def report(iteration, value, suboptimality):
+            if self.verbose > 1:
+                print(f"iteration {iteration}: objective {value:.8g}, above the minimum by at most {suboptimality:.1e}")
+
+        exact = objective.plan.kind == EXACT
+        solver = lbfgs(
+            start,
+            objective.metric,
+            refresh_after=max(4, round(objective.plan.passes)),
+            null_objective=objective.null_objective,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            noise=4 * np.finfo(objective.source.dtype).eps,
+            exact=exact,
+            report=report,
+        )
+        point = next(solver)
+        while True:
+            value, grad = objective.evaluate(point)
+            if objective.n_passes == 1 and not (np.isfinite(value) and np.isfinite(grad).all()):
+                raise ValueError(
+                    f"Expected finite scores X @ coef.T, but they overflow {objective.source.dtype} at the start. Remedy: "
+                    "scale X down, pass it as float64, or start from smaller coefficients."
+                )
+            try:
+                point = solver.send((value, grad))
+            except StopIteration as end:
+                solution = end.value
+                break
+        if self.verbose:
+            print(
+                f"{'converged' if solution.converged else 'not converged'} after {solution.n_iter} iterations and "
+                f"{objective.n_passes} passes: objective {solution.objective:.8g}, above the minimum by at most "
+                f"{solution.suboptimality:.1e}"
+            )
+        return solution
+
+    def _not_converged(self, solution, null_objective):
+        relative = solution.suboptimality / null_objective
+        if solution.n_iter == self.max_iter:
+            remedy = "Raise max_iter, or tol if that is close enough."
+        else:
+            remedy = f"Pass X as float64 for more digits, or set tol={2 * relative:.0e}."
+        return (
+            f"The fit stopped before tol={self.tol:g} was reached, because {solution.reason}. The objective is above its "
+            f"minimum by at most {solution.suboptimality:.2e}, which is {relative:.1e} of the null model's. {remedy}"
+        )
+
+    def _predict(self, X, kind):
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=_FLOATS, order=None, reset=False)
+        n_outputs = len(self.coef_)
+        passes = DensePass(X.dtype, len(X), X.shape[1], 1, n_outputs, effective_n_threads(self.n_jobs))
+        return passes.predict(X, self.coef_, self.intercept_, kind)
+
+    def decision_function(self, X):
+        """Scores X @ coef_.T + intercept_.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray (n_samples, n_classes); (n_samples,) for two classes, the score of ``classes_[1]``
+        """
+        raw_prediction = self._predict(X, RAW)
+        return raw_prediction[:, 0] if raw_prediction.shape[1] == 1 else raw_prediction
+
+    def predict(self, X):
+        """The class of the largest score.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray (n_samples,) of the dtype of ``classes_``
+        """
+        raw_prediction = self.decision_function(X)
+        best = (raw_prediction > 0).astype(np.intp) if raw_prediction.ndim == 1 else raw_prediction.argmax(axis=1)
+        return self.classes_[best]
+
+    def predict_proba(self, X):
+        """Probabilities of the classes, the softmax of the scores.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray (n_samples, n_classes), float32 for float32 X, else float64
+        """
+        proba = self._predict(X, PROBA if len(self._coef()) > 1 else RAW)
+        if proba.shape[1] > 1:
+            return proba
+        return np.concatenate([expit(-proba), expit(proba)], axis=1)
+
+    def predict_log_proba(self, X):
+        """Logarithms of the probabilities, taken from the scores: finite where a probability is zero.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray (n_samples, n_classes), float32 for float32 X, else float64
+        """
+        log_proba = self._predict(X, LOG_PROBA if len(self._coef()) > 1 else RAW)
+        if log_proba.shape[1] > 1:
+            return log_proba
+        return np.concatenate([log_expit(-log_proba), log_expit(log_proba)], axis=1)
+
+    def sample_loss(self, X, y):
+        """Cross-entropy of each row, ``-log(probability of its label)``, natural logarithm.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+        y : array-like (n_samples,)
+            Labels, all of them in ``classes_``.
+
+        Returns
+        -------
+        ndarray (n_samples,), float32 for float32 X, else float64
+        """
+        log_proba = self.predict_log_proba(X)
+        y = column_or_1d(y)
+        check_consistent_length(log_proba, y)
+        place = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
+        unknown = self.classes_[place] != y
+        if unknown.any():
+            raise ValueError(
+                f"Expected labels of the classes {self.classes_!r}, got also {np.unique(y[unknown])[:5]!r}. Remedy: leave "
+                "out those rows, or fit on rows of all the classes."
+            )
+        return -log_proba[np.arange(len(y)), place]
+
+    def _coef(self):
+        check_is_fitted(self)
+        return self.coef_
+
+
+def _one_row_a_class(rows):
+    """Coefficients of all classes, for two classes too, where one vector stands for the difference of both."""
+    return np.concatenate([-rows / 2, rows / 2]) if len(rows) == 1 else rows

@@ -1,0 +1,333 @@
+"""Passes over dense rows: loss and gradient, scores and probabilities.
+
+A block of rows goes through scores, softmax and gradient while it lies in cache, so a pass reads X once.
+Float32 and float64 rows in C order are read where they are; any other rows are converted, a block at a
+time, into a workspace.
+
+Determinism: rows are cut into groups by the shape of the data alone, a group is summed in order by one
+thread into sums of its own, and those are added in the order of the groups. So the bits of a result do not
+depend on the number of threads.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from .jit import jit
+from .softmax import cross_entropy, exponentiate, log_float64, scale_rows, shift_scores
+from .threads import run_tasks
+from .tiles import TILE_CLASSES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, gradient_tile, score_tile
+
+_BLOCK_BYTES = 1 << 18  # of X in a block: it and the next one, fetched ahead, stay in a second-level cache
+_GROUP_FLOPS = 4e6  # at least this much work for a thread to take: some 50 us against 20 us for the hand-over
+_CALL_FLOPS = 1e9  # at most this much in one kernel call, some 20 ms: Ctrl-C waits for it
+_MAX_GROUPS = 48
+
+RAW, PROBA, LOG_PROBA = 0, 1, 2  # what `predict` writes
+
+
+@jit
+def _convert_rows(X, row, n_rows, rows_out):
+    for i in range(n_rows):
+        for j in range(X.shape[1]):
+            rows_out[i, j] = X[row + i, j]
+
+
+@jit
+def _convert_rows_from_columns(X, row, n_rows, rows_out):
+    # 16 x 16 squares: both the columns read and the rows written keep to whole cache lines
+    for j0 in range(0, X.shape[1], 16):
+        j1 = min(j0 + 16, X.shape[1])
+        for i0 in range(0, n_rows, 16):
+            for i in range(i0, min(i0 + 16, n_rows)):
+                for j in range(j0, j1):
+                    rows_out[i, j] = X[row + i, j]
+
+
+@lru_cache
+def _tile_loops(tile_classes):
+    """Scores and gradient of a block, class by class in tiles of ``tile_classes``."""
+
+    @jit
+    def block_scores(X, row, n_rows, coef, scores_out):
+        for k in range(0, coef.shape[0], tile_classes):
+            for i in range(0, n_rows, TILE_ROWS):
+                score_tile(X, row, n_rows, coef, k, scores_out, i, TILE_ROWS, tile_classes)
+
+    @jit
+    def block_gradient(X, row, n_rows, pointwise, ahead, grad_out):
+        n_features = X.shape[1]
+        width = VECTOR_BYTES // X.itemsize
+        j = 0
+        while j + TILE_VECTORS * width <= n_features:
+            # fmt: off
+            gradient_tile(X, row, n_rows, j, pointwise, 0, grad_out, ahead, tile_classes, TILE_VECTORS, True, True)
+            for k in range(tile_classes, grad_out.shape[0], tile_classes):
+                gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, 0, tile_classes, TILE_VECTORS, True, False)
+            # fmt: on
+            j += TILE_VECTORS * width
+        while j + width <= n_features:
+            for k in range(0, grad_out.shape[0], tile_classes):
+                gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, 0, tile_classes, 1, True, False)
+            j += width
+        if j < n_features:
+            for k in range(0, grad_out.shape[0], tile_classes):
+                gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, 0, tile_classes, 1, False, False)
+
+    return block_scores, block_gradient
+
+
+@lru_cache
+def _loss_gradient_kernel(tile_classes, convert):
+    block_scores, block_gradient = _tile_loops(tile_classes)
+
+    @jit
+    def loss_gradient(
+        X, start, stop, coef, intercept, y, weight, weighting, n_scores, fresh,
+        rows, scores, work, loss_out, grad_out, grad_intercept_out,
+    ):  # fmt: skip
+        """One pass over X[start:stop], added to the outputs (set, where ``fresh``).
+
+        X : (n_samples, n_features)                         # IN
+        coef : (n_padded_classes, n_padded_features)        # IN
+        intercept : (n_padded_classes,)                     # IN
+        y : (n_samples,) intp                               # IN
+        weight : (n_weightings, n_samples) or (0, 0)        # IN
+        weighting : (n_problems,) intp                      # IN row of weight that a problem uses
+        rows : (block_rows, n_features), scores : (n_padded_classes, block_rows), work : (4, block_rows)
+        loss_out : (n_problems,) float64                    # OUT
+        grad_out : as coef, float64                         # OUT
+        grad_intercept_out : as intercept, float64          # OUT
+        """
+        if fresh:
+            loss_out[:] = 0.0
+            grad_out[:] = 0.0
+            grad_intercept_out[:] = 0.0
+        block_rows = scores.shape[1]
+        row_weight = work[3]
+        for row in range(start, stop, block_rows):
+            n_rows = min(block_rows, stop - row)
+            if convert:
+                _convert_rows(X, row, n_rows, rows)
+                block_scores(rows, 0, n_rows, coef, scores)
+            else:
+                block_scores(X, row, n_rows, coef, scores)
+            for m in range(weighting.shape[0]):
+                if weight.shape[0] == 0:
+                    row_weight[:n_rows] = 1.0
+                else:
+                    for i in range(n_rows):
+                        row_weight[i] = weight[weighting[m], row + i]
+                loss_out[m] += cross_entropy(
+                    scores, m * n_scores, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out
+                )
+            if convert:
+                block_gradient(rows, 0, n_rows, scores, 0, grad_out)
+            else:
+                block_gradient(X, row, n_rows, scores, block_rows, grad_out)
+
+    return loss_gradient
+
+
+@lru_cache
+def _predict_kernel(tile_classes, convert):
+    block_scores, _ = _tile_loops(tile_classes)
+
+    @jit
+    def predict(X, start, stop, coef, intercept, kind, rows, scores, work, out):
+        """Raw predictions, probabilities or their logarithms of X[start:stop].
+
+        X : (n_samples, n_features)                         # IN
+        coef : (n_padded_classes, n_padded_features)        # IN
+        intercept : (n_padded_classes,)                     # IN
+        rows : (block_rows, n_features), scores : (n_padded_classes, block_rows), work : (4, block_rows)
+        out : (n_samples, n_scores)                         # OUT
+        """
+        block_rows = scores.shape[1]
+        n_scores = out.shape[1]
+        row_max, row_sum = work[0], work[1]
+        for row in range(start, stop, block_rows):
+            n_rows = min(block_rows, stop - row)
+            if convert:
+                _convert_rows(X, row, n_rows, rows)
+                block_scores(rows, 0, n_rows, coef, scores)
+            else:
+                block_scores(X, row, n_rows, coef, scores)
+            shift_scores(scores, 0, n_scores, n_rows, intercept, row_max)
+            if kind == PROBA:
+                exponentiate(scores, 0, n_scores, n_rows, row_max, row_sum)
+                for i in range(n_rows):
+                    row_sum[i] = 1.0 / row_sum[i]
+                scale_rows(scores, 0, n_scores, n_rows, row_sum)
+            if kind == LOG_PROBA:
+                # z - max - log(sum of exp(z - max)): finite where the probability is zero
+                for k in range(n_scores):
+                    for i in range(n_rows):
+                        scores[k, i] -= row_max[i]
+                        out[row + i, k] = scores[k, i]
+                row_max[:n_rows] = 0.0
+                exponentiate(scores, 0, n_scores, n_rows, row_max, row_sum)
+                for i in range(n_rows):
+                    log_sum = log_float64(np.float64(row_sum[i]))
+                    for k in range(n_scores):
+                        out[row + i, k] -= log_sum
+            else:
+                for i in range(n_rows):
+                    for k in range(n_scores):
+                        out[row + i, k] = scores[k, i]
+
+    return predict
+
+
+@jit
+def _add_groups(partial, start, stop, total_out):
+    """Sum ``partial`` (n_groups, size) over the groups, in order, for entries start:stop."""
+    for e in range(start, stop):
+        total_out[e] = partial[0, e]
+    for g in range(1, partial.shape[0]):
+        for e in range(start, stop):
+            total_out[e] += partial[g, e]
+
+
+def _tile_classes(n_outputs):
+    """Classes of a tile: those that compute the least padding, the larger where equal."""
+
+    def cost(tile):
+        multiply_adds, loads = TILE_ROWS * tile, TILE_ROWS + tile
+        return -(-n_outputs // tile) * (max(multiply_adds, loads) + 1)
+
+    return min(TILE_CLASSES, key=cost)
+
+
+def _round_up(n, multiple):
+    return -(-n // multiple) * multiple
+
+
+class DensePass:
+    """The passes over dense arrays of one width: sizes, workspaces and kernels, made once for many passes.
+
+    Parameters
+    ----------
+    dtype : float32 or float64
+        Of the arithmetic, of coefficients and of probabilities.
+    n_rows : int
+        The most rows that an array will have.
+    n_features, n_problems, n_scores : int
+        Problems are stacked: coefficients are (n_problems * n_scores, n_features).
+    n_threads : int
+    """
+
+    def __init__(self, dtype, n_rows, n_features, n_problems, n_scores, n_threads):
+        self.dtype, self.n_features, self.n_threads = np.dtype(dtype), n_features, n_threads
+        self.n_problems, self.n_scores, self.n_outputs = n_problems, n_scores, n_problems * n_scores
+        self.tile_classes = _tile_classes(self.n_outputs)
+        width = VECTOR_BYTES // self.dtype.itemsize
+        self.shape = _round_up(self.n_outputs, self.tile_classes), _round_up(n_features, width)
+        block = _BLOCK_BYTES // (n_features * self.dtype.itemsize)
+        # the sums of a block are added to the totals: with many classes only many rows are worth that
+        block = max(block, min(n_rows, 256) if self.n_outputs > 64 else 0)
+        self.block_rows = _round_up(min(max(block, 32), 512, max(n_rows, 1)), 16)
+        self.flops_per_row = 4 * self.shape[0] * max(n_features, 8)
+        self.coef = np.zeros(self.shape, self.dtype)
+        self.intercept = np.zeros(self.shape[0], self.dtype)
+        self.workspaces = {}
+
+    def _groups(self, n_rows, max_groups):
+        """First rows of the groups, and the end."""
+        n_groups = min(max(int(n_rows * self.flops_per_row / _GROUP_FLOPS), 1), max_groups)
+        size = _round_up(-(-n_rows // n_groups), self.block_rows)
+        return [*range(0, n_rows, size), n_rows]
+
+    def _workspace(self, slot, convert):
+        """Converted rows, scores and row values of one thread."""
+        if (slot, convert) not in self.workspaces:
+            rows = np.empty((self.block_rows, self.n_features) if convert else (0, 0), self.dtype)
+            scores = np.empty((self.shape[0], self.block_rows), self.dtype)
+            self.workspaces[slot, convert] = rows, scores, np.empty((4, self.block_rows), self.dtype)
+        return self.workspaces[slot, convert]
+
+    def _run(self, kernel_of, X, max_groups, task):
+        convert = not (X.dtype == self.dtype and X.flags.c_contiguous)
+        X = X.view()
+        X.flags.writeable = False  # writeable or not, one compiled kernel
+        kernel = kernel_of(self.tile_classes, convert)
+        bounds = self._groups(len(X), max_groups)
+        rows_per_call = max(int(_CALL_FLOPS / self.flops_per_row) // self.block_rows, 1) * self.block_rows
+        n_threads = min(self.n_threads, len(bounds) - 1)
+        for slot in range(n_threads):
+            self._workspace(slot, convert)
+
+        def group(g, slot):
+            stop = bounds[g + 1]
+            for start in range(bounds[g], stop, rows_per_call):
+                task(kernel, X, g, start, min(start + rows_per_call, stop), start == bounds[g], self.workspaces[slot, convert])
+
+        run_tasks(group, len(bounds) - 1, n_threads)
+        return len(bounds) - 1
+
+    def _set_point(self, coef, intercept):
+        self.coef[: self.n_outputs, : self.n_features] = coef
+        self.intercept[: self.n_outputs] = intercept
+
+    def loss_gradient(self, X, coef, intercept, y, weight, weighting):
+        """Weighted cross-entropy and its gradient, summed over the rows of X.
+
+        Parameters
+        ----------
+        X : array (n_rows, n_features)
+        coef : array (n_outputs, n_features), intercept : array (n_outputs,) or 0
+        y : array (n_rows,) intp
+            Labels, in range(n_scores), or 0 and 1 where n_scores is 1. They are not checked here.
+        weight : array (n_weightings, n_rows) of dtype, or (0, 0) for none
+        weighting : array (n_problems,) intp
+
+        Returns
+        -------
+        loss (n_problems,), grad (n_outputs, n_features), grad_intercept (n_outputs,) : float64
+        """
+        self._set_point(coef, intercept)
+        size = self.shape[0] * self.shape[1]
+        # sums of groups take at most an eighth of X, or 16 MB where that is more
+        max_groups = min(_MAX_GROUPS, max(X.size * self.dtype.itemsize // 8, 1 << 24) // (8 * size))
+        max_groups = max(max_groups, 1)
+        if not hasattr(self, "partial"):
+            n_groups = len(self._groups(len(X), max_groups)) - 1
+            self.partial = np.empty((n_groups, size))
+            self.total = np.empty(size)
+        loss = np.empty((len(self.partial), self.n_problems))
+        grad_intercept = np.empty((len(self.partial), self.shape[0]))
+
+        def task(kernel, X, g, start, stop, fresh, workspace):
+            kernel(
+                X, start, stop, self.coef, self.intercept, y, weight, weighting, self.n_scores, fresh,
+                *workspace, loss[g], self.partial[g].reshape(self.shape), grad_intercept[g],
+            )  # fmt: skip
+
+        n_groups = self._run(_loss_gradient_kernel, X, max_groups, task)
+        if n_groups == 1:
+            total = self.partial[0]
+        else:
+            total, piece = self.total, 1 << 15
+            run_tasks(
+                lambda q, slot: _add_groups(self.partial[:n_groups], q * piece, min((q + 1) * piece, size), total),
+                -(-size // piece),
+                self.n_threads,
+            )
+        grad = total.reshape(self.shape)[: self.n_outputs, : self.n_features]
+        return loss[:n_groups].sum(axis=0), grad, grad_intercept[:n_groups, : self.n_outputs].sum(axis=0)
+
+    def predict(self, X, coef, intercept, kind):
+        """Raw predictions, probabilities or log-probabilities (``kind``) of the rows of X, for one problem.
+
+        Returns
+        -------
+        array (n_rows, n_scores) of dtype
+        """
+        self._set_point(coef, intercept)
+        out = np.empty((len(X), self.n_scores), self.dtype)
+
+        def task(kernel, X, g, start, stop, fresh, workspace):
+            kernel(X, start, stop, self.coef, self.intercept, kind, *workspace, out)
+
+        self._run(_predict_kernel, X, 4 * _MAX_GROUPS, task)
+        return out

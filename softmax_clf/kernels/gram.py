@@ -1,0 +1,67 @@
+"""Weighted Gram matrices and what is made of them, by BLAS and LAPACK in tiles of our own.
+
+A tile is one product on one BLAS thread, run by the pool of :mod:`.threads`: on two threads OpenBLAS gains
+less and gives other bits than on one. Callers hold :func:`~.threads.blas_on_one_thread`.
+"""
+
+import numpy as np
+from scipy.linalg import lapack
+
+from .threads import run_tasks
+
+
+def add_weighted_gram(rows, row_weight, gram_out, n_threads):
+    """Add ``rows.T @ diag(row_weight) @ rows`` to the lower triangle of ``gram_out``.
+
+    Parameters
+    ----------
+    rows : (n_rows, n_features) float           # IN
+    row_weight : (n_rows,) float, >= 0          # IN
+    gram_out : (n_features, n_features) float   # OUT lower triangle, and some of the upper
+    """
+    scaled = rows * np.sqrt(row_weight).astype(rows.dtype)[:, None]
+    size = rows.shape[1]
+    step = min(max(-(-size // 4), 128), 512)
+    corners = range(0, size, step)
+    tiles = [(a, b) for a in corners for b in corners if a >= b]
+
+    def tile(t, slot):
+        a, b = (slice(corner, corner + step) for corner in tiles[t])
+        gram_out[a, b] += scaled[:, a].T @ scaled[:, b]
+
+    run_tasks(tile, len(tiles), n_threads)
+
+
+def inverse_factor(gram, ridge):
+    """Lower triangular A with ``A.T @ A = inv(gram + diag(ridge))``, up to what rounding needs.
+
+    The matrix is scaled to a unit diagonal first, so that units do not matter, and its diagonal raised by
+    as little as makes it positive definite in its precision.
+
+    Parameters
+    ----------
+    gram : (n, n) float32 or float64            # IN lower triangle, overwritten
+    ridge : float or (n,) float64, >= 0         # IN
+
+    Returns
+    -------
+    A : (n, n) of gram's dtype, C-contiguous; a row that ``gram`` and ``ridge`` leave empty is zero
+    """
+    diagonal = gram.diagonal().astype(np.float64) + ridge
+    tiny = np.finfo(gram.dtype).tiny
+    scale = np.where(diagonal > tiny, 1 / np.sqrt(np.maximum(diagonal, tiny)), 0.0).astype(gram.dtype)
+    gram *= scale
+    gram *= scale[:, None]
+    potrf, trtri = lapack.get_lapack_funcs(("potrf", "trtri"), (gram,))
+    rise = 4 * np.finfo(gram.dtype).eps * np.sqrt(len(gram))
+    while True:
+        np.fill_diagonal(gram, 1 + rise)
+        # the lower triangle of a C array is the upper one of its transpose, which LAPACK reads as it is
+        factor, failed = potrf(gram.T, lower=False, clean=True, overwrite_a=False)
+        if not failed:
+            break
+        rise *= 10
+    inverse, _ = trtri(factor, lower=False, overwrite_c=True)
+    inverse = inverse.T
+    inverse *= scale
+    return inverse

@@ -1,0 +1,322 @@
+"""The pool of threads that runs kernels over blocks of rows, how wide it may be, and BLAS kept to one thread.
+
+Kernels are serial and release the GIL. numba's own threads are not used: which threading layer they are depends on the
+machine, two of the three die of a fork or of a second Python thread, and the choice is the process's, not a library's.
+"""
+
+import contextlib
+import functools
+import itertools
+import multiprocessing
+import numbers
+import os
+import queue
+import threading
+
+import joblib
+from joblib.parallel import get_active_backend
+from threadpoolctl import ThreadpoolController
+
+# ---------------------------------------------------------------------------------------------------------------------
+# How many threads
+
+
+def effective_n_threads(n_jobs=None):
+    """Return the number of threads that `n_jobs` stands for, here and now.
+
+    Parameters
+    ----------
+    n_jobs : int or None, default=None
+        None: the cores that this process may use (affinity, container quota), or the share of them that joblib
+        leaves here: inside a worker of `joblib.Parallel`, or under `joblib.parallel_config(n_jobs=...)`.
+        1: serial. -1: the cores that this process may use, whatever joblib says; -2: all but one of them. A positive
+        number is taken as it is.
+
+    Returns
+    -------
+    n_threads : int
+        At least 1.
+    """
+    if n_jobs is None:
+        return _joblib_share(_n_cores())
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, numbers.Integral):
+        raise TypeError(f"Expected n_jobs to be None or an integer, got {n_jobs!r}. Remedy: -1 is all, 1 is serial.")
+    if n_jobs == 0:
+        raise ValueError("Expected n_jobs to be None or an integer other than zero, got 0. Remedy: 1 is serial.")
+    return int(n_jobs) if n_jobs > 0 else max(_n_cores() + 1 + int(n_jobs), 1)
+
+
+def _n_cores():
+    """Count the cores that this process may use."""
+    # joblib reads the container's quota from a file at each call, 50 us. Of what it looks at, these two can change.
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return _joblib_cpu_count(affinity, os.environ.get("LOKY_MAX_CPU_COUNT"))
+
+
+@functools.cache
+def _joblib_cpu_count(affinity, loky_max_cpu_count):
+    return joblib.cpu_count()
+
+
+def _joblib_share(n_cores):
+    """Return how many of the cores joblib leaves to the caller."""
+    backend, n_jobs = get_active_backend()
+    if not backend.nesting_level:  # not in a worker; n_jobs comes from parallel_config
+        if n_jobs is None:
+            return n_cores
+        return max(min(n_cores, n_jobs if n_jobs > 0 else n_cores + 1 + n_jobs), 1)
+    if multiprocessing.current_process().daemon:
+        return 1  # the multiprocessing backend does not tell a worker how many there are
+    # The loky backend sets this one, among others, to cpu_count // n_jobs or to inner_max_num_threads.
+    share = os.environ.get("NUMBA_NUM_THREADS", "")
+    n_cores = min(n_cores, int(share)) if share.isdigit() else n_cores
+    # The threading backend sets nothing. Its workers are those of a multiprocessing.pool.ThreadPool, which have the
+    # pool's queue in common; workers may have workers.
+    thread = threading.current_thread()
+    while hasattr(thread, "_parent") and getattr(thread, "_args", None):
+        pool = thread._args[0]
+        n_workers = sum((getattr(other, "_args", None) or (None,))[0] is pool for other in threading.enumerate())
+        n_cores //= max(n_workers, 1)
+        thread = thread._parent
+    return max(n_cores, 1)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The pool
+
+
+def run_tasks(task, n_tasks, n_threads):
+    """Call ``task(index, slot)`` for each index in ``range(n_tasks)``, in threads.
+
+    Indices are handed out in increasing order, to the calling thread and to those threads of the pool that are free.
+    So a caller gets on by itself when all are busy: any number of Python threads may call this at once, tasks too.
+
+    Parameters
+    ----------
+    task : callable
+        ``task(index, slot)``. No two threads have the same slot during this call, so a workspace for each slot will
+        do. It should release the GIL, and return within some 50 ms: Ctrl-C arrives between tasks.
+    n_tasks : int
+        Number of tasks.
+    n_threads : int
+        The most threads to use, and the number of slots.
+
+    Raises
+    ------
+    BaseException
+        What a task raised, and if several did the one with the lowest index, which is the one that a single thread
+        would have met. It comes when every running task has ended; no further one is begun.
+    """
+    n_threads = min(n_threads, n_tasks)
+    if n_threads <= 1:
+        for index in range(n_tasks):
+            task(index, 0)
+        return
+    crew = _Round(task, n_tasks)
+    try:
+        _pool.call(crew, n_threads - 1)
+        crew.work(0)
+    except BaseException as error:  # Ctrl-C outside of a task
+        crew.fail(-1, error)
+    finally:
+        while True:  # no function of its own: Ctrl-C may come at a call, before the call's `try`
+            try:
+                crew.dismiss(n_threads)
+                break
+            except KeyboardInterrupt as error:
+                crew.fail(-1, error)
+    if crew.errors:
+        try:
+            raise min(crew.errors, key=lambda pair: pair[0])[1]
+        finally:
+            crew.errors.clear()  # or the traceback and the caller's arrays would wait for the garbage collector
+
+
+class _Round:
+    """One call of `run_tasks`.
+
+    Parameters
+    ----------
+    task, n_tasks
+        As in `run_tasks`.
+    """
+
+    def __init__(self, task, n_tasks):
+        self.task = task
+        self.n_tasks = n_tasks
+        self.indices = itertools.count()  # next() and the dict and list methods below are atomic: no lock is needed
+        self.stopped = False
+        self.errors = []  # (index, exception)
+        self.claims = {}  # slot: whether a thread of the pool came for it before the caller was through
+        self.finished = []  # slots of threads of the pool that have done their share
+        self.wake = queue.SimpleQueue()  # tells the caller to look at `finished` again
+
+    def work(self, slot):
+        """Run tasks until there are no more."""
+        index = -1
+        try:
+            while not self.stopped:
+                index = next(self.indices)
+                if index >= self.n_tasks:
+                    break
+                self.task(index, slot)
+        except BaseException as error:
+            # A KeyboardInterrupt, SystemExit or the like is about the thread, not about its task.
+            self.fail(index if isinstance(error, Exception) else -1, error)
+
+    def fail(self, index, error):
+        """Record an error and hand out no more tasks."""
+        self.stopped = True
+        self.errors.append((index, error))
+
+    def help(self, slot):
+        """Do the share of a thread of the pool, unless the caller is through."""
+        if self.claims.setdefault(slot, True):
+            self.work(slot)
+            self.finished.append(slot)
+            self.wake.put(None)
+
+    def dismiss(self, n_threads):
+        """Send away the threads that have not come yet and wait for those that have.
+
+        Cut short by a KeyboardInterrupt it can be called again.
+        """
+        n_helpers = sum(self.claims.setdefault(slot, False) for slot in range(1, n_threads))
+        while len(self.finished) < n_helpers:
+            self.wake.get()
+        self.task = None  # a thread that comes late must not keep the caller's arrays alive
+
+
+# Calls left over from short rounds cost a thread 1 us each to see that it is too late; calls to threads that another
+# caller keeps busy add up.
+_MAX_BACKLOG = 100
+
+
+class _Pool:
+    """Threads that wait for rounds to help with."""
+
+    def __init__(self):
+        self.calls = queue.SimpleQueue()  # (round, slot)
+        self.n_threads = 0
+        self.lock = threading.Lock()
+
+    def call(self, crew, n_helpers):
+        """Ask for `n_helpers` threads; fewer come when they are busy."""
+        if self.n_threads < n_helpers:
+            self._grow(n_helpers)
+        for slot in range(1, n_helpers + 1):
+            if self.calls.qsize() >= _MAX_BACKLOG * self.n_threads:
+                break  # all are busy for long: do not pile up calls that nobody will answer in time
+            self.calls.put((crew, slot))
+
+    def _grow(self, n_threads):
+        with self.lock, contextlib.suppress(RuntimeError):  # no more threads can be started: these must do
+            while self.n_threads < n_threads:
+                # A daemon, so that it does not keep the interpreter from ending.
+                threading.Thread(target=self._serve, name=f"softmax_clf-{self.n_threads}", daemon=True).start()
+                self.n_threads += 1
+
+    def _serve(self):
+        while True:
+            crew, slot = self.calls.get()
+            crew.help(slot)
+            del crew  # while waiting, hold nothing of the caller's
+
+
+_pool = _Pool()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# BLAS
+
+
+@contextlib.contextmanager
+def blas_on_one_thread():
+    """Keep BLAS to one thread while in the context: its threads would come on top of the pool's.
+
+    Of several users at a time, nested or in several Python threads, the last to leave restores what the first found.
+    With most builds of BLAS the setting is the whole process's.
+    """
+    user = object()
+    interrupt = None
+    try:
+        _blas.enter(user)
+        yield
+    finally:
+        while True:
+            try:
+                _blas.leave(user)
+                break
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
+
+
+class _Blas:
+    """The users of `blas_on_one_thread`, and what to restore when the last has left.
+
+    Both methods can be called again after a KeyboardInterrupt inside of them.
+    """
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.users = {}  # user: its thread
+        self.before = None  # [(library, number of threads)], None while nothing is pinned
+
+    def enter(self, user):
+        """Pin, if this is the first user."""
+        with self.lock:
+            self.users[user] = threading.get_ident()
+            if self.before is None:
+                self.before = [(library, library.get_num_threads()) for library in _blas_libraries()]
+                for library, _ in self.before:
+                    _set_blas_threads(library, 1)
+
+    def leave(self, user):
+        """Restore, if this was the last user."""
+        with self.lock:
+            self.users.pop(user, None)
+            if self.before is not None and not self.users:
+                for library, n_threads in self.before:
+                    _set_blas_threads(library, n_threads)
+                self.before = None
+
+    def forget_other_threads(self):
+        """In a forked child, drop the users that were left behind.
+
+        If they were the only ones, BLAS stays pinned until the child's first user leaves: at a fork, BLAS's own locks
+        are better left alone.
+        """
+        self.lock = threading.Lock()
+        here = threading.get_ident()
+        self.users = {user: thread for user, thread in self.users.items() if thread == here}
+
+
+def _set_blas_threads(library, n_threads):
+    # Since threadpoolctl 3.8 only the first thread that sets OpenBLAS's threads can do so, until it is told to let go;
+    # from others it is silently ignored. We count our users ourselves, and whoever comes last must be able to restore.
+    let_go = getattr(library, "clear_controlling_thread", lambda force: None)
+    let_go(force=True)
+    library.set_num_threads(n_threads)
+    let_go(force=True)
+
+
+@functools.cache
+def _blas_libraries():
+    # numpy and scipy are imported by now, and bring theirs; to look for libraries takes a millisecond.
+    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+    return [library for library in libraries if library.get_num_threads()]  # some builds do not tell
+
+
+_blas = _Blas()
+
+
+def _after_fork_in_child():
+    global _pool
+    _pool = _Pool()  # the threads are gone, and the old lock may have been held by one
+    _blas.forget_other_threads()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,288 @@
+"""Register tiles: the two inner loops of a pass, written as LLVM vector code.
+
+Left to itself, LLVM's vectoriser decides which values of a loop stay in registers, and decides
+otherwise for another shape or version. These intrinsics say it: an accumulator is an LLVM vector,
+a tile is a list of them, and the loop carries the tile in registers from its first step to its last.
+
+    score tile      tile[r][k] += X[row + r, j:j+w] * coef[k, j:j+w]            over features j
+    gradient tile   tile[k][v] += pointwise[k, i] * X[row + i, j+v*w:j+(v+1)*w] over rows i
+
+LLVM lowers the vectors to what the processor has, so the code runs everywhere; two numbers tune it
+to this one, the bytes of a vector and the count of vector registers. A tile must leave registers
+for what it is fed with: 20 to 24 accumulators of 32 registers, 10 to 12 of 16.
+
+Columns beyond the last whole vector are read through a mask; ``coef`` and the gradient are padded to
+whole vectors and whole tiles by the caller, so that they need none.
+"""
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+
+def _vector_registers():
+    """Bytes of a vector and number of vector registers of the host."""
+    try:
+        features = llvm.get_host_cpu_features()
+    except RuntimeError:  # LLVM cannot ask every platform: take what all have
+        features = {}
+    if features.get("avx512vl"):
+        return 64, 32
+    if features.get("avx2"):
+        return 32, 16
+    return 16, 32 if features.get("neon") else 16
+
+
+VECTOR_BYTES, _N_REGISTERS = _vector_registers()
+TILE_ROWS = 4 if VECTOR_BYTES == 64 else 2  # rows of a score tile; divides the lanes of a vector of float64
+TILE_VECTORS = 4 if _N_REGISTERS == 32 else 2  # vectors of features of a gradient tile
+TILE_CLASSES = (6, 5, 4, 3, 2, 1)  # classes of either, the best first
+
+_INT = ir.IntType(64)
+_INDEX = ir.IntType(32)  # LLVM's type for lanes, alignments and hints
+
+
+class _Lanes:
+    """One vector type and the instructions on it."""
+
+    def __init__(self, builder, dtype):
+        self.builder = builder
+        self.itemsize = dtype.bitwidth // 8
+        self.width = VECTOR_BYTES // self.itemsize
+        self.scalar = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
+        self.type = ir.VectorType(self.scalar, self.width)
+        self.suffix = f"v{self.width}f{dtype.bitwidth}"
+        self.zero = ir.Constant(self.type, None)
+
+    def _call(self, name, result, args):
+        signature = ir.FunctionType(result, [a.type for a in args])
+        function = cgutils.get_or_insert_function(self.builder.module, signature, name)
+        return self.builder.call(function, args)
+
+    def at(self, pointer, offset):
+        """Address of the vector at ``pointer[offset]``."""
+        return self.builder.bitcast(self.builder.gep(pointer, [offset]), self.type.as_pointer())
+
+    def load(self, pointer, offset):
+        return self.builder.load(self.at(pointer, offset), align=self.itemsize)
+
+    def load_first(self, pointer, offset, n_lanes):
+        """The first ``n_lanes`` lanes from memory, zero in the others; nothing beyond them is touched."""
+        count = ir.VectorType(_INT, self.width)
+        mask = self.builder.icmp_signed("<", ir.Constant(count, list(range(self.width))), self._splat(n_lanes, count))
+        args = [self.at(pointer, offset), _INDEX(self.itemsize), mask, self.zero]
+        return self._call(f"llvm.masked.load.{self.suffix}.p0", self.type, args)
+
+    def _splat(self, scalar, vector_type):
+        undefined = ir.Constant(vector_type, ir.Undefined)
+        first = self.builder.insert_element(undefined, scalar, _INDEX(0))
+        return self.builder.shuffle_vector(first, undefined, self._lanes([0] * vector_type.count))
+
+    def splat(self, scalar):
+        return self._splat(scalar, self.type)
+
+    def fma(self, a, b, c):
+        return self._call(f"llvm.fmuladd.{self.suffix}", self.type, [a, b, c])
+
+    def prefetch(self, pointer):
+        """Fetch a cache line for reading, to the second level: the first has no room to spare."""
+        self._call("llvm.prefetch.p0", ir.VoidType(), [pointer, _INDEX(0), _INDEX(2), _INDEX(1)])
+
+    @staticmethod
+    def _lanes(lanes):
+        return ir.Constant(ir.VectorType(_INDEX, len(lanes)), lanes)
+
+    def take(self, vector, lanes):
+        return self.builder.shuffle_vector(vector, vector, self._lanes(list(lanes)))
+
+    def horizontal_sums(self, vectors):
+        """Sum every vector over its lanes, all at once.
+
+        Two vectors are folded into one that holds half-summed lanes of both, pair by pair, until every
+        lane is the sum of one vector: 3 instructions a vector instead of about 9.
+
+        Returns
+        -------
+        list of (LLVM vector, lane), one for each of ``vectors``
+        """
+        half = self.width // 2
+        owners = [[i] for i in range(len(vectors))]  # whose sums a vector's groups of lanes hold, in order
+        while half:
+            folded, folded_owners = [], []
+            for q in range(0, len(vectors), 2):
+                partner = min(q + 1, len(vectors) - 1)
+                low, high = [], []
+                for source in (0, self.width):
+                    for group in range(source, source + self.width, 2 * half):
+                        low += range(group, group + half)
+                        high += range(group + half, group + 2 * half)
+                pair = (vectors[q], vectors[partner])
+                first = self.builder.shuffle_vector(*pair, self._lanes(low))
+                second = self.builder.shuffle_vector(*pair, self._lanes(high))
+                folded.append(self.builder.fadd(first, second))
+                folded_owners.append(owners[q] + owners[partner])
+            vectors, owners, half = folded, folded_owners, half // 2
+        found = {}
+        for vector, owner in zip(vectors, owners):
+            for lane, i in enumerate(owner):
+                found.setdefault(i, (vector, lane))
+        return [found[i] for i in range(len(found))]
+
+
+def _array(context, builder, array_type, value):
+    """Data pointer and row length of a C-contiguous 2-d array."""
+    array = context.make_array(array_type)(context, builder, value)
+    return array.data, builder.extract_value(array.shape, 1)
+
+
+def _row(builder, data, length, row):
+    return builder.gep(data, [builder.mul(row, length)])
+
+
+def _tile(builder, lanes, n):
+    """``n`` accumulators, zero. LLVM turns these stack slots into registers."""
+    slots = [cgutils.alloca_once(builder, lanes.type) for _ in range(n)]
+    for slot in slots:
+        builder.store(lanes.zero, slot)
+    return slots
+
+
+def _accumulate(builder, lanes, slot, a, b):
+    builder.store(lanes.fma(a, b, builder.load(slot)), slot)
+
+
+@intrinsic(prefer_literal=True)
+def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, tile_rows, tile_classes):
+    """Scores of ``tile_rows`` rows for ``tile_classes`` classes.
+
+    ``scores_out[k + c, i + r] = X[row + i + r] @ coef[k + c]``; rows from ``n_rows`` on repeat the last
+    one, so that a short block needs no tile of its own.
+
+    Parameters
+    ----------
+    X : (n_samples, n_features)                 # IN
+    row, n_rows : intp                          # IN the block is X[row:row + n_rows]
+    coef : (n_padded_classes, n_padded_features)  # IN zero in its padding
+    k : intp                                    # IN first class
+    scores_out : (n_padded_classes, n_padded_rows)  # OUT
+    i : intp                                    # IN first row within the block
+    tile_rows, tile_classes : literal int       # IN
+    """
+    if not isinstance(tile_rows, types.IntegerLiteral) or not isinstance(tile_classes, types.IntegerLiteral):
+        return None
+    R, K = tile_rows.literal_value, tile_classes.literal_value
+
+    def codegen(context, builder, signature, args):
+        X_value, row, n_rows, coef_value, k, scores_value, i = args[:7]
+        lanes = _Lanes(builder, X.dtype)
+        X_data, n_features = _array(context, builder, X, X_value)
+        coef_data, coef_length = _array(context, builder, coef, coef_value)
+        scores_data, scores_length = _array(context, builder, scores_out, scores_value)
+
+        last = builder.sub(n_rows, _INT(1))
+        X_rows = []
+        for r in range(R):
+            inside = builder.add(i, _INT(r))
+            inside = builder.select(builder.icmp_signed("<", inside, n_rows), inside, last)
+            X_rows.append(_row(builder, X_data, n_features, builder.add(row, inside)))
+        coef_rows = [_row(builder, coef_data, coef_length, builder.add(k, _INT(c))) for c in range(K)]
+        tile = _tile(builder, lanes, R * K)
+
+        def step(j, load_X):
+            x = [load_X(X_row, j) for X_row in X_rows]
+            for c in range(K):
+                w = lanes.load(coef_rows[c], j)
+                for r in range(R):
+                    _accumulate(builder, lanes, tile[c * R + r], x[r], w)
+
+        remainder = builder.and_(n_features, _INT(lanes.width - 1))
+        whole = builder.sub(n_features, remainder)
+        with cgutils.for_range_slice(builder, _INT(0), whole, _INT(lanes.width), _INT) as (j, _):
+            step(j, lanes.load)
+        with builder.if_then(builder.icmp_signed(">", remainder, _INT(0))):
+            step(whole, lambda pointer, j: lanes.load_first(pointer, j, remainder))
+
+        sums = lanes.horizontal_sums([builder.load(slot) for slot in tile])
+        for c in range(K):
+            out = builder.gep(_row(builder, scores_data, scores_length, builder.add(k, _INT(c))), [i])
+            vector, lane = sums[c * R]  # R divides the width: the rows of a class lie side by side
+            together = lanes.take(vector, range(lane, lane + R))
+            builder.store(together, builder.bitcast(out, together.type.as_pointer()), align=lanes.itemsize)
+        return context.get_dummy_value()
+
+    return types.void(X, row, n_rows, coef, k, scores_out, i, tile_rows, tile_classes), codegen
+
+
+@intrinsic(prefer_literal=True)
+def gradient_tile(
+    typingctx, X, row, n_rows, j, pointwise, k, grad_out, ahead, tile_classes, tile_vectors, whole, prefetch
+):
+    """Add a block's gradient for ``tile_classes`` classes and ``tile_vectors`` vectors of features.
+
+    ``grad_out[k + c, j + v] += sum_i pointwise[k + c, i] * X[row + i, j + v]``, summed in the precision of
+    X and added in that of ``grad_out``.
+
+    While the products run, memory is idle: with ``prefetch``, the same columns ``ahead`` rows further
+    on, those of the next block, are asked for.
+
+    Parameters
+    ----------
+    X : (n_samples, n_features)                 # IN
+    row, n_rows : intp                          # IN the block is X[row:row + n_rows]
+    j : intp                                    # IN first feature
+    pointwise : (n_padded_classes, n_padded_rows)  # IN
+    k : intp                                    # IN first class
+    grad_out : (n_padded_classes, n_padded_features)  # OUT
+    ahead : intp                                # IN rows
+    tile_classes, tile_vectors : literal int    # IN
+    whole : literal bool                        # IN False: one vector that ends beyond the last feature
+    prefetch : literal bool                     # IN
+    """
+    literals = (tile_classes, tile_vectors, whole, prefetch)
+    if not all(isinstance(a, types.IntegerLiteral | types.BooleanLiteral) for a in literals):
+        return None
+    K, V, is_whole, fetches = (a.literal_value for a in literals)
+
+    def codegen(context, builder, signature, args):
+        X_value, row, n_rows, j, pointwise_value, k, grad_value, ahead = args[:8]
+        lanes = _Lanes(builder, X.dtype)
+        X_data, n_features = _array(context, builder, X, X_value)
+        pointwise_data, pointwise_length = _array(context, builder, pointwise, pointwise_value)
+        grad_data, grad_length = _array(context, builder, grad_out, grad_value)
+        X_block = builder.gep(_row(builder, X_data, n_features, row), [j])
+        pointwise_rows = [_row(builder, pointwise_data, pointwise_length, builder.add(k, _INT(c))) for c in range(K)]
+        remainder = builder.sub(n_features, j)
+        tile = _tile(builder, lanes, K * V)
+
+        with cgutils.for_range(builder, n_rows, intp=_INT) as loop:
+            X_row = _row(builder, X_block, n_features, loop.index)
+            if is_whole:
+                x = [lanes.load(X_row, _INT(v * lanes.width)) for v in range(V)]
+            else:
+                x = [lanes.load_first(X_row, _INT(0), remainder)]
+            if fetches:
+                next_row = _row(builder, X_row, n_features, ahead)
+                for line in range(0, V * VECTOR_BYTES, 64):
+                    lanes.prefetch(builder.gep(next_row, [_INT(line // lanes.itemsize)]))
+            for c in range(K):
+                weight = lanes.splat(builder.load(builder.gep(pointwise_rows[c], [loop.index])))
+                for v in range(V):
+                    _accumulate(builder, lanes, tile[c * V + v], x[v], weight)
+
+        total = _Lanes(builder, grad_out.dtype)
+        total.type = ir.VectorType(total.scalar, lanes.width)  # as many lanes, each as wide as it must be
+        for c in range(K):
+            grad_row = builder.gep(_row(builder, grad_data, grad_length, builder.add(k, _INT(c))), [j])
+            for v in range(V):
+                offset = _INT(v * lanes.width)
+                added = builder.load(tile[c * V + v])
+                if total.scalar != lanes.scalar:
+                    added = builder.fpext(added, total.type)
+                summed = builder.fadd(total.load(grad_row, offset), added)
+                builder.store(summed, total.at(grad_row, offset), align=total.itemsize)
+        return context.get_dummy_value()
+
+    signature = types.void(X, row, n_rows, j, pointwise, k, grad_out, ahead, *literals)
+    return signature, codegen

@@ -1,0 +1,154 @@
+"""L-BFGS in a refreshed metric."""
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from .stopping import Solution
+
+_SUFFICIENT_DECREASE = 1e-4  # of the line search (Nocedal and Wright, Numerical Optimization, 2006, section 3.1)
+_CURVATURE = 0.9
+_MAX_BACKTRACKS = 25
+
+
+class _Memory:
+    """The last steps s and gradient changes y, and the product of the inverse Hessian that they imply with a vector.
+
+    The compact form of the two-loop recursion (R. H. Byrd, J. Nocedal and R. B. Schnabel, Representations of
+    quasi-Newton matrices, Mathematical Programming 63, 1994, theorem 2.2): four products with all pairs at once.
+    """
+
+    def __init__(self, size, capacity):
+        self.steps, self.changes = np.empty((capacity, size)), np.empty((capacity, size))
+        self.products = np.zeros((capacity, capacity))  # [a, b] = steps[a] @ changes[b]
+        self.order = []  # slots in use, oldest first
+
+    def clear(self):
+        self.order = []
+
+    def add(self, step, change):
+        if len(self.order) == len(self.steps):
+            self.order.append(self.order.pop(0))
+        else:
+            self.order.append(len(self.order))
+        slot, used = self.order[-1], len(self.order)
+        self.steps[slot], self.changes[slot] = step, change
+        self.products[slot, :used] = self.changes[:used] @ step
+        self.products[:used, slot] = self.steps[:used] @ change
+
+    def inverse_hessp(self, vector, solve, scale):
+        """Apply the inverse Hessian that starts from ``scale * solve`` to ``vector``."""
+        if not self.order:
+            return scale * solve(vector)
+        used, order = len(self.order), self.order
+        steps, changes = self.steps[:used], self.changes[:used]
+        products = self.products[np.ix_(order, order)]
+        alpha = np.empty(used)
+        alpha[order] = solve_triangular(products, (steps @ vector)[order], check_finite=False)
+        result = scale * solve(vector - alpha @ changes)
+        diagonal = np.empty(used)
+        diagonal[order] = products.diagonal()
+        rest = diagonal * alpha - changes @ result
+        beta = np.empty(used)
+        beta[order] = solve_triangular(products, rest[order], trans=1, check_finite=False)
+        return result + beta @ steps
+
+
+def lbfgs(point, make_metric, *, refresh_after, null_objective, tol, max_iter, noise, report, memory=20, exact=False):
+    """Minimise a smooth convex function; a generator that yields points and is sent (objective, gradient).
+
+    1. Step: the L-BFGS direction, its initial matrix being the metric scaled to the last step.
+    2. Line search from step one: accepted on sufficient decrease, or, where rounding hides that, on a slope that has
+       shrunk while the objective stands (W. W. Hager and H. Zhang, SIAM Journal on Optimization 16, 2005, section 2).
+    3. Every so often the metric is made anew at the current point; steps and gradient changes, being facts about
+       the function, are kept.
+    4. Stop when the estimate of F - F* is at most ``tol * null_objective``.
+
+    Parameters
+    ----------
+    point : array (n_outputs, n_columns) float64
+    make_metric : callable point -> metric with ``solve(grad)``
+    refresh_after : int
+        Iterations to the first refresh of the metric; the gap to each next one doubles. With ``exact``, 1.
+    null_objective : float
+        F of the null model, the unit of ``tol``.
+    tol : float
+    max_iter : int
+    noise : float
+        Relative rounding error of the objective.
+    report : callable (iteration, objective, suboptimality)
+    memory : int
+        Pairs kept.
+    exact : bool
+        The metric is the Hessian: its step is Newton's, and no pairs are kept.
+
+    Returns
+    -------
+    Solution
+    """
+    shape = point.shape
+    pairs = _Memory(point.size, memory)
+    objective, grad = yield point
+    metric = make_metric(point)
+    next_refresh, gap = refresh_after, refresh_after
+    solution = Solution(point)
+    scale = 1.0
+
+    def solve(vector):
+        return metric.solve(vector.reshape(shape)).ravel()
+
+    for iteration in range(max_iter + 1):
+        natural = metric.solve(grad)
+        direction = -pairs.inverse_hessp(grad.ravel(), solve, scale).reshape(shape)
+        slope = np.vdot(grad, direction)
+        estimate = min(_suboptimality(np.vdot(grad, natural), -slope, solution.loss_curve, objective), objective)
+        solution.point, solution.objective, solution.suboptimality = point, objective, estimate
+        solution.n_iter = iteration
+        solution.loss_curve.append(objective)
+        solution.suboptimality_curve.append(estimate)
+        report(iteration, objective, estimate)
+        if estimate <= tol * null_objective:
+            solution.converged = True
+            return solution
+        if iteration == max_iter:
+            solution.reason = f"max_iter={max_iter} iterations were done"
+            return solution
+
+        # line search
+        step, rounding = 1.0, noise * abs(objective)
+        for _ in range(_MAX_BACKTRACKS):
+            trial = point + step * direction
+            new_objective, new_grad = yield trial
+            if np.isfinite(new_objective):
+                new_slope = np.vdot(new_grad, direction)
+                if new_objective <= objective + _SUFFICIENT_DECREASE * step * slope:
+                    break
+                if new_objective <= objective + rounding and abs(new_slope) <= _CURVATURE * abs(slope):
+                    break
+                parabola = -slope * step**2 / (2 * (new_objective - objective - step * slope))
+                step = min(max(parabola, 0.1 * step), 0.5 * step)
+            else:
+                step *= 0.1
+        else:
+            solution.reason = "rounding errors hide any further decrease of the objective"
+            return solution
+
+        change = (new_grad - grad).ravel()
+        taken = step * direction.ravel()
+        curvature = taken @ change
+        point, objective, grad = trial, new_objective, new_grad
+        if exact:
+            metric = make_metric(point)
+        elif curvature > 1e-14 * np.linalg.norm(taken) * np.linalg.norm(change):
+            pairs.add(taken, change)
+            if iteration + 1 == next_refresh:
+                metric = make_metric(point)
+                gap *= 2
+                next_refresh += gap
+            scale = curvature / (change @ solve(change))
+    raise AssertionError("unreachable")
+
+
+def _suboptimality(natural, quasi_newton, loss_curve, objective):
+    """Estimate F - F* from half the squared gradient in the metric and in the L-BFGS matrix, and from recent progress."""
+    estimate = max(natural, quasi_newton) / 2
+    return estimate
