@@ -1,10 +1,11 @@
 """The objective over any source of rows: its value, its gradient, and metrics for the solver."""
 
 import numpy as np
+from scipy.special import expit, softmax
 
 from .kernels.dense import DensePass
-from .kernels.gram import add_weighted_gram
-from .solvers.metric import BLOCKS, EXACT, Block, BlocksMetric, ExactMetric, KroneckerMetric, plan_metric
+from .kernels.gram import GramFactor, add_weighted_gram
+from .solvers.metric import BLOCKS, EXACT, BlocksMetric, ExactMetric, KroneckerMetric, plan_metric
 
 _PANEL_BYTES = 1 << 24  # of sampled rows that a metric works on at a time
 
@@ -47,12 +48,15 @@ class SoftmaxObjective:
             self.pass_weight = self.weight.astype(source.dtype)[None]
             frequency = np.bincount(y, self.weight, n_classes) / n
         self.weighting = np.zeros(1, np.intp)
+        self.frequency = frequency
         present = frequency[frequency > 0]
         #: F of the null model: no coefficients, the best intercepts where there are any
         self.null_objective = float(-(present @ np.log(present))) if fit_intercept else float(np.log(n_classes))
         self.passes = DensePass(source.dtype, source.part_rows, source.n_features, 1, self.n_outputs, n_threads)
         self.plan = plan_metric(n, self.n_columns, self.n_outputs)
         self.origin = None
+        self.samples = {}
+        self.design = None
         self.n_passes = 0
 
     def split(self, point):
@@ -87,102 +91,107 @@ class SoftmaxObjective:
 
     def metric(self, point):
         """The metric that :func:`plan_metric` chose, at a point, from a sample of rows."""
-        rows, row_weight = self._sample(self.plan.n_rows)
+        if self.plan.kind != EXACT:
+            self.plan = plan_metric(self.source.n_samples, self.n_columns, self.n_outputs, self.n_passes)
         if self.plan.kind == EXACT:
-            return ExactMetric(self._hess(point, rows, row_weight))
-        n_blocks = self.n_outputs if self.plan.kind == BLOCKS else 1
+            return ExactMetric(self._hess(point))
+        rows, row_weight = self._sample(self.plan.n_rows)
+        one_a_class = self.plan.kind == BLOCKS
+        n_blocks = self.n_outputs if one_a_class else 1
         p = self.source.n_features
-        in_float32 = self.source.dtype == np.float32 and p > 1024
-        grams = [np.zeros((p, p), np.float32 if in_float32 else np.float64) for _ in range(n_blocks)]
-        sums, masses = np.zeros((n_blocks, p)), np.zeros(n_blocks)
+        gram_dtype = np.float32 if self.source.dtype == np.float32 and p > 1024 else np.float64
+        grams = [np.zeros((p, p), gram_dtype) for _ in range(n_blocks)]
+        sums, masses = np.zeros((n_blocks, p)), np.full(n_blocks, np.finfo(np.float64).tiny)
         between = np.zeros((self.n_outputs, self.n_outputs))
+        if self.fit_intercept and self.origin is None:
+            # close enough to every weighted mean that what is left is subtracted without cancellation
+            first = self.source.take(rows[:1000])
+            self.origin = first.mean(axis=0, dtype=np.float64).astype(first.dtype)
         for X, weight in self._panels(rows, row_weight):
             proba = self._proba(X, point)
             if self.fit_intercept:
-                # close enough to every weighted mean that what is left is subtracted without cancellation
-                if self.origin is None:
-                    self.origin = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
-                X -= self.origin
+                X = X - self.origin
             weighted = proba * weight[:, None]
             between += np.diag(weighted.sum(axis=0)) - weighted.T @ proba
-            if self.plan.kind == BLOCKS:
-                curvature = weighted * (1 - proba)
-            else:
-                curvature = (weighted * (1 - proba)).sum(axis=1, keepdims=True)
+            curvature = weighted * (1 - proba)
+            if not one_a_class:
+                curvature = curvature.sum(axis=1, keepdims=True)
             for k in range(n_blocks):
                 add_weighted_gram(X, curvature[:, k], grams[k], self.n_threads)
             if self.fit_intercept:
                 sums += curvature.T.astype(X.dtype) @ X
             masses += curvature.sum(axis=0)
-        masses = np.maximum(masses, np.finfo(np.float64).tiny)
-        blocks = [self._block(*block) for block in zip(grams, sums, masses, strict=True)]
-        if self.plan.kind == BLOCKS:
-            return BlocksMetric(blocks, self.l2_reg_strength)
-        return KroneckerMetric(blocks[0], between / masses[0], self.l2_reg_strength)
 
-    def _block(self, gram, total, mass):
-        if not self.fit_intercept:
-            return Block(gram, None, mass)
-        offset = total / mass
-        gram -= np.outer(mass * offset, offset)
-        return Block(gram, self.origin + offset, mass)
+        def factored(k, ridge):
+            gram, center = grams[k], None
+            if self.fit_intercept:
+                offset = sums[k] / masses[k]
+                gram -= np.outer(sums[k], offset)
+                center = self.origin + offset
+            n_solved = 1 if one_a_class else self.n_outputs
+            return GramFactor(gram, ridge, center, masses[k], n_solved, self.n_threads)
 
-    def _hess(self, point, rows, row_weight):
+        if one_a_class:
+            return BlocksMetric([factored(k, self.l2_reg_strength) for k in range(n_blocks)])
+        return KroneckerMetric(lambda ridge: factored(0, ridge), between / masses[0], self.l2_reg_strength)
+
+    def _hess(self, point):
         """The Hessian, with the shift of all classes made definite."""
         K, columns = self.n_outputs, self.n_columns
-        hess = np.zeros((K * columns, K * columns))
-        diagonal = np.zeros((K, columns, columns))
-        for X, weight in self._panels(rows, row_weight):
-            proba = self._proba(X, point)
-            x = np.concatenate([X, np.ones((len(X), 1))], axis=1) if self.fit_intercept else X.astype(np.float64)
-            if K == 1:
-                diagonal[0] += (x * (weight * proba[:, 0] * (1 - proba[:, 0]))[:, None]).T @ x
-                continue
-            weighted = proba * np.sqrt(weight)[:, None]
-            outer = (weighted[:, :, None] * x[:, None, :]).reshape(len(x), -1)
-            hess -= outer.T @ outer
-            diagonal += np.matmul((proba * weight[:, None]).T[:, None, :] * x.T, x)
-        blocks = hess.reshape(K, columns, K, columns)
-        for k in range(K):
-            blocks[k, :, k, :] += diagonal[k]
-        penalty = np.full(columns, self.l2_reg_strength)
-        penalty[self.source.n_features :] = 0
-        if K > 1:
-            shift = np.diag(diagonal.sum(axis=0).diagonal() / K)
-            blocks += shift[None, :, None, :] / K
-        hess[np.diag_indices_from(hess)] += np.tile(penalty, K)
+        if self.design is None:  # small where this metric is chosen
+            X = self.source.take(np.arange(self.source.n_samples)).astype(np.float64)
+            self.design = np.hstack([X, np.ones((len(X), 1))]) if self.fit_intercept else X
+        x, n = self.design, self.source.n_samples
+        proba = self._proba(x, point, augmented=True)
+        weighted = proba / n if self.weight is None else proba * (self.weight / n)[:, None]
+        if K == 1:
+            hess = (x * (weighted * (1 - proba))).T @ x
+        else:
+            outer = (weighted[:, :, None] * x[:, None, :]).reshape(n, -1)
+            hess = (proba[:, :, None] * x[:, None, :]).reshape(n, -1).T @ -outer
+            diagonal = (x.T @ outer).reshape(columns, K, columns).transpose(1, 0, 2)
+            blocks = hess.reshape(K, columns, K, columns)
+            blocks[range(K), :, range(K), :] += diagonal
+            blocks += np.diag(diagonal.sum(axis=0).diagonal() / K**2)[None, :, None, :]
+        penalised = np.arange(K * columns).reshape(K, columns)[:, : self.source.n_features].ravel()
+        hess[penalised, penalised] += self.l2_reg_strength
         return hess
 
     def _sample(self, n_rows):
         """Rows that stand for all, and the weights that make their sums means over all rows."""
+        if n_rows in self.samples:
+            return self.samples[n_rows]
         n = self.source.n_samples
-        # a fixed seed: the sample affects the way to the optimum, not the optimum
-        rng = np.random.default_rng(0)
-        if self.weight is None:
-            if n_rows >= n:
-                return np.arange(n), np.full(n, 1 / n)
-            return np.sort(rng.choice(n, n_rows, replace=False)), np.full(n_rows, 1 / n_rows)
-        present = np.flatnonzero(self.weight)
+        weight = np.ones(n) if self.weight is None else self.weight
+        present = np.flatnonzero(weight)
         if n_rows >= len(present):
-            return present, self.weight[present] / n
-        # systematic sampling in proportion to the weights (W. G. Cochran, Sampling Techniques, 1977, section 9A.10)
-        places = (np.arange(n_rows) + rng.random()) * (n / n_rows)
-        rows, counts = np.unique(np.searchsorted(np.cumsum(self.weight), places), return_counts=True)
-        return np.minimum(rows, n - 1), counts / n_rows
+            sample = present, weight[present] / n
+        else:
+            # Systematic sampling in proportion to q (W. G. Cochran, Sampling Techniques, 1977, section 9A.10): q is the
+            # weight, and more of it for rare classes, whose few rows carry all of their curvature. A fixed seed: the
+            # sample affects the way to the optimum, not the optimum.
+            q = weight / np.sqrt(self.frequency[self.y])
+            total = np.cumsum(q)
+            places = (np.arange(n_rows) + np.random.default_rng(0).random()) * (total[-1] / n_rows)
+            rows, counts = np.unique(np.minimum(np.searchsorted(total, places, "right"), n - 1), return_counts=True)
+            sample = rows, counts * (weight[rows] / q[rows]) * (total[-1] / (n_rows * n))
+        self.samples[n_rows] = sample
+        return sample
 
     def _panels(self, rows, row_weight):
+        """Sampled rows, some at a time, and their weights."""
         size = max(_PANEL_BYTES // (self.source.n_features * self.source.dtype.itemsize), 256)
         for start in range(0, len(rows), size):
             panel = slice(start, start + size)
-            X = self.source.take(rows[panel])
-            yield (X.copy() if X.base is not None or len(rows) == len(X) else X), row_weight[panel]
+            yield self.source.take(rows[panel]), row_weight[panel]
 
-    def _proba(self, X, point):
-        """Probabilities (n_rows, n_outputs), for small pieces of data and in float64."""
-        coef, intercept = self.split(point)
-        scores = (X @ coef.T.astype(X.dtype)).astype(np.float64) + intercept
+    def _proba(self, X, point, augmented=False):
+        """Probabilities (n_rows, n_outputs), for small pieces of data and in float64; ``augmented`` X ends with ones."""
+        if augmented:
+            scores = X @ point.T
+        else:
+            coef, intercept = self.split(point)
+            scores = (X @ coef.T.astype(X.dtype)) + intercept
         if self.n_outputs == 1:
-            return 1 / (1 + np.exp(-np.clip(scores, -700, 700)))
-        scores -= scores.max(axis=1, keepdims=True)
-        proba = np.exp(scores)
-        return proba / proba.sum(axis=1, keepdims=True)
+            return expit(scores)
+        return softmax(scores, axis=1)

@@ -130,6 +130,30 @@ def _loss_gradient_kernel(tile_classes, convert):
 
 
 @lru_cache
+def _gram_product_kernel(tile_classes, convert):
+    block_scores, block_gradient = _tile_loops(tile_classes)
+
+    @jit
+    def gram_product(X, start, stop, coef, fresh, scores, grad_out):
+        """``coef @ X.T @ X`` over X[start:stop], added to the output (set, where ``fresh``).
+
+        X : (n_samples, n_features)                         # IN
+        coef : (n_padded_classes, n_padded_features)        # IN
+        scores : (n_padded_classes, block_rows)             # workspace
+        grad_out : as coef, float64                         # OUT
+        """
+        if fresh:
+            grad_out[:] = 0.0
+        block_rows = scores.shape[1]
+        for row in range(start, stop, block_rows):
+            n_rows = min(block_rows, stop - row)
+            block_scores(X, row, n_rows, coef, scores)
+            block_gradient(X, row, n_rows, scores, block_rows, grad_out)
+
+    return gram_product
+
+
+@lru_cache
 def _predict_kernel(tile_classes, convert):
     block_scores, _ = _tile_loops(tile_classes)
 
@@ -231,6 +255,7 @@ class DensePass:
         self.coef = np.zeros(self.shape, self.dtype)
         self.intercept = np.zeros(self.shape[0], self.dtype)
         self.workspaces = {}
+        self.partial = self.total = None
 
     def _groups(self, n_rows, max_groups):
         """First rows of the groups, and the end."""
@@ -284,37 +309,65 @@ class DensePass:
         Returns
         -------
         loss (n_problems,), grad (n_outputs, n_features), grad_intercept (n_outputs,) : float64
+            ``grad`` is valid until the next call.
         """
         self._set_point(coef, intercept)
-        size = self.shape[0] * self.shape[1]
-        # sums of groups take at most an eighth of X, or 16 MB where that is more
-        max_groups = min(_MAX_GROUPS, max(X.size * self.dtype.itemsize // 8, 1 << 24) // (8 * size))
-        max_groups = max(max_groups, 1)
-        if not hasattr(self, "partial"):
-            n_groups = len(self._groups(len(X), max_groups)) - 1
-            self.partial = np.empty((n_groups, size))
-            self.total = np.empty(size)
-        loss = np.empty((len(self.partial), self.n_problems))
-        grad_intercept = np.empty((len(self.partial), self.shape[0]))
+        partial = self._partial(X)
+        loss = np.empty((len(partial), self.n_problems))
+        grad_intercept = np.empty((len(partial), self.shape[0]))
 
         def task(kernel, X, g, start, stop, fresh, workspace):
             kernel(
                 X, start, stop, self.coef, self.intercept, y, weight, weighting, self.n_scores, fresh,
-                *workspace, loss[g], self.partial[g].reshape(self.shape), grad_intercept[g],
+                *workspace, loss[g], partial[g], grad_intercept[g],
             )  # fmt: skip
 
-        n_groups = self._run(_loss_gradient_kernel, X, max_groups, task)
-        if n_groups == 1:
-            total = self.partial[0]
-        else:
-            total, piece = self.total, 1 << 15
-            run_tasks(
-                lambda q, slot: _add_groups(self.partial[:n_groups], q * piece, min((q + 1) * piece, size), total),
-                -(-size // piece),
-                self.n_threads,
-            )
-        grad = total.reshape(self.shape)[: self.n_outputs, : self.n_features]
+        n_groups = self._run(_loss_gradient_kernel, X, len(partial), task)
+        grad = self._sum_groups(partial[:n_groups])
         return loss[:n_groups].sum(axis=0), grad, grad_intercept[:n_groups, : self.n_outputs].sum(axis=0)
+
+    def gram_product(self, X, coef):
+        """``coef @ X.T @ X``, each row of X read once.
+
+        Parameters
+        ----------
+        X : array (n_rows, n_features) of dtype, C-contiguous
+        coef : array (n_outputs, n_features)
+
+        Returns
+        -------
+        array (n_outputs, n_features) float64
+            Valid until the next call.
+        """
+        self._set_point(coef, 0.0)
+        partial = self._partial(X)
+
+        def task(kernel, X, g, start, stop, fresh, workspace):
+            kernel(X, start, stop, self.coef, fresh, workspace[1], partial[g])
+
+        return self._sum_groups(partial[: self._run(_gram_product_kernel, X, len(partial), task)])
+
+    def _partial(self, X):
+        """Sums of the groups, (n_groups, n_padded_classes, n_padded_features), made once."""
+        if self.partial is None:
+            size = 8 * self.shape[0] * self.shape[1]
+            # they take at most an eighth of X, or 16 MB where that is more
+            most = max(X.size * self.dtype.itemsize // 8, 1 << 24) // size
+            n_groups = len(self._groups(len(X), min(max(most, 1), _MAX_GROUPS))) - 1
+            self.partial, self.total = np.empty((n_groups, *self.shape)), np.empty(self.shape)
+        return self.partial
+
+    def _sum_groups(self, partial):
+        """Sum over the groups, in order, without the padding."""
+        if len(partial) == 1:
+            return partial[0, : self.n_outputs, : self.n_features]
+        flat, total, piece = partial.reshape(len(partial), -1), self.total.reshape(-1), 1 << 15
+        run_tasks(
+            lambda q, slot: _add_groups(flat, q * piece, min((q + 1) * piece, len(total)), total),
+            -(-len(total) // piece),
+            self.n_threads,
+        )
+        return self.total[: self.n_outputs, : self.n_features]
 
     def predict(self, X, coef, intercept, kind):
         """Raw predictions, probabilities or log-probabilities (``kind``) of the rows of X, for one problem.

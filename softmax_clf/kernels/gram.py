@@ -7,6 +7,7 @@ less and gives other bits than on one. Callers hold :func:`~.threads.blas_on_one
 import numpy as np
 from scipy.linalg import lapack
 
+from .dense import DensePass
 from .threads import run_tasks
 
 
@@ -65,3 +66,41 @@ def inverse_factor(gram, ridge):
     inverse = inverse.T
     inverse *= scale
     return inverse
+
+
+class GramFactor:
+    """The inverse of a weighted Gram matrix plus a ridge, applied to gradients.
+
+    Parameters
+    ----------
+    gram : array (n_features, n_features)
+        sum_i w_i (x_i - center)(x_i - center)', lower triangle; overwritten.
+    ridge : float
+    center : array (n_features,) or None
+        The weighted mean of the rows, where the gradients have a last column for an intercept.
+    mass : float
+        sum_i w_i, the curvature of the intercept.
+    n_outputs : int
+        The most rows of gradients at a time.
+    n_threads : int
+    """
+
+    def __init__(self, gram, ridge, center, mass, n_outputs, n_threads):
+        self.factor, self.center, self.mass = inverse_factor(gram, ridge), center, mass
+        size = len(gram)
+        # below that the two products of BLAS are as fast
+        self.passes = DensePass(gram.dtype, size, size, 1, n_outputs, n_threads) if size > 256 else None
+
+    def _solve(self, grad):
+        if self.passes is not None:
+            return self.passes.gram_product(self.factor, grad)
+        return (grad @ self.factor.T) @ self.factor
+
+    def solve(self, grad):
+        """Rows (n_outputs, n_columns) whose images are ``grad``; in the columns (x - center, 1) the matrix is block diagonal."""
+        if self.center is None:
+            return self._solve(grad).copy()
+        step = np.empty_like(grad)
+        step[:, :-1] = self._solve(grad[:, :-1] - grad[:, -1:] * self.center)
+        step[:, -1] = grad[:, -1] / self.mass - step[:, :-1] @ self.center
+        return step

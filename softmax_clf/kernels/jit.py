@@ -187,7 +187,7 @@ def _short(key):
     return hashlib.sha256(repr(key).encode()).hexdigest()[:20]
 
 
-# Once per process: what was compiled here is what was imported here, even when a file is edited meanwhile.
+# Once per process. A file edited after its import is hashed as edited; `_describe` sees that older code is running.
 @functools.cache
 def _file_digest(path):
     with open(path, "rb") as file:

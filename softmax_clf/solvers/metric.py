@@ -19,37 +19,9 @@ steps of every metric are centred over the classes.
 from dataclasses import dataclass
 
 import numpy as np
-
-from ..kernels.gram import inverse_factor
+from scipy.linalg.lapack import dpotrf, dpotrs
 
 EXACT, BLOCKS, KRONECKER = "exact", "blocks", "kronecker"
-
-# Seconds that a multiply-add takes, relative to one of a pass
-_GRAM, _FACTOR = 0.9, 2.0
-
-
-def _solve_factored(factor, center, mass, grad):
-    """Apply the inverse of one block to rows of gradients; in the shifted columns (x - center, 1) it is block diagonal."""
-    if center is None:
-        return (grad @ factor.T) @ factor
-    grad_coef, grad_intercept = grad[:, :-1], grad[:, -1:]
-    coef = ((grad_coef - grad_intercept * center) @ factor.T) @ factor
-    return np.concatenate([coef, grad_intercept / mass - coef @ center[:, None]], axis=1)
-
-
-@dataclass
-class Block:
-    """A weighted Gram matrix: sum_i w_i (x_i - center)(x_i - center)', and the mass sum_i w_i.
-
-    ``center`` is the weighted mean of the rows where there is an intercept, else None.
-    """
-
-    gram: np.ndarray
-    center: np.ndarray | None
-    mass: float
-
-    def factor(self, l2_reg_strength):
-        return inverse_factor(self.gram, l2_reg_strength)
 
 
 def _centred(step):
@@ -57,32 +29,27 @@ def _centred(step):
 
 
 class KroneckerMetric:
-    """B (x) A + l2_reg_strength I, by one factor of A: B's eigenvalues share their geometric mean in the penalty.
+    """B (x) A + l2_reg_strength I, by one factor of A: B's eigenvalues share their mean in the penalty.
 
     Parameters
     ----------
-    block : Block
-        Of row weights s_i/S t_i.
+    factored : callable ridge -> object with ``solve(grad)``
+        The inverse of A + ridge I on the coefficients, A having row weights s_i/S t_i.
     between : array (n_outputs, n_outputs) float64
         B.
     l2_reg_strength : float
     """
 
-    def __init__(self, block, between, l2_reg_strength):
+    def __init__(self, factored, between, l2_reg_strength):
         values, self.vectors = np.linalg.eigh(between)
         # along the shift of all classes B is zero, and no gradient lies there
-        values = np.maximum(values, 1e-3 * values[-1])
-        typical = np.exp(np.log(values[min(1, len(values) - 1) :]).mean())
+        values = np.maximum(values, 1e-9 * values[-1])
         self.values = values[:, None]
-        self.factor = block.factor(l2_reg_strength / typical)
-        self.center, self.mass = block.center, block.mass
+        self.factor = factored(l2_reg_strength / values[min(1, len(values) - 1) :].mean())
 
     def solve(self, grad):
         """Step (n_outputs, n_columns) whose image under the metric is ``grad``."""
-        if len(grad) == 1:
-            return _solve_factored(self.factor, self.center, self.mass, grad) / self.values
-        step = _solve_factored(self.factor, self.center, self.mass, self.vectors.T @ grad) / self.values
-        return _centred(self.vectors @ step)
+        return _centred(self.vectors @ (self.factor.solve(self.vectors.T @ grad) / self.values))
 
 
 class BlocksMetric:
@@ -90,17 +57,16 @@ class BlocksMetric:
 
     Parameters
     ----------
-    blocks : list of Block
-        Of row weights s_i/S p_ik (1 - p_ik).
-    l2_reg_strength : float
+    factors : list of objects with ``solve(grad)``
+        The inverse of each class's block, of row weights s_i/S p_ik (1 - p_ik), with the penalty.
     """
 
-    def __init__(self, blocks, l2_reg_strength):
-        self.blocks = [(block.factor(l2_reg_strength), block.center, block.mass) for block in blocks]
+    def __init__(self, factors):
+        self.factors = factors
 
     def solve(self, grad):
         """Step (n_outputs, n_columns) whose image under the metric is ``grad``."""
-        return _centred(np.concatenate([_solve_factored(*b, grad[k : k + 1]) for k, b in enumerate(self.blocks)]))
+        return _centred(np.concatenate([f.solve(grad[k : k + 1]) for k, f in enumerate(self.factors)]))
 
 
 class ExactMetric:
@@ -113,11 +79,18 @@ class ExactMetric:
     """
 
     def __init__(self, hess):
-        self.factor = inverse_factor(hess, 0.0)
+        diagonal, rise = hess.diagonal().copy(), 1e-15
+        while True:
+            self.factor, failed = dpotrf(hess, lower=True)
+            if not failed:
+                break
+            # singular to rounding: raise the diagonal, in proportion, so that units do not matter
+            hess[np.diag_indices_from(hess)] = diagonal * (1 + rise) + np.finfo(float).tiny
+            rise *= 10
 
     def solve(self, grad):
         """Step (n_outputs, n_columns) whose image under the metric is ``grad``."""
-        return _centred((self.factor.T @ (self.factor @ grad.ravel())).reshape(grad.shape))
+        return _centred(dpotrs(self.factor, grad.ravel(), lower=True)[0].reshape(grad.shape))
 
 
 @dataclass(frozen=True)
@@ -138,32 +111,40 @@ class MetricPlan:
     passes: float
 
 
-def plan_metric(n_samples, n_columns, n_outputs):
+def plan_metric(n_samples, n_columns, n_outputs, n_passes=0):
     """Choose the metric by what a whole fit costs with it.
 
-    The counts of passes are typical ones, measured on pixels, patch features and embeddings; they order the kinds, no more.
+    The better the metric the fewer the passes. The counts are typical of pixels, patch features and embeddings; a fit
+    that has taken many passes already is a hard one, for which all counts grow: then a dearer metric pays.
+
+    Parameters
+    ----------
+    n_samples, n_columns, n_outputs : int
+    n_passes : int
+        Passes done so far.
     """
-    one_pass = 2e5 + 2.0 * n_samples * n_columns * n_outputs  # multiply-adds, and what each iteration costs besides
-    rows = min(n_samples, max(5 * n_columns, 2000))
-
-    def gram(n_rows, size, count=1):
-        return count * (_GRAM * n_rows * size**2 / 2 + _FACTOR * size**3 / 3 * 2)
-
+    # In multiply-adds of a pass, some 40 to the nanosecond and thread. What numpy does element by element, and what each
+    # iteration costs in Python, weighs on small data; so measured on one thread, from 150 x 4 to 50,000 x 1600.
+    one_pass = 3e6 + 2.0 * n_samples * n_columns * n_outputs
     size = n_columns * n_outputs
-    costs = {
-        EXACT: (7, 7, n_samples, gram(n_samples, size)),
-        BLOCKS: (13, 3, rows, gram(rows, n_columns, n_outputs)),
-        KRONECKER: (22, 3, rows, gram(rows, n_columns)),
-    }
-    if size > 1000:
-        del costs[EXACT]
-    if n_outputs == 1:
-        del costs[BLOCKS]  # is the Kronecker metric, which is the Hessian
+    difficulty = max(1.0, n_passes / 8)
 
-    def whole_fit(kind):
-        n_passes, n_metrics, _, cost = costs[kind]
-        return n_passes * one_pass + n_metrics * cost
+    def blocks(n_rows, n_blocks):
+        elementwise = n_rows * n_columns * (150 + 100 * n_blocks)
+        return 4e6 + elementwise + n_blocks * (2e6 + 0.7 * n_rows * n_columns**2 + 4 / 3 * n_columns**3)
 
-    kind = min(costs, key=whole_fit)
-    _, _, n_rows, cost = costs[kind]
-    return MetricPlan(kind, n_rows, cost / one_pass)
+    few, many = (min(n_samples, max(k * n_columns, 1000 * k)) for k in (5, 20))
+    options = [
+        # kind, rows, passes, metrics made, cost of one
+        (KRONECKER, few, 22 * difficulty, 3, blocks(few, 1)),
+        (KRONECKER, many, 18 * difficulty, 3, blocks(many, 1)),
+    ]
+    if n_outputs > 1:  # with one output the Kronecker metric is the Hessian
+        options += [
+            (BLOCKS, few, 13 * difficulty, 3, blocks(few, n_outputs)),
+            (BLOCKS, many, 11 * difficulty, 3, blocks(many, n_outputs)),
+        ]
+    if size <= 1000:
+        options.append((EXACT, n_samples, 8, 8, 2e6 + 100.0 * n_samples * size + 2.5 * n_samples * size**2 + size**3))
+    kind, n_rows, _, _, made = min(options, key=lambda o: o[2] * one_pass + o[3] * o[4])
+    return MetricPlan(kind, n_rows, made / one_pass)
