@@ -71,6 +71,11 @@ def jit(function=None, **options):
     if function is None:
         return functools.partial(jit, **options)
     options = {**_DEFAULTS, **options}
+    if function.__closure__:
+        # numba names compiled functions by their qualified name and a count of this process. Functions of one name that
+        # close over different values, one from the cache of another process, may agree in both: then the linker takes
+        # one for the other, without a word.
+        function.__qualname__ += "_" + _short(_describe(function))[:8]
     dispatcher = numba.njit(**options)(function)
     if dispatcher is not function:  # it is under NUMBA_DISABLE_JIT=1
         try:

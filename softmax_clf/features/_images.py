@@ -1,0 +1,132 @@
+"""What the image transformers share: the shapes they take, one view of them, batches and progress."""
+
+import time
+from collections.abc import Iterator
+from math import prod
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import _check_feature_names, check_array, check_is_fitted
+
+# Pixels converted to float32 at a time: 16 MB, which the caches and the smallest machine can bear.
+_BATCH_PIXELS = 4 * 2**20
+
+
+def check_numeric(estimator, X, **check_params):
+    """Return X as a finite ndarray of two or more dimensions, without a copy where it is one already."""
+    check_params.update(allow_nd=True, estimator=estimator, input_name="X")
+    X = check_array(X, ensure_2d=False, **check_params)
+    return X if X.ndim > 1 else check_array(X, **check_params)  # which raises scikit-learn's own error
+
+
+def batches(n_images, image_pixels, largest=None) -> Iterator[slice]:
+    """Cut n_images into slices that hold at most ``_BATCH_PIXELS`` pixels (and ``largest`` images) each."""
+    step = max(1, _BATCH_PIXELS // image_pixels)
+    if largest is not None:
+        step = min(step, largest)
+    for start in range(0, n_images, step):
+        yield slice(start, min(start + step, n_images))
+
+
+def as_float32(images):
+    """Return (n, H, W, C) images as a C-contiguous float32 array."""
+    return np.ascontiguousarray(images, dtype=np.float32)
+
+
+class Progress:
+    """Print how far a long loop has come, every few seconds, if verbose."""
+
+    _INTERVAL = 5.0  # seconds between two lines
+
+    def __init__(self, what, total, verbose):
+        self.what, self.total, self.verbose = what, total, verbose
+        self.start = self.last = time.perf_counter()
+
+    def __call__(self, done, note=""):
+        now = time.perf_counter()
+        if not self.verbose or (done < self.total and now - self.last < self._INTERVAL):
+            return
+        self.last = now
+        spent = now - self.start
+        left = spent * (self.total - done) / max(done, 1)
+        print(f"[{self.what}] {done} of {self.total}{note}, {spent:.0f} s, about {left:.0f} s left", flush=True)
+
+
+class ImageTransformer(TransformerMixin, BaseEstimator):
+    """Base of the transformers that need to know where the rows, columns and channels of an image are.
+
+    Subclasses have the parameters ``image_shape`` and ``channels_first`` and get the fitted attributes
+    ``image_shape_`` (H, W, C), ``n_features_in_`` (H*W*C) and, for data frames, ``feature_names_in_``.
+    """
+
+    def _fit_images(self, X):
+        """Check X, set the fitted attributes, and return X as a view (n, H, W, C)."""
+        _check_feature_names(self, X, reset=True)
+        X = check_numeric(self, X)
+        self.image_shape_ = self._find_shape(X.shape)
+        self.n_features_in_ = prod(self.image_shape_)
+        return self._view(X)
+
+    def _check_images(self, X):
+        """Check X against what was fitted, and return it as a view (n, H, W, C)."""
+        check_is_fitted(self)
+        _check_feature_names(self, X, reset=False)
+        X = check_numeric(self, X)
+        if X.ndim == 2 and X.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting {self.n_features_in_} features "
+                f"as input: the pixels of images of shape {self.image_shape_}"
+            )
+        if X.ndim != 2 and self._array_shape(X.shape) != self.image_shape_:
+            raise ValueError(
+                f"{type(self).__name__} was fitted on images of shape (H, W, C) = {self.image_shape_}, "
+                f"but X holds images of shape {self._array_shape(X.shape)}"
+            )
+        return self._view(X)
+
+    def _find_shape(self, shape):
+        """(H, W, C) of the images in an array of this shape, from ``image_shape`` where that is given."""
+        if self.image_shape is None:
+            if len(shape) == 2:
+                raise ValueError(
+                    f"X holds rows of {shape[1]} pixels, and {type(self).__name__} needs to know their shape: give "
+                    f"image_shape=(H, W) or (H, W, C), or pass X as an array (n_samples, H, W, C)"
+                )
+            return self._array_shape(shape)
+        expected = tuple(int(size) for size in self.image_shape)
+        if len(expected) not in (2, 3) or min(expected) < 1:
+            raise ValueError(f"image_shape must be (H, W) or (H, W, C), all positive; got {self.image_shape!r}")
+        expected = (*expected, 1)[:3]
+        if len(shape) == 2 and shape[1] != prod(expected):
+            raise ValueError(
+                f"image_shape={self.image_shape!r} makes {prod(expected)} pixels a row, but X has {shape[1]} columns"
+            )
+        if len(shape) != 2 and self._array_shape(shape) != expected:
+            raise ValueError(
+                f"image_shape={self.image_shape!r}, but X of shape {shape} holds images of shape "
+                f"(H, W, C) = {self._array_shape(shape)} (channels_first={self.channels_first})"
+            )
+        return expected
+
+    def _array_shape(self, shape):
+        """(H, W, C) of the images in a 3-d or 4-d array."""
+        if len(shape) not in (3, 4):
+            raise ValueError(
+                f"{type(self).__name__} takes images (n_samples, H, W, C) or (n_samples, H, W), or rows "
+                f"(n_samples, H*W*C); got an array of shape {shape}"
+            )
+        if len(shape) == 3:
+            return (*shape[1:], 1)
+        return (*shape[2:], shape[1]) if self.channels_first else shape[1:]
+
+    def _view(self, X):
+        height, width, channels = self.image_shape_
+        if self.channels_first:
+            return X.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
+        return X.reshape(-1, height, width, channels)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
