@@ -13,8 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from .jit import jit
-from .softmax import cross_entropy, exponentiate, log_float64, scale_rows, shift_scores
+from .jit import jit, jit_part
+from .softmax import cross_entropy, exponentiate, log_float64, logistic_loss, scale_rows, shift_scores
 from .threads import run_tasks
 from .tiles import TILE_CLASSES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, gradient_tile, score_tile
 
@@ -26,35 +26,36 @@ _MAX_GROUPS = 48
 RAW, PROBA, LOG_PROBA = 0, 1, 2  # what `predict` writes
 
 
-@jit
-def _convert_rows(X, row, n_rows, rows_out):
-    for i in range(n_rows):
-        for j in range(X.shape[1]):
-            rows_out[i, j] = X[row + i, j]
+# Where a block of rows is to be read: which array, and its first row there. A kernel is made with one or the other.
 
 
-@jit
-def _convert_rows_from_columns(X, row, n_rows, rows_out):
-    # 16 x 16 squares: both the columns read and the rows written keep to whole cache lines
+@jit_part
+def _in_place(X, row, n_rows, rows):
+    return X, row
+
+
+@jit_part
+def _converted(X, row, n_rows, rows):
+    # 16 x 16 squares: of columns as of rows, whole cache lines are read and written
     for j0 in range(0, X.shape[1], 16):
         j1 = min(j0 + 16, X.shape[1])
-        for i0 in range(0, n_rows, 16):
-            for i in range(i0, min(i0 + 16, n_rows)):
-                for j in range(j0, j1):
-                    rows_out[i, j] = X[row + i, j]
+        for i in range(n_rows):
+            for j in range(j0, j1):
+                rows[i, j] = X[row + i, j]
+    return rows, 0
 
 
 @lru_cache
 def _tile_loops(tile_classes):
     """Scores and gradient of a block, class by class in tiles of ``tile_classes``."""
 
-    @jit
+    @jit_part
     def block_scores(X, row, n_rows, coef, scores_out):
         for k in range(0, coef.shape[0], tile_classes):
             for i in range(0, n_rows, TILE_ROWS):
                 score_tile(X, row, n_rows, coef, k, scores_out, i, TILE_ROWS, tile_classes)
 
-    @jit
+    @jit_part
     def block_gradient(X, row, n_rows, pointwise, ahead, grad_out):
         n_features = X.shape[1]
         width = VECTOR_BYTES // X.itemsize
@@ -78,7 +79,7 @@ def _tile_loops(tile_classes):
 
 
 @lru_cache
-def _loss_gradient_kernel(tile_classes, convert):
+def _loss_gradient_kernel(tile_classes, locate, block_loss):
     block_scores, block_gradient = _tile_loops(tile_classes)
 
     @jit
@@ -107,30 +108,24 @@ def _loss_gradient_kernel(tile_classes, convert):
         row_weight = work[3]
         for row in range(start, stop, block_rows):
             n_rows = min(block_rows, stop - row)
-            if convert:
-                _convert_rows(X, row, n_rows, rows)
-                block_scores(rows, 0, n_rows, coef, scores)
-            else:
-                block_scores(X, row, n_rows, coef, scores)
+            block, first = locate(X, row, n_rows, rows)
+            block_scores(block, first, n_rows, coef, scores)
             for m in range(weighting.shape[0]):
                 if weight.shape[0] == 0:
                     row_weight[:n_rows] = 1.0
                 else:
                     for i in range(n_rows):
                         row_weight[i] = weight[weighting[m], row + i]
-                loss_out[m] += cross_entropy(
+                loss_out[m] += block_loss(
                     scores, m * n_scores, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out
                 )
-            if convert:
-                block_gradient(rows, 0, n_rows, scores, 0, grad_out)
-            else:
-                block_gradient(X, row, n_rows, scores, block_rows, grad_out)
+            block_gradient(block, first, n_rows, scores, block_rows, grad_out)
 
     return loss_gradient
 
 
 @lru_cache
-def _gram_product_kernel(tile_classes, convert):
+def _gram_product_kernel(tile_classes):
     block_scores, block_gradient = _tile_loops(tile_classes)
 
     @jit
@@ -154,7 +149,7 @@ def _gram_product_kernel(tile_classes, convert):
 
 
 @lru_cache
-def _predict_kernel(tile_classes, convert):
+def _predict_kernel(tile_classes, locate):
     block_scores, _ = _tile_loops(tile_classes)
 
     @jit
@@ -172,11 +167,8 @@ def _predict_kernel(tile_classes, convert):
         row_max, row_sum = work[0], work[1]
         for row in range(start, stop, block_rows):
             n_rows = min(block_rows, stop - row)
-            if convert:
-                _convert_rows(X, row, n_rows, rows)
-                block_scores(rows, 0, n_rows, coef, scores)
-            else:
-                block_scores(X, row, n_rows, coef, scores)
+            block, first = locate(X, row, n_rows, rows)
+            block_scores(block, first, n_rows, coef, scores)
             shift_scores(scores, 0, n_scores, n_rows, intercept, row_max)
             if kind == PROBA:
                 exponentiate(scores, 0, n_scores, n_rows, row_max, row_sum)
@@ -275,7 +267,7 @@ class DensePass:
         convert = not (X.dtype == self.dtype and X.flags.c_contiguous)
         X = X.view()
         X.flags.writeable = False  # writeable or not, one compiled kernel
-        kernel = kernel_of(self.tile_classes, convert)
+        kernel = kernel_of(_converted if convert else _in_place)
         bounds = self._groups(len(X), max_groups)
         rows_per_call = max(int(_CALL_FLOPS / self.flops_per_row) // self.block_rows, 1) * self.block_rows
         n_threads = min(self.n_threads, len(bounds) - 1)
@@ -322,7 +314,10 @@ class DensePass:
                 *workspace, loss[g], partial[g], grad_intercept[g],
             )  # fmt: skip
 
-        n_groups = self._run(_loss_gradient_kernel, X, len(partial), task)
+        block_loss = logistic_loss if self.n_scores == 1 else cross_entropy
+        n_groups = self._run(
+            lambda locate: _loss_gradient_kernel(self.tile_classes, locate, block_loss), X, len(partial), task
+        )
         grad = self._sum_groups(partial[:n_groups])
         return loss[:n_groups].sum(axis=0), grad, grad_intercept[:n_groups, : self.n_outputs].sum(axis=0)
 
@@ -345,7 +340,8 @@ class DensePass:
         def task(kernel, X, g, start, stop, fresh, workspace):
             kernel(X, start, stop, self.coef, fresh, workspace[1], partial[g])
 
-        return self._sum_groups(partial[: self._run(_gram_product_kernel, X, len(partial), task)])
+        n_groups = self._run(lambda locate: _gram_product_kernel(self.tile_classes), X, len(partial), task)
+        return self._sum_groups(partial[:n_groups])
 
     def _partial(self, X):
         """Sums of the groups, (n_groups, n_padded_classes, n_padded_features), made once."""
@@ -382,5 +378,5 @@ class DensePass:
         def task(kernel, X, g, start, stop, fresh, workspace):
             kernel(X, start, stop, self.coef, self.intercept, kind, *workspace, out)
 
-        self._run(_predict_kernel, X, 4 * _MAX_GROUPS, task)
+        self._run(lambda locate: _predict_kernel(self.tile_classes, locate), X, 4 * _MAX_GROUPS, task)
         return out

@@ -12,7 +12,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from .jit import jit
+from .jit import jit_part
 
 # What a polynomial may be rearranged by: a fused multiply-add, nothing else ("reassoc" ruins it).
 _EXACT = {"contract"}
@@ -20,7 +20,7 @@ _EXACT = {"contract"}
 _SUM = {"contract", "reassoc", "nsz"}
 
 
-@jit(fastmath=_EXACT)
+@jit_part(fastmath=_EXACT)
 def exp_float64(x):
     """exp(x) for x <= 0 to 1 ulp; below -708, exp(-708) (3e-308) instead of zero.
 
@@ -49,7 +49,7 @@ def exp_float64(x):
     return (s + 1.0) * np.int64(two_to_n).view(np.float64)
 
 
-@jit(fastmath=_EXACT)
+@jit_part(fastmath=_EXACT)
 def exp_float32(x):
     """exp(x) for x <= 0 to 1 ulp in float32; below -87, exp(-87) (2e-38). As :func:`exp_float64`."""
     x = np.float32(-87.0) if x < np.float32(-87.0) else x
@@ -80,7 +80,7 @@ def _(x):
     return lambda x: exp_float64(x)
 
 
-@jit(fastmath=_EXACT)
+@jit_part(fastmath=_EXACT)
 def log_float64(x):
     """log(x) for positive, normal x to 1 ulp, by the series of fdlibm's e_log.c (Sun Microsystems, 1993)."""
     bits = np.float64(x).view(np.int64)
@@ -104,7 +104,7 @@ def log_float64(x):
     return e * 6.93147180369123816490e-01 - ((half_square - tail) - f)
 
 
-@jit(fastmath=_EXACT)
+@jit_part(fastmath=_EXACT)
 def shift_scores(scores, first, n_scores, n_rows, intercept, row_max_out):
     """Add the intercepts to the scores of one problem and find each row's largest.
 
@@ -130,7 +130,7 @@ def shift_scores(scores, first, n_scores, n_rows, intercept, row_max_out):
                 row_max_out[i] = largest if z <= largest else z
 
 
-@jit(fastmath=_EXACT)
+@jit_part(fastmath=_EXACT)
 def exponentiate(scores, first, n_scores, n_rows, row_max, row_sum_out):
     """Replace scores by exp(score - row_max) and sum them over the classes. Shapes as :func:`shift_scores`."""
     for k in range(first, first + n_scores):
@@ -146,7 +146,7 @@ def exponentiate(scores, first, n_scores, n_rows, row_max, row_sum_out):
                 row_sum_out[i] += e
 
 
-@jit(fastmath=_EXACT)
+@jit_part(fastmath=_EXACT)
 def scale_rows(scores, first, n_scores, n_rows, scale):
     """Multiply each row's values by ``scale[i]``. Shapes as :func:`shift_scores`."""
     for k in range(first, first + n_scores):
@@ -154,7 +154,7 @@ def scale_rows(scores, first, n_scores, n_rows, scale):
             scores[k, i] *= scale[i]
 
 
-@jit(fastmath=_SUM)
+@jit_part(fastmath=_SUM)
 def _weighted_loss(row_sum, picked, row_weight, n_rows):
     loss = 0.0
     for i in range(n_rows):
@@ -162,7 +162,7 @@ def _weighted_loss(row_sum, picked, row_weight, n_rows):
     return loss
 
 
-@jit(fastmath=_SUM)
+@jit_part(fastmath=_SUM)
 def _add_row_sums(scores, first, n_scores, n_rows, sums_out):
     for k in range(first, first + n_scores):
         total = 0.0
@@ -171,7 +171,7 @@ def _add_row_sums(scores, first, n_scores, n_rows, sums_out):
         sums_out[k] += total
 
 
-@jit(fastmath=_EXACT)
+@jit_part(fastmath=_EXACT)
 def cross_entropy(scores, first, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out):
     """Loss of one problem's rows; turn its scores into ``grad_pointwise = weight * (proba - target)``.
 
@@ -194,38 +194,37 @@ def cross_entropy(scores, first, n_scores, row, n_rows, intercept, y, row_weight
     loss : float64
     """
     row_max, row_sum, picked = work[0], work[1], work[2]
-    if n_scores == 1:
-        loss = _logistic(scores, first, row, n_rows, intercept[first], y, row_weight, row_sum, picked)
-    else:
-        shift_scores(scores, first, n_scores, n_rows, intercept, row_max)
-        for i in range(n_rows):
-            picked[i] = scores[first + y[row + i], i] - row_max[i]
-        exponentiate(scores, first, n_scores, n_rows, row_max, row_sum)
-        loss = _weighted_loss(row_sum, picked, row_weight, n_rows)
-        for i in range(n_rows):
-            row_sum[i] = row_weight[i] / row_sum[i]
-        scale_rows(scores, first, n_scores, n_rows, row_sum)
-        for i in range(n_rows):
-            scores[first + y[row + i], i] -= row_weight[i]
+    shift_scores(scores, first, n_scores, n_rows, intercept, row_max)
+    for i in range(n_rows):
+        picked[i] = scores[first + y[row + i], i] - row_max[i]
+    exponentiate(scores, first, n_scores, n_rows, row_max, row_sum)
+    loss = _weighted_loss(row_sum, picked, row_weight, n_rows)
+    for i in range(n_rows):
+        row_sum[i] = row_weight[i] / row_sum[i]
+    scale_rows(scores, first, n_scores, n_rows, row_sum)
+    for i in range(n_rows):
+        scores[first + y[row + i], i] -= row_weight[i]
     _add_row_sums(scores, first, n_scores, n_rows, grad_intercept_out)
     return loss
 
 
-@jit(fastmath=_EXACT)
-def _logistic(scores, k, row, n_rows, intercept, y, row_weight, row_sum, picked):
-    """Two classes: one score z, the softmax of (0, z).
+@jit_part(fastmath=_EXACT)
+def logistic_loss(scores, first, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out):
+    """As :func:`cross_entropy` for two classes that share one score z, the softmax of (0, z).
 
-    With the margin a = z for class 1 and -z for class 0: loss log(1 + exp(-a)), and the residual is the
+    With the margin a = z for class 1 and -z for class 0: the loss is log(1 + exp(-a)), and the residual the
     probability of the other class, 1 / (1 + exp(a)), taken without the cancellation of 1 - proba.
     """
+    row_sum, picked = work[1], work[2]
     zero, one = scores.dtype.type(0), scores.dtype.type(1)
     for i in range(n_rows):
-        z = scores[k, i] + intercept
+        z = scores[first, i] + intercept[first]
         positive = y[row + i] == 1
         margin = z if positive else -z
         e = _exp(-margin if margin >= zero else margin)
         row_sum[i] = one + e
         picked[i] = zero if margin >= zero else margin
         other = (e if margin >= zero else one) / (one + e)
-        scores[k, i] = row_weight[i] * (-other if positive else other)
+        scores[first, i] = row_weight[i] * (-other if positive else other)
+    _add_row_sums(scores, first, 1, n_rows, grad_intercept_out)
     return _weighted_loss(row_sum, picked, row_weight, n_rows)

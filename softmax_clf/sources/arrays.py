@@ -2,6 +2,8 @@
 
 import numpy as np
 
+_SMALL = 1 << 24  # bytes that are copied rather than converted at every pass
+
 
 class ArraySource:
     """A dense array as a source of rows.
@@ -16,7 +18,7 @@ class ArraySource:
     """
 
     def __init__(self, X):
-        self.X = X
+        self.X = np.ascontiguousarray(X) if X.nbytes <= _SMALL else X
         self.dtype = X.dtype
         self.n_samples, self.n_features = X.shape
         self.part_rows = self.n_samples
