@@ -1,7 +1,7 @@
 """The objective over any source of rows: its value, its gradient, and metrics for the solver."""
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import expit
 
 from .kernels.dense import DensePass
 from .kernels.gram import GramFactor, add_weighted_gram
@@ -194,4 +194,7 @@ class SoftmaxObjective:
             scores = (X @ coef.T.astype(X.dtype)) + intercept
         if self.n_outputs == 1:
             return expit(scores)
-        return softmax(scores, axis=1)
+        scores -= scores.max(axis=1, keepdims=True)
+        proba = np.exp(scores, out=scores)
+        proba /= proba.sum(axis=1, keepdims=True)
+        return proba

@@ -22,9 +22,6 @@ class _Memory:
         self.products = np.zeros((capacity, capacity))  # [a, b] = steps[a] @ changes[b]
         self.order = []  # slots in use, oldest first
 
-    def clear(self):
-        self.order = []
-
     def add(self, step, change):
         if len(self.order) == len(self.steps):
             self.order.append(self.order.pop(0))
@@ -36,9 +33,7 @@ class _Memory:
         self.products[:used, slot] = self.steps[:used] @ change
 
     def inverse_hessp(self, vector, solve, scale):
-        """Apply the inverse Hessian that starts from ``scale * solve`` to ``vector``."""
-        if not self.order:
-            return scale * solve(vector)
+        """Apply the inverse Hessian that starts from ``scale * solve`` to ``vector``; there must be a pair."""
         used, order = len(self.order), self.order
         steps, changes = self.steps[:used], self.changes[:used]
         products = self.products[np.ix_(order, order)]
@@ -97,7 +92,7 @@ def lbfgs(point, make_metric, *, refresh_after, null_objective, tol, max_iter, n
         return metric.solve(vector.reshape(shape)).ravel()
 
     for iteration in range(max_iter + 1):
-        direction = -pairs.inverse_hessp(grad.ravel(), solve, scale).reshape(shape)
+        direction = -natural if not pairs.order else -pairs.inverse_hessp(grad.ravel(), solve, scale).reshape(shape)
         slope = np.vdot(grad, direction)
         decrement = max(np.vdot(grad, natural), -slope) / 2
         estimate = _suboptimality(decrement, solution.loss_curve, objective, exact)

@@ -25,7 +25,7 @@ EXACT, BLOCKS, KRONECKER = "exact", "blocks", "kronecker"
 
 
 def _centred(step):
-    return step - step.mean(axis=0) if len(step) > 1 else step
+    return step - step.sum(axis=0) / len(step) if len(step) > 1 else step
 
 
 class KroneckerMetric:
