@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from .curvature import Curvature
 from .kernels.dense import LOG_PROBA, PROBA, RAW, DensePass
 from .kernels.threads import blas_on_one_thread, effective_n_threads
 from .objective import SoftmaxObjective
@@ -262,16 +263,15 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             if self.verbose > 1:
                 print(f"iteration {iteration}: objective {value:.8g}, above the minimum by at most {suboptimality:.1e}")
 
-        exact = objective.plan.kind == EXACT
+        curvature = Curvature(objective)
         solver = lbfgs(
             start,
-            objective.metric,
-            refresh_after=max(4, round(objective.plan.passes)),
+            curvature.metric,
             null_objective=objective.null_objective,
             tol=self.tol,
             max_iter=self.max_iter,
             noise=4 * np.finfo(objective.source.dtype).eps,
-            exact=exact,
+            exact=curvature.plan.kind == EXACT,
             report=report,
         )
         point = next(solver)

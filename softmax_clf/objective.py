@@ -1,13 +1,8 @@
-"""The objective over any source of rows: its value, its gradient, and metrics for the solver."""
+"""The objective over any source of rows: its value and its gradient."""
 
 import numpy as np
-from scipy.special import expit
 
 from .kernels.dense import DensePass
-from .kernels.gram import GramFactor, add_weighted_gram
-from .solvers.metric import BLOCKS, EXACT, BlocksMetric, ExactMetric, KroneckerMetric, plan_metric
-
-_PANEL_BYTES = 1 << 24  # of sampled rows that a metric works on at a time
 
 
 class SoftmaxObjective:
@@ -53,10 +48,6 @@ class SoftmaxObjective:
         #: F of the null model: no coefficients, the best intercepts where there are any
         self.null_objective = float(-(present @ np.log(present))) if fit_intercept else float(np.log(n_classes))
         self.passes = DensePass(source.dtype, source.part_rows, source.n_features, 1, self.n_outputs, n_threads)
-        self.plan = plan_metric(n, self.n_columns, self.n_outputs)
-        self.origin = None
-        self.samples = {}
-        self.design = None
         self.n_passes = 0
 
     def split(self, point):
@@ -89,112 +80,99 @@ class SoftmaxObjective:
             grad[:, -1] = grad_intercept / n
         return loss[0] / n + self.l2_reg_strength / 2 * np.vdot(coef, coef), grad
 
-    def metric(self, point):
-        """The metric that :func:`plan_metric` chose, at a point, from a sample of rows."""
-        if self.plan.kind != EXACT:
-            self.plan = plan_metric(self.source.n_samples, self.n_columns, self.n_outputs, self.n_passes)
-        if self.plan.kind == EXACT:
-            return ExactMetric(self._hess(point))
-        rows, row_weight = self._sample(self.plan.n_rows)
-        one_a_class = self.plan.kind == BLOCKS
-        n_blocks = self.n_outputs if one_a_class else 1
-        p = self.source.n_features
-        gram_dtype = np.float32 if self.source.dtype == np.float32 and p > 1024 else np.float64
-        grams = [np.zeros((p, p), gram_dtype) for _ in range(n_blocks)]
-        sums, masses = np.zeros((n_blocks, p)), np.full(n_blocks, np.finfo(np.float64).tiny)
-        between = np.zeros((self.n_outputs, self.n_outputs))
-        if self.fit_intercept and self.origin is None:
-            # close enough to every weighted mean that what is left is subtracted without cancellation
-            first = self.source.take(rows[:1000])
-            self.origin = first.mean(axis=0, dtype=np.float64).astype(first.dtype)
-        for X, weight in self._panels(rows, row_weight):
-            proba = self._proba(X, point)
-            if self.fit_intercept:
-                X = X - self.origin
-            weighted = proba * weight[:, None]
-            between += np.diag(weighted.sum(axis=0)) - weighted.T @ proba
-            curvature = weighted * (1 - proba)
-            if not one_a_class:
-                curvature = curvature.sum(axis=1, keepdims=True)
-            for k in range(n_blocks):
-                add_weighted_gram(X, curvature[:, k], grams[k], self.n_threads)
-            if self.fit_intercept:
-                sums += curvature.T.astype(X.dtype) @ X
-            masses += curvature.sum(axis=0)
 
-        def factored(k, ridge):
-            gram, center = grams[k], None
-            if self.fit_intercept:
-                offset = sums[k] / masses[k]
-                gram -= np.outer(sums[k], offset)
-                center = self.origin + offset
-            n_solved = 1 if one_a_class else self.n_outputs
-            return GramFactor(gram, ridge, center, masses[k], n_solved, self.n_threads)
+class StackedObjectives:
+    """Softmax objectives over the same rows and labels that differ in weights, penalty and point, one pass for all.
 
-        if one_a_class:
-            return BlocksMetric([factored(k, self.l2_reg_strength) for k in range(n_blocks)])
-        return KroneckerMetric(lambda ridge: factored(0, ridge), between / masses[0], self.l2_reg_strength)
+    Each is that of :class:`SoftmaxObjective` over all classes. A class whose rows weigh nothing in a problem has, with an
+    intercept, its minimum at an intercept of minus infinity: there it is held, its row of the point being zero, so that
+    the others are fitted among themselves.
 
-    def _hess(self, point):
-        """The Hessian, with the shift of all classes made definite."""
-        K, columns = self.n_outputs, self.n_columns
-        if self.design is None:  # small where this metric is chosen
-            X = self.source.take(np.arange(self.source.n_samples)).astype(np.float64)
-            self.design = np.hstack([X, np.ones((len(X), 1))]) if self.fit_intercept else X
-        x, n = self.design, self.source.n_samples
-        proba = self._proba(x, point, augmented=True)
-        weighted = proba / n if self.weight is None else proba * (self.weight / n)[:, None]
-        if K == 1:
-            hess = (x * (weighted * (1 - proba))).T @ x
+    Parameters
+    ----------
+    source : row source of n_samples rows
+    y : array (n_samples,) intp
+        Labels in range(n_classes).
+    n_classes : int
+    sample_weight : array (n_problems, n_samples) float64
+        Non-negative, each row with a positive sum.
+    fit_intercept : bool
+    n_threads : int
+
+    Attributes
+    ----------
+    l2_reg_strength : array (n_problems,)
+        Zero; to be set before :meth:`evaluate`.
+    sw_sum : array (n_problems,)
+    null_objective : array (n_problems,)
+        F of the null models.
+    absent : array (n_problems, n_outputs) bool
+        Outputs that are held at a probability of zero.
+    """
+
+    #: In the place of minus infinity, whose product with the weight zero is not a number.
+    ABSENT = -1e30
+
+    def __init__(self, source, y, n_classes, *, sample_weight, fit_intercept, n_threads):
+        self.source, self.y, self.n_threads, self.fit_intercept = source, y, n_threads, fit_intercept
+        self.n_outputs = 1 if n_classes == 2 else n_classes
+        self.sw_sum = sample_weight.sum(axis=1)
+        n = source.n_samples
+        self.pass_weight = np.empty(sample_weight.shape, source.dtype)
+        frequency = np.empty((len(sample_weight), n_classes))
+        for m, weight in enumerate(sample_weight):  # one by one: no second array of that size
+            self.pass_weight[m] = weight * (n / self.sw_sum[m])
+            frequency[m] = np.bincount(y, weight, n_classes) / self.sw_sum[m]
+        if fit_intercept:
+            entropy = np.log(frequency, where=frequency > 0, out=np.zeros_like(frequency))
+            self.null_objective = -(frequency * entropy).sum(axis=1)
         else:
-            outer = (weighted[:, :, None] * x[:, None, :]).reshape(n, -1)
-            hess = (proba[:, :, None] * x[:, None, :]).reshape(n, -1).T @ -outer
-            diagonal = (x.T @ outer).reshape(columns, K, columns).transpose(1, 0, 2)
-            blocks = hess.reshape(K, columns, K, columns)
-            blocks[range(K), :, range(K), :] += diagonal
-            blocks += np.diag(diagonal.sum(axis=0).diagonal() / K**2)[None, :, None, :]
-        penalised = np.arange(K * columns).reshape(K, columns)[:, : self.source.n_features].ravel()
-        hess[penalised, penalised] += self.l2_reg_strength
-        return hess
+            self.null_objective = np.full(len(sample_weight), np.log(n_classes))
+        self.absent = (frequency == 0) & fit_intercept & (n_classes > 2)
+        self.l2_reg_strength = np.zeros(len(sample_weight))
+        self.passes = None
+        self.n_passes = 0
 
-    def _sample(self, n_rows):
-        """Rows that stand for all, and the weights that make their sums means over all rows."""
-        if n_rows in self.samples:
-            return self.samples[n_rows]
+    def evaluate(self, problems, points):
+        """F and its gradient for some problems, each at a point of its own: one pass over the rows.
+
+        Parameters
+        ----------
+        problems : list of int
+        points : list of array (n_outputs, n_columns)
+
+        Returns
+        -------
+        list of (objective, grad)
+        """
+        n_problems, K, p = len(problems), self.n_outputs, self.source.n_features
+        self.n_passes += n_problems
+        if self.passes is None or self.passes.n_problems != n_problems:
+            # made anew as problems drop out: its workspaces are small beside the rows, and so never held twice
+            self.passes = None
+            self.passes = self.source.passes(n_problems, K, self.n_threads)
+        stacked = np.concatenate(points)
+        coef, intercept = stacked[:, :p], np.zeros(len(stacked))
+        if self.fit_intercept:
+            intercept[:] = stacked[:, p]
+        absent = self.absent[problems].ravel()
+        intercept[absent] = self.ABSENT
+        weighting = np.asarray(problems, np.intp)
+
+        def part(X, rows):
+            return self.passes.loss_gradient(
+                X, coef, intercept, self.y[rows], self.pass_weight[:, rows], weighting
+            )  # fmt: skip
+
+        loss, grad_coef, grad_intercept = self.source.sum(part)
         n = self.source.n_samples
-        weight = np.ones(n) if self.weight is None else self.weight
-        present = np.flatnonzero(weight)
-        if n_rows >= len(present):
-            sample = present, weight[present] / n
-        else:
-            # Systematic sampling in proportion to q (W. G. Cochran, Sampling Techniques, 1977, section 9A.10): q is the
-            # weight, and more of it for rare classes, whose few rows carry all of their curvature. A fixed seed: the
-            # sample affects the way to the optimum, not the optimum.
-            q = weight / np.sqrt(self.frequency[self.y])
-            total = np.cumsum(q)
-            places = (np.arange(n_rows) + np.random.default_rng(0).random()) * (total[-1] / n_rows)
-            rows, counts = np.unique(np.minimum(np.searchsorted(total, places, "right"), n - 1), return_counts=True)
-            sample = rows, counts * (weight[rows] / q[rows]) * (total[-1] / (n_rows * n))
-        self.samples[n_rows] = sample
-        return sample
-
-    def _panels(self, rows, row_weight):
-        """Sampled rows, some at a time, and their weights."""
-        size = max(_PANEL_BYTES // (self.source.n_features * self.source.dtype.itemsize), 256)
-        for start in range(0, len(rows), size):
-            panel = slice(start, start + size)
-            yield self.source.take(rows[panel]), row_weight[panel]
-
-    def _proba(self, X, point, augmented=False):
-        """Probabilities (n_rows, n_outputs), for small pieces of data and in float64; ``augmented`` X ends with ones."""
-        if augmented:
-            scores = X @ point.T
-        else:
-            coef, intercept = self.split(point)
-            scores = (X @ coef.T.astype(X.dtype)) + intercept
-        if self.n_outputs == 1:
-            return expit(scores)
-        scores -= scores.max(axis=1, keepdims=True)
-        proba = np.exp(scores, out=scores)
-        proba /= proba.sum(axis=1, keepdims=True)
-        return proba
+        strength = self.l2_reg_strength[problems]
+        grad = np.empty_like(stacked)
+        np.multiply(grad_coef, 1 / n, out=grad[:, :p])
+        grad[:, :p] += np.repeat(strength, K)[:, None] * coef
+        if self.fit_intercept:
+            grad[:, p] = grad_intercept / n
+        grad[absent] = 0.0
+        grad = grad.reshape(n_problems, K, -1)
+        penalty = strength / 2 * np.square(coef.reshape(n_problems, -1)).sum(axis=1)
+        return list(zip((loss / n + penalty).tolist(), grad, strict=True))

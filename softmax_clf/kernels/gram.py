@@ -68,26 +68,55 @@ def inverse_factor(gram, ridge):
     return inverse
 
 
-class GramFactor:
+class _Factor:
     """The inverse of a weighted Gram matrix plus a ridge, applied to gradients.
+
+    Parameters
+    ----------
+    center : array (n_features,) or None
+        The weighted mean of the rows, where the gradients have a last column for an intercept.
+    mass : float
+        Sum of the row weights, the curvature of the intercept.
+    """
+
+    def __init__(self, center, mass):
+        self.center, self.mass = center, mass
+
+    def solve(self, grad):
+        """Rows (n_outputs, n_columns) with ``grad`` as image; in the columns (x - center, 1) the matrix is block diagonal."""
+        if self.center is None:
+            return self._solve(grad)
+        step = np.empty_like(grad)
+        step[:, :-1] = self._solve(grad[:, :-1] - grad[:, -1:] * self.center)
+        step[:, -1] = grad[:, -1] / self.mass - step[:, :-1] @ self.center
+        return step
+
+
+class GramFactor(_Factor):
+    """By a Cholesky factor of the (n_features, n_features) matrix.
 
     Parameters
     ----------
     gram : array (n_features, n_features)
         sum_i w_i (x_i - center)(x_i - center)', lower triangle; overwritten.
     ridge : float
-    center : array (n_features,) or None
-        The weighted mean of the rows, where the gradients have a last column for an intercept.
-    mass : float
-        sum_i w_i, the curvature of the intercept.
+    center, mass
+        As in the base class.
     n_outputs : int
-        The most rows of gradients at a time.
+        Rows of gradients at a time.
     n_threads : int
+
+    Attributes
+    ----------
+    effective_dim : float
+        tr(G (G + ridge I)^-1), the number of directions in which the rows outweigh the ridge.
     """
 
     def __init__(self, gram, ridge, center, mass, n_outputs, n_threads):
-        self.factor, self.center, self.mass = inverse_factor(gram, ridge), center, mass
+        super().__init__(center, mass)
         size = len(gram)
+        self.factor = inverse_factor(gram, ridge)
+        self.effective_dim = size - ridge * float(np.vdot(self.factor, self.factor))
         # below that the two products of BLAS are as fast
         self.passes = DensePass(gram.dtype, size, size, 1, n_outputs, n_threads) if size > 256 else None
 
@@ -96,11 +125,31 @@ class GramFactor:
             return self.passes.gram_product(self.factor, grad)
         return (grad @ self.factor.T) @ self.factor
 
-    def solve(self, grad):
-        """Rows (n_outputs, n_columns) whose images are ``grad``; in the columns (x - center, 1) the matrix is block diagonal."""
-        if self.center is None:
-            return self._solve(grad).copy()
-        step = np.empty_like(grad)
-        step[:, :-1] = self._solve(grad[:, :-1] - grad[:, -1:] * self.center)
-        step[:, -1] = grad[:, -1] / self.mass - step[:, :-1] @ self.center
-        return step
+
+class LowRankFactor(_Factor):
+    """By fewer rows than features: inv(R'R + ridge I) = (I - R' inv(R R' + ridge I) R) / ridge (Woodbury).
+
+    Parameters
+    ----------
+    rows : array (n_rows, n_features)
+        R, sqrt(w_i) (x_i - center).
+    ridge : float
+        Positive. What the rows leave out should be in it.
+    center, mass, n_outputs, n_threads
+        As in :class:`GramFactor`.
+    """
+
+    def __init__(self, rows, ridge, center, mass, n_outputs, n_threads):
+        super().__init__(center, mass)
+        n_rows, size = rows.shape
+        outer = np.empty((n_rows, n_rows))
+        bands = [slice(start, start + 256) for start in range(0, n_rows, 256)]
+        run_tasks(lambda t, slot: np.matmul(rows[bands[t]], rows.T, out=outer[bands[t]]), len(bands), n_threads)
+        inverse = inverse_factor(outer, ridge).astype(rows.dtype)
+        self.effective_dim = n_rows - ridge * float(np.vdot(inverse, inverse))
+        self.rows, self.ridge = np.empty_like(rows), ridge
+        run_tasks(lambda t, slot: np.matmul(inverse[bands[t]], rows, out=self.rows[bands[t]]), len(bands), n_threads)
+        self.passes = DensePass(rows.dtype, n_rows, size, 1, n_outputs, n_threads)
+
+    def _solve(self, grad):
+        return (grad - self.passes.gram_product(self.rows, grad)) / self.ridge

@@ -48,7 +48,7 @@ class _Memory:
         return result + beta @ steps
 
 
-def lbfgs(point, make_metric, *, refresh_after, null_objective, tol, max_iter, noise, report, memory=20, exact=False):
+def lbfgs(point, make_metric, *, null_objective, tol, max_iter, noise, report, memory=20, exact=False):
     """Minimise a smooth convex function; a generator that yields points and is sent (objective, gradient).
 
     1. Step: the L-BFGS direction, its initial matrix being the metric scaled to the last step.
@@ -61,9 +61,9 @@ def lbfgs(point, make_metric, *, refresh_after, null_objective, tol, max_iter, n
     Parameters
     ----------
     point : array (n_outputs, n_columns) float64
-    make_metric : callable point -> metric with ``solve(grad)``
-    refresh_after : int
-        Iterations to the first refresh of the metric; each gap is half as long again as the last. With ``exact``, 1.
+    make_metric : callable point -> metric
+        With ``solve(grad)``, the step whose image under the metric is the gradient, and ``passes``, what the metric cost: the
+        next one is made after twice as many iterations at least, and after half as many again each time.
     null_objective : float
         F of the null model, the unit of ``tol``.
     tol : float
@@ -74,7 +74,7 @@ def lbfgs(point, make_metric, *, refresh_after, null_objective, tol, max_iter, n
     memory : int
         Pairs kept.
     exact : bool
-        The metric is the Hessian: its step is Newton's, and no pairs are kept.
+        The metric is the Hessian: it is made anew at each point, its step is Newton's, and no pairs are kept.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def lbfgs(point, make_metric, *, refresh_after, null_objective, tol, max_iter, n
     pairs = _Memory(point.size, memory)
     objective, grad = yield point
     metric = make_metric(point)
-    next_refresh, gap = refresh_after, refresh_after
+    gap = next_refresh = max(4, round(2 * metric.passes))
     solution = Solution(point)
     natural, scale = metric.solve(grad), 1.0  # natural: the gradient as a step of the metric
 
@@ -139,7 +139,7 @@ def lbfgs(point, make_metric, *, refresh_after, null_objective, tol, max_iter, n
             if iteration + 1 == next_refresh:
                 metric = make_metric(point)
                 previous_natural = metric.solve(previous_grad)
-                gap = gap * 3 // 2
+                gap = max(gap * 3 // 2, round(2 * metric.passes))
                 next_refresh += gap
         natural = metric.solve(grad)
         if pairs.order:

@@ -101,7 +101,7 @@ class MetricPlan:
     ----------
     kind : 'exact', 'blocks' or 'kronecker'
     n_rows : int
-        Rows sampled.
+        Rows sampled. A Kronecker metric of fewer rows than columns is of low rank.
     passes : float
         Cost of making one, in passes over all rows.
     """
@@ -111,40 +111,56 @@ class MetricPlan:
     passes: float
 
 
-def plan_metric(n_samples, n_columns, n_outputs, n_passes=0):
+def plan_metric(n_samples, n_columns, n_outputs, itemsize, n_passes=0, effective_dim=None, evenness=1.0):
     """Choose the metric by what a whole fit costs with it.
 
-    The better the metric the fewer the passes. The counts are typical of pixels, patch features and embeddings; a fit
-    that has taken many passes already is a hard one, for which all counts grow: then a dearer metric pays.
+    The better the metric, the fewer the passes. Their counts are typical of pixels, patch features and embeddings, and grow
+
+    - as the sample shrinks: by 1 + 1.5 g + g^2, g being the directions in which the data outweigh the penalty over the rows
+      that carry curvature (fitted to patch features, 25,000 x 1600, samples from 800 to all rows);
+    - with the passes already done: a fit that has taken many is a hard one, for which a dearer metric pays, the more so
+      where the classes' blocks differ much.
 
     Parameters
     ----------
     n_samples, n_columns, n_outputs : int
+    itemsize : 4 or 8
+        Bytes of a value of X.
     n_passes : int
         Passes done so far.
+    effective_dim : float or None
+        Directions in which the data outweigh the penalty, as an earlier metric found them; None assumes all.
+    evenness : float
+        Rows that carry curvature, as a share of the rows of an earlier sample.
     """
-    # In multiply-adds of a pass, some 40 to the nanosecond and thread. What numpy does element by element, and what each
-    # iteration costs in Python, weighs on small data; so measured on one thread, from 150 x 4 to 50,000 x 1600.
-    one_pass = 3e6 + 2.0 * n_samples * n_columns * n_outputs
-    size = n_columns * n_outputs
+    n, p, K, size = n_samples, n_columns, n_outputs, n_columns * n_outputs
+    d = p if effective_dim is None else min(max(effective_dim, 1.0), p)
     difficulty = max(1.0, n_passes / 8)
+    slower = itemsize / 4
+    # In multiply-adds of a float32 pass, some 40 to the nanosecond and thread. What numpy does element by element, and what
+    # an iteration costs in Python, weighs on small data. Measured on one thread, from 150 x 4 to 50,000 x 1600.
+    one_pass = 3e6 + 2.4 * n * p * K * slower
 
-    def blocks(n_rows, n_blocks):
-        elementwise = n_rows * n_columns * (150 + 100 * n_blocks)
-        return 4e6 + elementwise + n_blocks * (2e6 + 0.7 * n_rows * n_columns**2 + 4 / 3 * n_columns**3)
+    def sampled(n_rows, n_blocks):
+        elementwise = 4e6 + 60.0 * n_rows * p * (1 + n_blocks)
+        if n_rows < p:
+            return elementwise + (1.6 * n_rows**2 * p + 2 * n_rows**3) * slower
+        return elementwise + n_blocks * (2e6 + (0.5 * n_rows * p**2 + 1.1 * p**3) * slower)
 
-    few, many = (min(n_samples, max(k * n_columns, 1000 * k)) for k in (5, 20))
-    options = [
-        # kind, rows, passes, metrics made, cost of one
-        (KRONECKER, few, 22 * difficulty, 3, blocks(few, 1)),
-        (KRONECKER, many, 18 * difficulty, 3, blocks(many, 1)),
-    ]
-    if n_outputs > 1:  # with one output the Kronecker metric is the Hessian
-        options += [
-            (BLOCKS, few, 13 * difficulty, 3, blocks(few, n_outputs)),
-            (BLOCKS, many, 11 * difficulty, 3, blocks(many, n_outputs)),
-        ]
+    options = []  # (kind, rows, passes, metrics made, cost of one)
+    most_low_rank = max(n // 8, int(4e6 / p))  # its rows take no more than an eighth of X, or 16 MB in float32
+    for multiple in (0.25, 0.5, 1, 2, 5, 10, 20, np.inf):
+        n_rows = int(min(n, max(multiple * d / evenness, 1000)))
+        if n_rows < p and n_rows > most_low_rank:
+            continue
+        g = d / (n_rows * evenness) if n_rows < n else 0.0
+        options.append((KRONECKER, n_rows, 16 * (1 + 1.5 * g + g**2) * difficulty, 3, sampled(n_rows, 1)))
+        if K > 1 and n_rows >= p:  # with one output the Kronecker metric is the Hessian
+            g *= K / 2  # the classes share the curvature
+            options.append((BLOCKS, n_rows, 10 * (1 + 1.5 * g + g**2) * difficulty**0.6, 3, sampled(n_rows, K)))
     if size <= 1000:
-        options.append((EXACT, n_samples, 8, 8, 2e6 + 100.0 * n_samples * size + 2.5 * n_samples * size**2 + size**3))
+        options.append((EXACT, n, 8, 8, 2e6 + 100.0 * n * size + 2.5 * n * size**2 + size**3))
+    if not options:
+        options.append((KRONECKER, most_low_rank, 100, 1, sampled(most_low_rank, 1)))
     kind, n_rows, _, _, made = min(options, key=lambda o: o[2] * one_pass + o[3] * o[4])
     return MetricPlan(kind, n_rows, made / one_pass)
