@@ -88,7 +88,7 @@ def jit(function=None, **options):
 
 
 def jit_part(function=None, **options):
-    """As `jit`, for a function that only kernels call: it has no entry from Python and compiles in two thirds of the time."""
+    """As `jit`, for what only kernels call: it has no entry from Python and compiles in two thirds of the time."""
     return jit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
 
 
@@ -182,7 +182,8 @@ class _KernelCache(NullCache):
         source = self.function.__code__.co_filename
         if not os.path.exists(source):  # made by exec or at a prompt
             return []
-        label = f"{os.path.splitext(os.path.basename(source))[0]}.{self.function.__qualname__}"
+        # Not the qualified name: it may end in a hash, and then `_write` would not know what an edit supersedes.
+        label = f"{os.path.splitext(os.path.basename(source))[0]}.{self.function.__name__}"
         label = "".join(c for c in label if c.isalnum() or c in "_.")[:100]
         # The magic tuple has the CPU's name and features, as NUMBA_CPU_NAME and NUMBA_CPU_FEATURES would have them.
         machine = (numba.__version__, llvmlite.__version__, np.__version__, sys.version, codegen.magic_tuple())

@@ -148,19 +148,19 @@ def plan_metric(n_samples, n_columns, n_outputs, itemsize, n_passes=0, effective
         return elementwise + n_blocks * (2e6 + (0.5 * n_rows * p**2 + 1.1 * p**3) * slower)
 
     options = []  # (kind, rows, passes, metrics made, cost of one)
-    most_low_rank = max(n // 8, int(4e6 / p))  # its rows take no more than an eighth of X, or 16 MB in float32
-    for multiple in (0.25, 0.5, 1, 2, 5, 10, 20, np.inf):
-        n_rows = int(min(n, max(multiple * d / evenness, 1000)))
-        if n_rows < p and n_rows > most_low_rank:
+    X_bytes = n * p * itemsize
+    most_low_rank = max(n // 8, int(1.6e7 / (p * itemsize)), 1)  # its rows take an eighth of X, or 16 MB
+    dense = 2.5 * p**2 * itemsize <= max(X_bytes / 4, 6.4e7)  # a matrix and its factor take a quarter of X, or 64 MB
+    counts = [max(multiple * d / evenness, 1000) for multiple in (0.25, 0.5, 1, 2, 5, 10, 20, np.inf)]
+    for n_rows in {int(min(n, count)) for count in counts} | {min(n, most_low_rank)}:
+        if n_rows > most_low_rank if n_rows < p else not dense:
             continue
         g = d / (n_rows * evenness) if n_rows < n else 0.0
         options.append((KRONECKER, n_rows, 16 * (1 + 1.5 * g + g**2) * difficulty, 3, sampled(n_rows, 1)))
-        if K > 1 and n_rows >= p:  # with one output the Kronecker metric is the Hessian
+        if K > 1 and n_rows >= p and K * p**2 * itemsize <= max(X_bytes / 4, 6.4e7):
             g *= K / 2  # the classes share the curvature
             options.append((BLOCKS, n_rows, 10 * (1 + 1.5 * g + g**2) * difficulty**0.6, 3, sampled(n_rows, K)))
     if size <= 1000:
         options.append((EXACT, n, 8, 8, 2e6 + 100.0 * n * size + 2.5 * n * size**2 + size**3))
-    if not options:
-        options.append((KRONECKER, most_low_rank, 100, 1, sampled(most_low_rank, 1)))
     kind, n_rows, _, _, made = min(options, key=lambda o: o[2] * one_pass + o[3] * o[4])
     return MetricPlan(kind, n_rows, made / one_pass)
