@@ -44,7 +44,7 @@ class Curvature:
         rows, row_weight = self._sample(self.plan.n_rows)
         if self.objective.fit_intercept and self.origin is None:
             # close enough to every weighted mean that what is left is subtracted without cancellation
-            first = self.objective.source.take(rows[:1000])
+            first, _ = self.objective.rows(rows[:1000])
             self.origin = first.mean(axis=0, dtype=np.float64).astype(first.dtype)
         if self.plan.kind == BLOCKS:
             return self._blocks(point, rows, row_weight)
@@ -54,8 +54,8 @@ class Curvature:
         """A Gram matrix for each class, of row weights s_i/S p_ik (1 - p_ik)."""
         o = self.objective
         sums = _GramSums(o, o.n_outputs, self.origin)
-        for X, weight in self._panels(rows, row_weight):
-            proba = self._proba(X, point)
+        for X, offset, weight in self._panels(rows, row_weight):
+            proba = self._proba(X, offset, point)
             sums.add(X, weight[:, None] * proba * (1 - proba))
         return BlocksMetric([sums.factor(k, o.l2_reg_strength, n_outputs=1) for k in range(o.n_outputs)])
 
@@ -66,8 +66,8 @@ class Curvature:
         low_rank = len(rows) < o.source.n_features
         sums = None if low_rank else _GramSums(o, 1, self.origin)
         scaled, curvatures = [], []
-        for X, weight in self._panels(rows, row_weight):
-            proba = self._proba(X, point)
+        for X, offset, weight in self._panels(rows, row_weight):
+            proba = self._proba(X, offset, point)
             weighted = proba * weight[:, None]
             between += np.diag(weighted.sum(axis=0)) - weighted.T @ proba
             curvature = (weighted * (1 - proba)).sum(axis=1, keepdims=True)
@@ -108,10 +108,11 @@ class Curvature:
         o = self.objective
         K, columns = o.n_outputs, o.n_columns
         if self.design is None:  # small where this metric is chosen
-            X = o.source.take(np.arange(o.source.n_samples)).astype(np.float64)
-            self.design = np.hstack([X, np.ones((len(X), 1))]) if o.fit_intercept else X
-        x, n = self.design, o.source.n_samples
-        proba = self._proba(x, point, augmented=True)
+            X, offset = o.rows(np.arange(o.source.n_samples))
+            X = X.astype(np.float64)
+            self.design = np.hstack([X, np.ones((len(X), 1))]) if o.fit_intercept else X, offset
+        (x, offset), n = self.design, o.source.n_samples
+        proba = self._proba(x, offset, point, augmented=True)
         weighted = proba / n if o.weight is None else proba * (o.weight / n)[:, None]
         if K == 1:
             hess = (x * (weighted * (1 - proba))).T @ x
@@ -140,7 +141,7 @@ class Curvature:
             # Systematic sampling in proportion to q (W. G. Cochran, Sampling Techniques, 1977, section 9A.10): q is the
             # weight, and more of it for rare classes, whose few rows carry all of their curvature. A fixed seed: the
             # sample affects the way to the optimum, not the optimum.
-            q = weight / np.sqrt(o.frequency[o.y])
+            q = weight * o.rarity()
             total = np.cumsum(q)
             places = (np.arange(n_rows) + np.random.default_rng(0).random()) * (total[-1] / n_rows)
             rows, counts = np.unique(np.minimum(np.searchsorted(total, places, "right"), n - 1), return_counts=True)
@@ -149,21 +150,22 @@ class Curvature:
         return sample
 
     def _panels(self, rows, row_weight):
-        """Sampled rows, some at a time, and their weights."""
+        """Sampled rows, some at a time, their offsets and their weights."""
         o = self.objective
         size = max(_PANEL_BYTES // (o.source.n_features * o.source.dtype.itemsize), 256)
         for start in range(0, len(rows), size):
             panel = slice(start, start + size)
-            yield o.source.take(rows[panel]), row_weight[panel]
+            yield *o.rows(rows[panel]), row_weight[panel]
 
-    def _proba(self, X, point, augmented=False):
+    def _proba(self, X, offset, point, augmented=False):
         """Probabilities (n_rows, n_outputs), for small pieces of data and in float64; ``augmented`` X ends with ones."""
         o = self.objective
         if augmented:
             scores = X @ point.T
         else:
-            coef, intercept = o.split(point)
-            scores = (X @ coef.T.astype(X.dtype)) + intercept
+            p = o.source.n_features
+            scores = X @ point[:, :p].T.astype(X.dtype) + (point[:, p] if o.fit_intercept else np.zeros(len(point)))
+        scores = scores + offset
         if o.n_outputs == 1:
             return expit(scores)
         scores -= scores.max(axis=1, keepdims=True)

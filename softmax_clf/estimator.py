@@ -7,11 +7,12 @@ import numpy as np
 from scipy.special import expit, log_expit
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import compute_class_weight
+from sklearn.utils import check_array, compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
+    assert_all_finite,
     check_consistent_length,
     check_is_fitted,
     column_or_1d,
@@ -19,14 +20,12 @@ from sklearn.utils.validation import (
 )
 
 from .curvature import Curvature
-from .kernels.dense import LOG_PROBA, PROBA, RAW, DensePass
+from .kernels.dense import LOG_PROBA, PROBA, RAW
 from .kernels.threads import blas_on_one_thread, effective_n_threads
 from .objective import SoftmaxObjective
 from .solvers.lbfgs import lbfgs
 from .solvers.metric import EXACT
-from .sources.arrays import ArraySource
-
-_FLOATS = [np.float64, np.float32]
+from .sources.arrays import DTYPES, ArraySource
 
 
 class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
@@ -34,7 +33,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
 
     Minimises, over W (n_classes, n_features) and b (n_classes,),
 
-        F(W, b) = 1/S sum_i s_i CE(y_i, softmax(W x_i + b)) + 1/(2 C S) ||W||_F^2,    S = sum_i s_i,
+        F(W, b) = 1/S sum_i s_i CE(y_i, softmax(W x_i + b + offset_i)) + 1/(2 C S) ||W||_F^2,    S = sum_i s_i,
 
     with s_i = sample_weight_i * class_weight[y_i]. This is the objective of
     :class:`sklearn.linear_model.LogisticRegression` divided by C S: the same C has the same minimiser. For two classes
@@ -46,6 +45,11 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         Inverse strength of the penalty; ``np.inf`` for none. The intercept is never penalised.
     fit_intercept : bool, default=True
         Whether to fit b; otherwise it is zero.
+    standardize : bool, default=False
+        Whether to penalise the coefficients of the features divided by their standard deviations, the weighted ones
+        where rows have weights. The features themselves are left as they are, and `coef_` is for them. Predictions are
+        those of a :class:`~sklearn.preprocessing.StandardScaler` before this classifier, one ``with_mean=False``
+        without an intercept or for sparse X: with an intercept, means make no difference.
     class_weight : dict or 'balanced', default=None
         Weights of classes, by label; 'balanced' for weights in inverse proportion to their frequencies.
     tol : float, default=1e-6
@@ -91,6 +95,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
     _parameter_constraints = {
         "C": [Interval(Real, 0, None, closed="right")],
         "fit_intercept": ["boolean"],
+        "standardize": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "tol": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
@@ -104,6 +109,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         C=1.0,
         *,
         fit_intercept=True,
+        standardize=False,
         class_weight=None,
         tol=1e-6,
         max_iter=1000,
@@ -113,6 +119,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
     ):
         self.C = C
         self.fit_intercept = fit_intercept
+        self.standardize = standardize
         self.class_weight = class_weight
         self.tol = tol
         self.max_iter = max_iter
@@ -121,18 +128,21 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, coef_init=None, intercept_init=None):
+    def fit(self, X, y, sample_weight=None, *, offset=None, coef_init=None, intercept_init=None):
         """Fit to the minimum of the objective.
 
         Parameters
         ----------
         X : array-like (n_samples, n_features)
-            float32 and float64 are used as they are, in C or Fortran order, without a copy; anything else is converted
-            to float64. Finite.
-        y : array-like (n_samples,)
-            Labels of any dtype, of at least two classes.
+            float32 and float64 are used as they are, in any memory order, without a copy. So are uint8, int8, int16 and
+            float16, calculated with as float32. Anything else is converted to float64. Finite.
+        y : array-like (n_samples,), or (n_samples, n_classes)
+            Labels of any dtype, of at least two classes. Or target probabilities: non-negative rows with sum one, whose
+            classes are ``arange(n_classes)``.
         sample_weight : array-like (n_samples,), default=None
             Non-negative weights of the rows.
+        offset : array-like (n_samples, n_classes), default=None
+            Added to the scores, in the order of the sorted classes.
         coef_init, intercept_init : array-like shaped as `coef_`, `intercept_`, default=None
             Where to start; None starts at zero, or with `warm_start` at the last solution.
 
@@ -142,7 +152,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         """
         fitted = {name: value for name, value in vars(self).items() if name.endswith("_")}
         try:
-            return self._fit(X, y, sample_weight, coef_init, intercept_init)
+            return self._fit(X, y, sample_weight, offset, coef_init, intercept_init)
         except BaseException:
             # validation has set n_features_in_ already: a fit that fails must leave nothing behind
             for name in [name for name in vars(self) if name.endswith("_")]:
@@ -150,48 +160,48 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             vars(self).update(fitted)
             raise
 
-    def _fit(self, X, y, sample_weight, coef_init, intercept_init):
+    def _fit(self, X, y, sample_weight, offset, coef_init, intercept_init):
         previous = self if self.warm_start and hasattr(self, "coef_") else None
         known_features = previous.n_features_in_ if previous is not None else None
-        X, y = validate_data(self, X, y, dtype=_FLOATS, order=None)
-        check_classification_targets(y)
-        classes, y_index = np.unique(y, return_inverse=True)
+        source = self._source(X, reset=True)
+        classes, y_index = self._targets(y, source.n_samples)
         n_classes = len(classes)
-        if n_classes < 2:
-            raise ValueError(
-                f"Expected y to hold at least 2 classes, but it holds one class: {classes[0]!r}. Remedy: fit on rows of "
-                "all the classes that are to be told apart."
-            )
-        weight = self._weights(X, y, classes, y_index, sample_weight)
-        weight_sum = float(len(X)) if weight is None else float(weight.sum())
-        if weight is not None and len(np.unique(y_index[weight > 0])) < 2:
-            raise ValueError(
-                "Expected at least 2 classes with a positive total weight, got fewer. Remedy: leave a positive "
-                "sample_weight or class_weight to rows of two classes."
-            )
-        if known_features is not None and known_features != X.shape[1]:
+        weight = self._weights(classes, y_index, sample_weight)
+        weight_sum = float(source.n_samples) if weight is None else float(weight.sum())
+        if known_features is not None and known_features != source.n_features:
             raise ValueError(
                 f"Expected X with the {known_features} features of the previous fit, since warm_start=True, got "
-                f"{X.shape[1]}. Remedy: set warm_start=False."
+                f"{source.n_features}. Remedy: set warm_start=False."
             )
-        start = self._start(classes, X.shape[1], previous, coef_init, intercept_init)
+        start = self._start(classes, source.n_features, previous, coef_init, intercept_init)
+        n_threads = effective_n_threads(self.n_jobs)
+        scale = self._scale(source, weight, n_threads) if self.standardize else None
+        if scale is not None:
+            start[:, : source.n_features] *= np.where(np.isfinite(scale), scale, 0.0)
 
         objective = SoftmaxObjective(
-            ArraySource(X),
-            y_index.astype(np.intp, copy=False),
+            source,
+            y_index,
             n_classes,
             sample_weight=weight,
             l2_reg_strength=0.0 if np.isinf(self.C) else 1.0 / (self.C * weight_sum),
             fit_intercept=self.fit_intercept,
-            n_threads=effective_n_threads(self.n_jobs),
+            n_threads=n_threads,
+            offset=_checked_offset(offset, source.n_samples, n_classes),
+            scale=scale,
         )
+        if not objective.null_objective > 0:
+            raise ValueError(
+                "Expected at least 2 classes with a positive total weight, got fewer. Remedy: leave a positive "
+                "sample_weight or class_weight to rows of two classes."
+            )
         with blas_on_one_thread():
             solution = self._minimise(objective, start)
 
         coef, intercept = objective.split(solution.point)
         self.classes_ = classes
-        self.coef_ = coef.astype(X.dtype)
-        self.intercept_ = intercept.astype(X.dtype)
+        self.coef_ = coef.astype(source.dtype)
+        self.intercept_ = intercept.astype(source.dtype)
         self.n_iter_ = solution.n_iter
         self.converged_ = solution.converged
         self.objective_ = float(solution.objective)
@@ -201,13 +211,76 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             warnings.warn(self._not_converged(solution, objective.null_objective), ConvergenceWarning, stacklevel=3)
         return self
 
-    def _weights(self, X, y, classes, y_index, sample_weight):
+    def _source(self, X, reset):
+        """X, checked, as a source of rows."""
+        # scikit-learn's check of float16 takes a copy of half its size
+        is_half = getattr(X, "dtype", None) == np.float16
+        X = validate_data(
+            self, X, dtype=list(DTYPES), order=None, ensure_all_finite=not is_half, reset=reset
+        )  # fmt: skip
+        source = ArraySource(X)
+        if is_half:
+            source.check_finite()
+        return source
+
+    def _targets(self, y, n_samples):
+        """The classes, and labels as indices of them (n_samples,) or target probabilities (n_samples, n_classes)."""
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y is None. Remedy: pass "
+                "the labels of the rows."
+            )
+        soft = np.ndim(y) == 2 and np.shape(y)[1] > 1
+        if soft:
+            y = check_array(y, dtype=[np.float64, np.float32], input_name="y")
+        else:
+            y = column_or_1d(y, warn=True)
+            assert_all_finite(y, input_name="y")
+        if len(y) != n_samples:
+            raise ValueError(
+                "Found input variables with inconsistent numbers of samples: expected y with a label for each of the "
+                f"{n_samples} rows of X, got {len(y)}. Remedy: pass one label a row."
+            )
+        if soft:
+            sums = y.sum(axis=1, dtype=np.float64)
+            bad = np.flatnonzero((y.min(axis=1) < 0) | (np.abs(sums - 1) > 1e-3))
+            if len(bad):
+                raise ValueError(
+                    "Expected a 2-d y to hold target probabilities, non-negative rows with sum one, but row "
+                    f"{bad[0]} is {y[bad[0]]!r}. Remedy: pass labels as a 1-d y, or divide each row by its sum."
+                )
+            return np.arange(y.shape[1]), y / sums[:, None].astype(y.dtype)
+        check_classification_targets(y)
+        classes, y_index = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(
+                f"Expected y to hold at least 2 classes, but it holds one class: {classes[0]!r}. Remedy: fit on rows of "
+                "all the classes that are to be told apart."
+            )
+        return classes, y_index.astype(np.intp, copy=False)
+
+    def _scale(self, source, weight, n_threads):
+        """Standard deviations of the features; of those that do not vary, inf if there is an intercept, else 1."""
+        mean, variance = source.moments(weight, n_threads)
+        n = source.n_samples if weight is None else weight.sum()
+        eps = np.finfo(np.float64).eps
+        constant = variance <= n * eps * variance + (n * mean * eps) ** 2  # as StandardScaler has it
+        return np.where(constant, np.inf if self.fit_intercept else 1.0, np.sqrt(variance))
+
+    def _weights(self, classes, y_index, sample_weight):
         """s, or None where all weigh the same."""
         if sample_weight is None and self.class_weight is None:
             return None
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, copy=True, ensure_non_negative=True)
+        weight = _check_sample_weight(sample_weight, y_index, dtype=np.float64, copy=True, ensure_non_negative=True)
         if self.class_weight is not None:
-            by_class = compute_class_weight(self.class_weight, classes=classes, y=y, sample_weight=weight)
+            if y_index.ndim > 1:
+                raise ValueError(
+                    "Expected class_weight=None for target probabilities, whose rows belong to no one class, got "
+                    f"{self.class_weight!r}. Remedy: pass labels, or weigh rows by sample_weight."
+                )
+            by_class = compute_class_weight(
+                self.class_weight, classes=classes, y=classes[y_index], sample_weight=weight
+            )  # fmt: skip
             if (by_class < 0).any():
                 raise ValueError(
                     f"Expected non-negative weights in class_weight, got {self.class_weight!r}. Remedy: give a class "
@@ -306,88 +379,111 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             f"minimum by at most {solution.suboptimality:.2e}, which is {relative:.1e} of the null model's. {remedy}"
         )
 
-    def _predict(self, X, kind):
+    def _predict(self, X, kind, offset):
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=_FLOATS, order=None, reset=False)
+        source = self._source(X, reset=False)
         n_outputs = len(self.coef_)
-        passes = DensePass(X.dtype, len(X), X.shape[1], 1, n_outputs, effective_n_threads(self.n_jobs))
-        return passes.predict(X, self.coef_, self.intercept_, kind)
+        offset = _checked_offset(offset, source.n_samples, len(self.classes_), source.dtype)
+        passes = source.passes(1, n_outputs, effective_n_threads(self.n_jobs))
+        parts = [
+            passes.predict(part, self.coef_, self.intercept_, kind, None if offset is None else offset[rows])
+            for part, rows in source.parts()
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def decision_function(self, X):
-        """Scores X @ coef_.T + intercept_.
+    def decision_function(self, X, offset=None):
+        """Scores X @ coef_.T + intercept_ + offset.
 
         Parameters
         ----------
         X : array-like (n_samples, n_features)
+        offset : array-like (n_samples, n_classes), default=None
+            Added to the scores, as in fit.
 
         Returns
         -------
         ndarray (n_samples, n_classes); (n_samples,) for two classes, the score of ``classes_[1]``
         """
-        raw_prediction = self._predict(X, RAW)
+        raw_prediction = self._predict(X, RAW, offset)
         return raw_prediction[:, 0] if raw_prediction.shape[1] == 1 else raw_prediction
 
-    def predict(self, X):
+    def predict(self, X, offset=None):
         """The class of the largest score.
 
         Parameters
         ----------
         X : array-like (n_samples, n_features)
+        offset : array-like (n_samples, n_classes), default=None
+            Added to the scores, as in fit.
 
         Returns
         -------
         ndarray (n_samples,) of the dtype of ``classes_``
         """
-        raw_prediction = self.decision_function(X)
+        raw_prediction = self.decision_function(X, offset)
         best = (raw_prediction > 0).astype(np.intp) if raw_prediction.ndim == 1 else raw_prediction.argmax(axis=1)
         return self.classes_[best]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X, offset=None):
         """Probabilities of the classes, the softmax of the scores.
 
         Parameters
         ----------
         X : array-like (n_samples, n_features)
+        offset : array-like (n_samples, n_classes), default=None
+            Added to the scores, as in fit.
 
         Returns
         -------
         ndarray (n_samples, n_classes), float32 for float32 X, else float64
         """
-        proba = self._predict(X, PROBA if len(self._coef()) > 1 else RAW)
+        proba = self._predict(X, PROBA if len(self._coef()) > 1 else RAW, offset)
         if proba.shape[1] > 1:
             return proba
         return np.concatenate([expit(-proba), expit(proba)], axis=1)
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X, offset=None):
         """Logarithms of the probabilities, taken from the scores: finite where a probability is zero.
 
         Parameters
         ----------
         X : array-like (n_samples, n_features)
+        offset : array-like (n_samples, n_classes), default=None
+            Added to the scores, as in fit.
 
         Returns
         -------
         ndarray (n_samples, n_classes), float32 for float32 X, else float64
         """
-        log_proba = self._predict(X, LOG_PROBA if len(self._coef()) > 1 else RAW)
+        log_proba = self._predict(X, LOG_PROBA if len(self._coef()) > 1 else RAW, offset)
         if log_proba.shape[1] > 1:
             return log_proba
         return np.concatenate([log_expit(-log_proba), log_expit(log_proba)], axis=1)
 
-    def sample_loss(self, X, y):
+    def sample_loss(self, X, y, offset=None):
         """Cross-entropy of each row, ``-log(probability of its label)``, natural logarithm.
 
         Parameters
         ----------
         X : array-like (n_samples, n_features)
-        y : array-like (n_samples,)
-            Labels, all of them in ``classes_``.
+        y : array-like (n_samples,), or (n_samples, n_classes)
+            Labels, all of them in ``classes_``; or target probabilities, whose loss is the mean over the classes.
+        offset : array-like (n_samples, n_classes), default=None
+            Added to the scores, as in fit.
 
         Returns
         -------
         ndarray (n_samples,), float32 for float32 X, else float64
         """
-        log_proba = self.predict_log_proba(X)
+        log_proba = self.predict_log_proba(X, offset)
+        if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+            classes, target = self._targets(y, len(log_proba))
+            if len(classes) != len(self.classes_):
+                raise ValueError(
+                    f"Expected y with a column for each of the {len(self.classes_)} classes, got {len(classes)} "
+                    "columns. Remedy: give columns in the order of classes_."
+                )
+            return -(target.astype(log_proba.dtype) * log_proba).sum(axis=1)
         y = column_or_1d(y)
         check_consistent_length(log_proba, y)
         place = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
@@ -407,3 +503,16 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
 def _one_row_a_class(rows):
     """Coefficients of all classes, for two classes too, where one vector stands for the difference of both."""
     return np.concatenate([-rows / 2, rows / 2]) if len(rows) == 1 else rows
+
+
+def _checked_offset(offset, n_samples, n_classes, dtype=np.float64):
+    """What is added to the scores, (n_samples, n_outputs), or None."""
+    if offset is None:
+        return None
+    offset = check_array(offset, dtype=dtype, ensure_2d=False, input_name="offset")
+    if offset.shape != (n_samples, n_classes):
+        raise ValueError(
+            f"Expected offset of shape {(n_samples, n_classes)}, a number for each row and class, got {offset.shape}. "
+            "Remedy: give a column for every class, in the order of classes_."
+        )
+    return np.ascontiguousarray(offset[:, 1:] - offset[:, :1] if n_classes == 2 else offset)

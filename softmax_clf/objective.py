@@ -2,22 +2,21 @@
 
 import numpy as np
 
-from .kernels.dense import DensePass
-
 
 class SoftmaxObjective:
     """Penalised mean cross-entropy of a softmax of linear scores.
 
-        F(W, b) = 1/S sum_i s_i CE(y_i, softmax(W x_i + b)) + l2_reg_strength/2 ||W||_F^2,    S = sum_i s_i
+        F(W, b) = 1/S sum_i s_i CE(y_i, softmax(W x_i + b + o_i)) + l2_reg_strength/2 ||W D||_F^2,    S = sum_i s_i
 
-    A point is an array (n_outputs, n_columns): W, with b as last column where ``fit_intercept``. For two classes there is
-    one output, the score z of the second, and the softmax is that of (0, z).
+    with D = diag(scale), the identity unless features are standardised. A point is an array (n_outputs, n_columns):
+    W D, with b as last column where ``fit_intercept``. For two classes there is one output, the score z of the second,
+    and the softmax is that of (0, z).
 
     Parameters
     ----------
     source : row source of n_samples rows
-    y : array (n_samples,) intp
-        Labels in range(n_classes).
+    y : array (n_samples,) intp, or (n_samples, n_classes)
+        Labels in range(n_classes); or target probabilities, each row with sum one.
     n_classes : int
     sample_weight : array (n_samples,) float64, or None
         s, non-negative, not all zero.
@@ -25,10 +24,19 @@ class SoftmaxObjective:
         1 / (C S).
     fit_intercept : bool
     n_threads : int
+    offset : array (n_samples, n_outputs), or None
+        o, added to the scores.
+    scale : array (n_features,), or None
+        Standard deviations of the features; inf for one whose coefficients are to be zero.
     """
 
-    def __init__(self, source, y, n_classes, *, sample_weight, l2_reg_strength, fit_intercept, n_threads):
-        self.source, self.y, self.n_threads = source, y, n_threads
+    def __init__(
+        self, source, y, n_classes, *, sample_weight, l2_reg_strength, fit_intercept, n_threads, offset=None, scale=None
+    ):
+        self.source, self.n_threads = source, n_threads
+        self.y = y if y.ndim == 1 else np.ascontiguousarray(y[:, n_classes == 2 :], source.dtype)
+        self.offset = None if offset is None else np.ascontiguousarray(offset, source.dtype)
+        self.unscale = None if scale is None else 1 / scale
         self.l2_reg_strength, self.fit_intercept = l2_reg_strength, fit_intercept
         self.n_classes, self.n_outputs = n_classes, 1 if n_classes == 2 else n_classes
         self.n_columns = source.n_features + int(fit_intercept)
@@ -36,24 +44,44 @@ class SoftmaxObjective:
         if sample_weight is None:
             self.weight = None
             self.pass_weight = np.empty((0, 0), source.dtype)
-            frequency = np.bincount(y, minlength=n_classes) / n
+            frequency = np.bincount(y, minlength=n_classes) / n if y.ndim == 1 else y.mean(axis=0, dtype=np.float64)
         else:
             # of mean one: as accurate in float32 as any other, and no power of ten under- or overflows
             self.weight = sample_weight * (n / sample_weight.sum())
             self.pass_weight = self.weight.astype(source.dtype)[None]
-            frequency = np.bincount(y, self.weight, n_classes) / n
+            frequency = (np.bincount(y, self.weight, n_classes) if y.ndim == 1 else self.weight @ y) / n
         self.weighting = np.zeros(1, np.intp)
         self.frequency = frequency
         present = frequency[frequency > 0]
         #: F of the null model: no coefficients, the best intercepts where there are any
         self.null_objective = float(-(present @ np.log(present))) if fit_intercept else float(np.log(n_classes))
-        self.passes = DensePass(source.dtype, source.part_rows, source.n_features, 1, self.n_outputs, n_threads)
+        self.passes = source.passes(1, self.n_outputs, n_threads)
         self.n_passes = 0
 
     def split(self, point):
         """Coefficients (n_outputs, n_features) and intercepts (n_outputs,) of a point."""
         n_features = self.source.n_features
-        return point[:, :n_features], point[:, n_features] if self.fit_intercept else np.zeros(self.n_outputs)
+        coef = point[:, :n_features] if self.unscale is None else point[:, :n_features] * self.unscale
+        return coef, point[:, n_features] if self.fit_intercept else np.zeros(self.n_outputs)
+
+    def rows(self, rows):
+        """Some rows in the columns of a point, without that of the intercept, and their offsets or zero."""
+        X = self.source.take(rows)
+        if self.unscale is not None:
+            X = X * self.unscale.astype(X.dtype)
+        return X, 0.0 if self.offset is None else self.offset[rows]
+
+    def rarity(self):
+        """For each row, the mean of 1 / sqrt(frequency) of its class."""
+        rarity = 1 / np.sqrt(np.maximum(self.frequency, np.finfo(np.float64).tiny))
+        if self.y.ndim == 1:
+            return rarity[self.y]
+        return self.y @ rarity if self.n_outputs > 1 else rarity[0] + self.y[:, 0] * (rarity[1] - rarity[0])
+
+    def penalty(self, point):
+        """The second part of F at a point."""
+        penalised = point[:, : self.source.n_features]
+        return self.l2_reg_strength / 2 * float(np.vdot(penalised, penalised))
 
     def evaluate(self, point):
         """F and its gradient at a point: one pass over the rows.
@@ -67,18 +95,19 @@ class SoftmaxObjective:
         coef, intercept = self.split(point)
 
         def part(X, rows):
-            return self.passes.loss_gradient(
-                X, coef, intercept, self.y[rows], self.pass_weight[:, rows], self.weighting
-            )
+            offset = None if self.offset is None else self.offset[rows]
+            weight = self.pass_weight[:, rows]
+            return self.passes.loss_gradient(X, coef, intercept, self.y[rows], weight, self.weighting, offset)
 
         loss, grad_coef, grad_intercept = self.source.sum(part)
         n = self.source.n_samples
         grad = np.empty_like(point)
-        np.multiply(grad_coef, 1 / n, out=grad[:, : coef.shape[1]])
-        grad[:, : coef.shape[1]] += self.l2_reg_strength * coef
+        np.multiply(grad_coef, 1 / n if self.unscale is None else self.unscale / n, out=grad[:, : coef.shape[1]])
+        penalised = point[:, : coef.shape[1]]
+        grad[:, : coef.shape[1]] += self.l2_reg_strength * penalised
         if self.fit_intercept:
             grad[:, -1] = grad_intercept / n
-        return loss[0] / n + self.l2_reg_strength / 2 * np.vdot(coef, coef), grad
+        return loss[0] / n + self.l2_reg_strength / 2 * np.vdot(penalised, penalised), grad
 
 
 class StackedObjectives:
@@ -98,6 +127,8 @@ class StackedObjectives:
         Non-negative, each row with a positive sum.
     fit_intercept : bool
     n_threads : int
+    scale : array (n_problems, n_features), or None
+        Standard deviations of the features; inf for one whose coefficients are to be zero.
 
     Attributes
     ----------
@@ -113,8 +144,9 @@ class StackedObjectives:
     #: In the place of minus infinity, whose product with the weight zero is not a number.
     ABSENT = -1e30
 
-    def __init__(self, source, y, n_classes, *, sample_weight, fit_intercept, n_threads):
+    def __init__(self, source, y, n_classes, *, sample_weight, fit_intercept, n_threads, scale=None):
         self.source, self.y, self.n_threads, self.fit_intercept = source, y, n_threads, fit_intercept
+        self.unscale = None if scale is None else 1 / scale
         self.n_outputs = 1 if n_classes == 2 else n_classes
         self.sw_sum = sample_weight.sum(axis=1)
         n = source.n_samples
@@ -128,10 +160,31 @@ class StackedObjectives:
             self.null_objective = -(frequency * entropy).sum(axis=1)
         else:
             self.null_objective = np.full(len(sample_weight), np.log(n_classes))
-        self.absent = (frequency == 0) & fit_intercept & (n_classes > 2)
+        self.absent = np.zeros((len(sample_weight), self.n_outputs), bool)
+        if fit_intercept and n_classes > 2:
+            self.absent |= frequency == 0
         self.l2_reg_strength = np.zeros(len(sample_weight))
         self.passes = None
         self.n_passes = 0
+
+    def split(self, problems, points):
+        """Coefficients (n_problems, n_outputs, n_features) and intercepts (n_problems, n_outputs) of points.
+
+        Parameters
+        ----------
+        problems : list of int
+        points : array (n_problems, n_outputs, n_columns)
+        """
+        p = self.source.n_features
+        coef = points[..., :p] if self.unscale is None else points[..., :p] * self.unscale[problems][:, None]
+        intercept = points[..., p].copy() if self.fit_intercept else np.zeros(points.shape[:2])
+        intercept[self.absent[problems]] = self.ABSENT
+        return coef, intercept
+
+    def penalty(self, problem, point):
+        """The second part of F at a point of one problem."""
+        penalised = point[:, : self.source.n_features]
+        return float(self.l2_reg_strength[problem]) / 2 * float(np.vdot(penalised, penalised))
 
     def evaluate(self, problems, points):
         """F and its gradient for some problems, each at a point of its own: one pass over the rows.
@@ -151,28 +204,25 @@ class StackedObjectives:
             # made anew as problems drop out: its workspaces are small beside the rows, and so never held twice
             self.passes = None
             self.passes = self.source.passes(n_problems, K, self.n_threads)
-        stacked = np.concatenate(points)
-        coef, intercept = stacked[:, :p], np.zeros(len(stacked))
-        if self.fit_intercept:
-            intercept[:] = stacked[:, p]
-        absent = self.absent[problems].ravel()
-        intercept[absent] = self.ABSENT
+        points = np.stack(points)
+        coef, intercept = self.split(problems, points)
+        coef, intercept = coef.reshape(-1, p), intercept.ravel()
         weighting = np.asarray(problems, np.intp)
 
         def part(X, rows):
-            return self.passes.loss_gradient(
-                X, coef, intercept, self.y[rows], self.pass_weight[:, rows], weighting
-            )  # fmt: skip
+            weight = self.pass_weight[:, rows]
+            return self.passes.loss_gradient(X, coef, intercept, self.y[rows], weight, weighting)
 
         loss, grad_coef, grad_intercept = self.source.sum(part)
-        n = self.source.n_samples
-        strength = self.l2_reg_strength[problems]
-        grad = np.empty_like(stacked)
-        np.multiply(grad_coef, 1 / n, out=grad[:, :p])
-        grad[:, :p] += np.repeat(strength, K)[:, None] * coef
+        n, strength = self.source.n_samples, self.l2_reg_strength[problems]
+        grad = np.empty_like(points)
+        by_coef, penalised = grad[..., :p], points[..., :p]
+        np.multiply(grad_coef.reshape(n_problems, K, p), 1 / n, out=by_coef)
+        if self.unscale is not None:
+            by_coef *= self.unscale[problems][:, None]
+        by_coef += strength[:, None, None] * penalised
         if self.fit_intercept:
-            grad[:, p] = grad_intercept / n
-        grad[absent] = 0.0
-        grad = grad.reshape(n_problems, K, -1)
-        penalty = strength / 2 * np.square(coef.reshape(n_problems, -1)).sum(axis=1)
+            grad[..., p] = grad_intercept.reshape(n_problems, K) / n
+        grad[self.absent[problems]] = 0.0
+        penalty = strength / 2 * np.square(penalised).sum(axis=(1, 2))
         return list(zip((loss / n + penalty).tolist(), grad, strict=True))

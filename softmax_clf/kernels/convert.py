@@ -10,11 +10,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from .jit import jit
+from .jit import jit_part
 from .tiles import VECTOR_BYTES, _array, _Lanes, _row
 
 _INT = ir.IntType(64)
-_INLINED = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # called by kernels only
 
 
 def readable(X):
@@ -23,15 +22,15 @@ def readable(X):
     Parameters
     ----------
     X : ndarray (n_samples, n_features)
-        Of any dtype that :data:`DTYPES` names and with any strides.
+        float32, float64, uint8, int8, int16 or float16, with any strides.
 
     Returns
     -------
     array : ndarray, read-only
         X, its transpose, or either with rows as long as they are apart: more of it is declared than is there, so only
         kernels may read it.
-    rows_of : jitted function (array, row, n_rows, rows_out) -> None
-        Writes X[row : row + n_rows] to ``rows_out[:n_rows]``.
+    locate : jitted function (array, row, n_rows, rows_out) -> rows_out, 0
+        Writes X[row : row + n_rows] to ``rows_out[:n_rows]``, and says that there they are.
     """
     if X.dtype == np.float16:
         X = X.view(np.uint16)
@@ -63,7 +62,7 @@ def _(x):
     return lambda x: x
 
 
-@jit(**_INLINED)
+@jit_part
 def _half(bits):
     """The float16 of these bits, finite, as float32: exponent and fraction moved to their place, times 2^(127 - 15)."""
     magnitude = np.int32((np.int32(bits) & np.int32(0x7FFF)) << np.int32(13)).view(np.float32)
@@ -71,7 +70,7 @@ def _half(bits):
     return np.int32(np.float32(magnitude * np.float32(2.0**112)).view(np.int32) | sign).view(np.float32)
 
 
-@jit(**_INLINED)
+@jit_part
 def from_rows(X, row, n_rows, rows_out):
     """Convert X[row:row + n_rows], X being C-contiguous with at least as many columns as ``rows_out``."""
     n_features = rows_out.shape[1]
@@ -79,9 +78,10 @@ def from_rows(X, row, n_rows, rows_out):
         x, out = X[row + i], rows_out[i]
         for j in range(n_features):
             out[j] = _value(x[j])
+    return rows_out, 0
 
 
-@jit(**_INLINED)
+@jit_part
 def from_anywhere(X, row, n_rows, rows_out):
     """As :func:`from_rows` for an array of any strides."""
     # 16 x 16 squares: of columns as of rows, whole cache lines are read and written
@@ -89,33 +89,36 @@ def from_anywhere(X, row, n_rows, rows_out):
         for i in range(n_rows):
             for j in range(j0, min(j0 + 16, X.shape[1])):
                 rows_out[i, j] = _value(X[row + i, j])
+    return rows_out, 0
 
 
-@jit(**_INLINED)
+@jit_part
 def from_columns(X, row, n_rows, rows_out):
     """As :func:`from_rows` for an array whose columns are the rows of X, C-contiguous with at least as many columns."""
     n_features, width = rows_out.shape[1], VECTOR_BYTES // rows_out.itemsize
     for j in range(0, n_features - width + 1, width):
         for i in range(0, n_rows - width + 1, width):
-            _transpose_square(X, j, row + i, rows_out, i)
+            _transpose_square(X, j, row + i, rows_out, i, n_rows)
         for i in range(n_rows - n_rows % width, n_rows):
             for c in range(j, j + width):
                 rows_out[i, c] = _value(X[c, row + i])
     for j in range(n_features - n_features % width, n_features):
         for i in range(n_rows):
             rows_out[i, j] = _value(X[j, row + i])
+    return rows_out, 0
 
 
 @intrinsic
-def _transpose_square(typingctx, X, j, row, rows_out, i):
+def _transpose_square(typingctx, X, j, row, rows_out, i, ahead):
     """Write ``rows_out[i:i + w, j:j + w] = X[j:j + w, row:row + w].T``, w being the lanes of a vector of ``rows_out``.
 
     The vectors are interleaved in pairs, the first with the one half of the list further on; log2(w) times that is the
-    transpose, w / 2 shuffles for w elements each time.
+    transpose, w shuffles each time. What lies ``ahead`` rows further on is asked for meanwhile: columns are too many, and
+    too far apart, for the processor to foresee.
     """
 
     def codegen(context, builder, signature, args):
-        X_value, j, row, rows_value, i = args
+        X_value, j, row, rows_value, i, ahead = args
         lanes = _Lanes(builder, rows_out.dtype)
         w = lanes.width
         X_data, X_length = _array(context, builder, X, X_value)
@@ -124,7 +127,9 @@ def _transpose_square(typingctx, X, j, row, rows_out, i):
         X_square = builder.gep(_row(builder, X_data, X_length, j), [row])
         vectors = []
         for c in range(w):
-            address = builder.bitcast(_row(builder, X_square, X_length, _INT(c)), narrow.as_pointer())
+            column = _row(builder, X_square, X_length, _INT(c))
+            lanes.prefetch(builder.gep(column, [ahead]))
+            address = builder.bitcast(column, narrow.as_pointer())
             vectors.append(_converted(builder, lanes, X.dtype, builder.load(address, align=X.dtype.bitwidth // 8)))
         low = [lane // 2 + w * (lane % 2) for lane in range(w)]
         high = [lane + w // 2 for lane in low]
@@ -141,7 +146,7 @@ def _transpose_square(typingctx, X, j, row, rows_out, i):
             builder.store(vectors[r], address, align=lanes.itemsize)
         return context.get_dummy_value()
 
-    return types.void(X, j, row, rows_out, i), codegen
+    return types.void(X, j, row, rows_out, i, ahead), codegen
 
 
 def _converted(builder, lanes, dtype, vector):

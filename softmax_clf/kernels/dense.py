@@ -13,8 +13,19 @@ from functools import lru_cache
 
 import numpy as np
 
+from .convert import readable
 from .jit import jit, jit_part
-from .softmax import cross_entropy, exponentiate, log_float64, logistic_loss, scale_rows, shift_scores
+from .softmax import (
+    add_offset,
+    cross_entropy,
+    exponentiate,
+    log_float64,
+    logistic_loss,
+    scale_rows,
+    shift_scores,
+    soft_cross_entropy,
+    soft_logistic_loss,
+)
 from .threads import run_tasks
 from .tiles import TILE_CLASSES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, gradient_tile, score_tile
 
@@ -24,25 +35,21 @@ _CALL_FLOPS = 1e9  # at most this much in one kernel call, some 20 ms: Ctrl-C wa
 _MAX_GROUPS = 48
 
 RAW, PROBA, LOG_PROBA = 0, 1, 2  # what `predict` writes
+BLOCK_LOSS = {  # by whether two classes share one score, and by the dimensions of y
+    (False, 1): cross_entropy,
+    (False, 2): soft_cross_entropy,
+    (True, 1): logistic_loss,
+    (True, 2): soft_logistic_loss,
+}
 
 
-# Where a block of rows is to be read: which array, and its first row there. A kernel is made with one or the other.
+# Where a block of rows is to be read: which array, and its first row there. A kernel is made with this or with one of
+# those that :func:`.convert.readable` chooses from.
 
 
 @jit_part
 def _in_place(X, row, n_rows, rows):
     return X, row
-
-
-@jit_part
-def _converted(X, row, n_rows, rows):
-    # 16 x 16 squares: of columns as of rows, whole cache lines are read and written
-    for j0 in range(0, X.shape[1], 16):
-        j1 = min(j0 + 16, X.shape[1])
-        for i in range(n_rows):
-            for j in range(j0, j1):
-                rows[i, j] = X[row + i, j]
-    return rows, 0
 
 
 @lru_cache
@@ -84,7 +91,7 @@ def _loss_gradient_kernel(tile_classes, locate, block_loss):
 
     @jit
     def loss_gradient(
-        X, start, stop, coef, intercept, y, weight, weighting, n_scores, fresh,
+        X, start, stop, coef, intercept, y, offset, weight, weighting, n_scores, fresh,
         rows, scores, work, loss_out, grad_out, grad_intercept_out,
     ):  # fmt: skip
         """One pass over X[start:stop], added to the outputs (set, where ``fresh``).
@@ -92,7 +99,8 @@ def _loss_gradient_kernel(tile_classes, locate, block_loss):
         X : (n_samples, n_features)                         # IN
         coef : (n_padded_classes, n_padded_features)        # IN
         intercept : (n_padded_classes,)                     # IN
-        y : (n_samples,) intp                               # IN
+        y : (n_samples,) intp or (n_samples, n_scores)      # IN
+        offset : (n_samples, n_scores) or (0, 0)            # IN
         weight : (n_weightings, n_samples) or (0, 0)        # IN
         weighting : (n_problems,) intp                      # IN row of weight that a problem uses
         rows : (block_rows, n_features), scores : (n_padded_classes, block_rows), work : (4, block_rows)
@@ -116,6 +124,7 @@ def _loss_gradient_kernel(tile_classes, locate, block_loss):
                 else:
                     for i in range(n_rows):
                         row_weight[i] = weight[weighting[m], row + i]
+                add_offset(scores, m * n_scores, n_scores, row, n_rows, offset)
                 loss_out[m] += block_loss(
                     scores, m * n_scores, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out
                 )
@@ -153,12 +162,13 @@ def _predict_kernel(tile_classes, locate):
     block_scores, _ = _tile_loops(tile_classes)
 
     @jit
-    def predict(X, start, stop, coef, intercept, kind, rows, scores, work, out):
+    def predict(X, start, stop, coef, intercept, offset, kind, rows, scores, work, out):
         """Raw predictions, probabilities or their logarithms of X[start:stop].
 
         X : (n_samples, n_features)                         # IN
         coef : (n_padded_classes, n_padded_features)        # IN
         intercept : (n_padded_classes,)                     # IN
+        offset : (n_samples, n_scores) or (0, 0)            # IN
         rows : (block_rows, n_features), scores : (n_padded_classes, block_rows), work : (4, block_rows)
         out : (n_samples, n_scores)                         # OUT
         """
@@ -169,6 +179,7 @@ def _predict_kernel(tile_classes, locate):
             n_rows = min(block_rows, stop - row)
             block, first = locate(X, row, n_rows, rows)
             block_scores(block, first, n_rows, coef, scores)
+            add_offset(scores, 0, n_scores, row, n_rows, offset)
             shift_scores(scores, 0, n_scores, n_rows, intercept, row_max)
             if kind == PROBA:
                 exponentiate(scores, 0, n_scores, n_rows, row_max, row_sum)
@@ -193,6 +204,35 @@ def _predict_kernel(tile_classes, locate):
                         out[row + i, k] = scores[k, i]
 
     return predict
+
+
+@lru_cache
+def _moments_kernel(locate):
+    @jit
+    def moments(X, start, stop, shift, weight, fresh, rows, first_out, second_out):
+        """Weighted sums of ``x - shift`` and of its square, over X[start:stop] (set, where ``fresh``).
+
+        X : (n_samples, n_features)                         # IN
+        shift : (n_features,) float64                       # IN
+        weight : (n_samples,) float64, or (0,)              # IN
+        rows : (block_rows, n_features)                     # workspace
+        first_out, second_out : (n_features,) float64       # OUT
+        """
+        if fresh:
+            first_out[:] = 0.0
+            second_out[:] = 0.0
+        block_rows = rows.shape[0]
+        for row in range(start, stop, block_rows):
+            n_rows = min(block_rows, stop - row)
+            block, first = locate(X, row, n_rows, rows)
+            for i in range(n_rows):
+                x, w = block[first + i], 1.0 if weight.shape[0] == 0 else weight[row + i]
+                for j in range(shift.shape[0]):
+                    d = x[j] - shift[j]
+                    first_out[j] += w * d
+                    second_out[j] += w * d * d
+
+    return moments
 
 
 @jit
@@ -265,10 +305,13 @@ class DensePass:
 
     def _run(self, kernel_of, X, max_groups, task):
         convert = not (X.dtype == self.dtype and X.flags.c_contiguous)
-        X = X.view()
-        X.flags.writeable = False  # writeable or not, one compiled kernel
-        kernel = kernel_of(_converted if convert else _in_place)
         bounds = self._groups(len(X), max_groups)
+        if convert:
+            X, locate = readable(X)
+        else:
+            X, locate = X.view(), _in_place
+            X.flags.writeable = False  # writeable or not, one compiled kernel
+        kernel = kernel_of(locate)
         rows_per_call = max(int(_CALL_FLOPS / self.flops_per_row) // self.block_rows, 1) * self.block_rows
         n_threads = min(self.n_threads, len(bounds) - 1)
         for slot in range(n_threads):
@@ -277,7 +320,15 @@ class DensePass:
         def group(g, slot):
             stop = bounds[g + 1]
             for start in range(bounds[g], stop, rows_per_call):
-                task(kernel, X, g, start, min(start + rows_per_call, stop), start == bounds[g], self.workspaces[slot, convert])
+                task(
+                    kernel,
+                    X,
+                    g,
+                    start,
+                    min(start + rows_per_call, stop),
+                    start == bounds[g],
+                    self.workspaces[slot, convert],
+                )
 
         run_tasks(group, len(bounds) - 1, n_threads)
         return len(bounds) - 1
@@ -286,17 +337,20 @@ class DensePass:
         self.coef[: self.n_outputs, : self.n_features] = coef
         self.intercept[: self.n_outputs] = intercept
 
-    def loss_gradient(self, X, coef, intercept, y, weight, weighting):
+    def loss_gradient(self, X, coef, intercept, y, weight, weighting, offset=None):
         """Weighted cross-entropy and its gradient, summed over the rows of X.
 
         Parameters
         ----------
         X : array (n_rows, n_features)
         coef : array (n_outputs, n_features), intercept : array (n_outputs,) or 0
-        y : array (n_rows,) intp
-            Labels, in range(n_scores), or 0 and 1 where n_scores is 1. They are not checked here.
+        y : array (n_rows,) intp, or (n_rows, n_scores) of dtype
+            Labels, in range(n_scores), or 0 and 1 where n_scores is 1; or target probabilities, those of class 1 where
+            n_scores is 1. They are not checked here.
         weight : array (n_weightings, n_rows) of dtype, or (0, 0) for none
         weighting : array (n_problems,) intp
+        offset : array (n_rows, n_scores) of dtype, or None
+            Added to the scores of every problem.
 
         Returns
         -------
@@ -310,11 +364,13 @@ class DensePass:
 
         def task(kernel, X, g, start, stop, fresh, workspace):
             kernel(
-                X, start, stop, self.coef, self.intercept, y, weight, weighting, self.n_scores, fresh,
+                X, start, stop, self.coef, self.intercept, y, offset, weight, weighting, self.n_scores, fresh,
                 *workspace, loss[g], partial[g], grad_intercept[g],
             )  # fmt: skip
 
-        block_loss = logistic_loss if self.n_scores == 1 else cross_entropy
+        block_loss = BLOCK_LOSS[self.n_scores == 1, y.ndim]
+        offset = np.empty((0, 0), self.dtype) if offset is None else offset
+        y, weight = np.ascontiguousarray(y), np.ascontiguousarray(weight)  # slices of few strides: few compiled kernels
         n_groups = self._run(
             lambda locate: _loss_gradient_kernel(self.tile_classes, locate, block_loss), X, len(partial), task
         )
@@ -365,7 +421,30 @@ class DensePass:
         )
         return self.total[: self.n_outputs, : self.n_features]
 
-    def predict(self, X, coef, intercept, kind):
+    def moments(self, X, shift, weight):
+        """Weighted sums of ``x - shift`` and of its square over the rows of X.
+
+        Parameters
+        ----------
+        X : array (n_rows, n_features)
+        shift : array (n_features,) float64
+        weight : array (n_rows,) float64, or None
+
+        Returns
+        -------
+        two arrays (n_features,) float64
+        """
+        weight = np.empty(0) if weight is None else weight
+        partial = np.empty((_MAX_GROUPS, 2, self.n_features))
+
+        def task(kernel, X, g, start, stop, fresh, workspace):
+            rows = workspace[0] if len(workspace[0]) else np.empty((self.block_rows, 0), self.dtype)
+            kernel(X, start, stop, shift, weight, fresh, rows, *partial[g])
+
+        n_groups = self._run(_moments_kernel, X, _MAX_GROUPS, task)
+        return tuple(partial[:n_groups].sum(axis=0))
+
+    def predict(self, X, coef, intercept, kind, offset=None):
         """Raw predictions, probabilities or log-probabilities (``kind``) of the rows of X, for one problem.
 
         Returns
@@ -374,9 +453,10 @@ class DensePass:
         """
         self._set_point(coef, intercept)
         out = np.empty((len(X), self.n_scores), self.dtype)
+        offset = np.empty((0, 0), self.dtype) if offset is None else offset
 
         def task(kernel, X, g, start, stop, fresh, workspace):
-            kernel(X, start, stop, self.coef, self.intercept, kind, *workspace, out)
+            kernel(X, start, stop, self.coef, self.intercept, offset, kind, *workspace, out)
 
         self._run(lambda locate: _predict_kernel(self.tile_classes, locate), X, 4 * _MAX_GROUPS, task)
         return out

@@ -228,3 +228,50 @@ def logistic_loss(scores, first, n_scores, row, n_rows, intercept, y, row_weight
         scores[first, i] = row_weight[i] * (-other if positive else other)
     _add_row_sums(scores, first, 1, n_rows, grad_intercept_out)
     return _weighted_loss(row_sum, picked, row_weight, n_rows)
+
+
+@jit_part(fastmath=_EXACT)
+def soft_cross_entropy(scores, first, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out):
+    """As :func:`cross_entropy` for target probabilities: ``y`` is (n_samples, n_scores), its rows sum to one."""
+    row_max, row_sum, picked = work[0], work[1], work[2]
+    shift_scores(scores, first, n_scores, n_rows, intercept, row_max)
+    picked[:n_rows] = scores.dtype.type(0)
+    for k in range(n_scores):
+        for i in range(n_rows):
+            picked[i] += y[row + i, k] * (scores[first + k, i] - row_max[i])
+    exponentiate(scores, first, n_scores, n_rows, row_max, row_sum)
+    loss = _weighted_loss(row_sum, picked, row_weight, n_rows)
+    for i in range(n_rows):
+        row_sum[i] = row_weight[i] / row_sum[i]
+    scale_rows(scores, first, n_scores, n_rows, row_sum)
+    for k in range(n_scores):
+        for i in range(n_rows):
+            scores[first + k, i] -= row_weight[i] * y[row + i, k]
+    _add_row_sums(scores, first, n_scores, n_rows, grad_intercept_out)
+    return loss
+
+
+@jit_part(fastmath=_EXACT)
+def soft_logistic_loss(scores, first, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out):
+    """As :func:`logistic_loss` for target probabilities of class 1: ``y`` is (n_samples, 1)."""
+    row_sum, picked = work[1], work[2]
+    zero, one = scores.dtype.type(0), scores.dtype.type(1)
+    for i in range(n_rows):
+        z, t = scores[first, i] + intercept[first], y[row + i, 0]
+        above = z >= zero
+        e = _exp(-z if above else z)
+        row_sum[i] = one + e
+        picked[i] = t * z - (z if above else zero)
+        proba, other = (one if above else e) / (one + e), (e if above else one) / (one + e)
+        scores[first, i] = row_weight[i] * ((one - t) * proba - t * other)
+    _add_row_sums(scores, first, 1, n_rows, grad_intercept_out)
+    return _weighted_loss(row_sum, picked, row_weight, n_rows)
+
+
+@jit_part
+def add_offset(scores, first, n_scores, row, n_rows, offset):
+    """Add ``offset`` (n_samples, n_scores), or nothing where it is (0, 0), to one problem's scores."""
+    if offset.shape[0] > 0:
+        for k in range(n_scores):
+            for i in range(n_rows):
+                scores[first + k, i] += offset[row + i, k]

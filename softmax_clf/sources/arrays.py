@@ -2,26 +2,36 @@
 
 import numpy as np
 
-_SMALL = 1 << 24  # bytes that are copied rather than converted at every pass
+from ..kernels.dense import DensePass
+
+NARROW = (np.uint8, np.int8, np.int16, np.float16)  # read as they are, calculated with as float32
+DTYPES = (np.float64, np.float32, *NARROW)
 
 
-class ArraySource:
-    """A dense array as a source of rows.
+class Source:
+    """What is the same for rows of any kind that are read in parts: sums over the parts, in order."""
 
-    What a source must answer, whatever it reads from: its sizes and the dtype of its arithmetic, a function summed over
-    its rows, and some of its rows. The objective asks for nothing else.
+    n_samples: int
+    n_features: int
+    part_rows: int
+    dtype: np.dtype
 
-    Parameters
-    ----------
-    X : ndarray (n_samples, n_features)
-        float32 or float64, in any memory order, finite.
-    """
+    def passes(self, n_problems, n_scores, n_threads):
+        """What passes over the parts: loss and gradient, predictions. See :class:`~..kernels.dense.DensePass`."""
+        return DensePass(self.dtype, self.part_rows, self.n_features, n_problems, n_scores, n_threads)
 
-    def __init__(self, X):
-        self.X = np.ascontiguousarray(X) if X.nbytes <= _SMALL else X
-        self.dtype = X.dtype
-        self.n_samples, self.n_features = X.shape
-        self.part_rows = self.n_samples
+    def parts(self):
+        """Rows as an array, and their place as a slice, for one part after another."""
+        raise NotImplementedError
+
+    def take(self, rows):
+        """Some rows, as a C-contiguous array of dtype.
+
+        Parameters
+        ----------
+        rows : array of intp, increasing
+        """
+        raise NotImplementedError
 
     def sum(self, function):
         """Add up ``function(X_part, rows)`` over the parts, in order.
@@ -32,15 +42,68 @@ class ArraySource:
             Takes rows as an array and their place as a slice; returns a tuple of float64 arrays that may be its own
             workspaces: they are read before the next call.
         """
-        return function(self.X, slice(0, self.n_samples))
+        totals = None
+        for X, rows in self.parts():
+            part = function(X, rows)
+            if rows.stop - rows.start == self.n_samples:
+                return part
+            if totals is None:
+                totals = tuple(np.array(a) for a in part)
+            else:
+                for total, a in zip(totals, part, strict=True):
+                    total += a
+        return totals
+
+    def moments(self, weight, n_threads):
+        """Mean and variance of each feature, float64, rows weighted by ``weight`` (n_samples,) or all alike (None)."""
+        # a value near each mean: what is left is squared without cancellation
+        shift = self.take(np.arange(min(self.n_samples, 100))).mean(axis=0, dtype=np.float64)
+        passes = self.passes(1, 1, n_threads)
+        first, second = self.sum(lambda X, rows: passes.moments(X, shift, None if weight is None else weight[rows]))
+        total = self.n_samples if weight is None else weight.sum()
+        return shift + first / total, np.maximum(second / total - (first / total) ** 2, 0.0)
+
+
+class ArraySource(Source):
+    """A dense array as a source of rows.
+
+    What a source must answer, whatever it reads from: its sizes and the dtype of its arithmetic, its rows in parts, a
+    function summed over them, some of its rows, and the passes that suit them. The objective asks for nothing else.
+
+    Parameters
+    ----------
+    X : ndarray (n_samples, n_features)
+        Of one of DTYPES, in any memory order, finite. It is not copied.
+
+    Attributes
+    ----------
+    dtype : float32 or float64
+        Of the arithmetic, of coefficients and of probabilities.
+    part_rows : int
+        The most rows of a part.
+    """
+
+    def __init__(self, X):
+        self.X = X
+        self.dtype = X.dtype if X.dtype in (np.float64, np.float32) else np.dtype(np.float32)
+        self.n_samples, self.n_features = X.shape
+        self.part_rows = self.n_samples
+
+    def parts(self):
+        yield self.X, slice(0, self.n_samples)
 
     def take(self, rows):
-        """Some rows, as a C-contiguous array of dtype.
+        X = self.X if len(rows) == self.n_samples else self.X[rows]
+        return np.ascontiguousarray(X, self.dtype)
 
-        Parameters
-        ----------
-        rows : array of intp, increasing
-        """
-        if len(rows) == self.n_samples:
-            return np.ascontiguousarray(self.X)
-        return np.ascontiguousarray(self.X[rows])
+    def check_finite(self, place="X"):
+        """Raise ValueError, naming a row, where there is a NaN or an infinity."""
+        step = max((1 << 22) // max(self.n_features, 1), 1)
+        for start in range(0, self.n_samples, step):
+            bad = np.flatnonzero(~np.isfinite(self.X[start : start + step]).all(axis=1))
+            if len(bad):
+                kind = "NaN" if np.isnan(self.X[start + bad[0]]).any() else "infinity"
+                raise ValueError(
+                    f"Expected finite values, but input {place} contains {kind} in row {start + bad[0]}. Remedy: leave "
+                    "out such rows, or impute their values."
+                )

@@ -1,0 +1,343 @@
+"""Rows of every dtype and memory order, targets, offsets and standardised features, against the oracle."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import problems
+import reference
+from softmax_clf import SoftmaxRegressionClassifier
+from softmax_clf.kernels import convert
+from softmax_clf.kernels.jit import jit
+from softmax_clf.objective import SoftmaxObjective
+from softmax_clf.sources.arrays import DTYPES, ArraySource
+
+IRIS, SPECIES = load_iris(return_X_y=True)
+CANCER, BENIGN = load_breast_cancer(return_X_y=True)
+DIGITS, DIGIT = load_digits(return_X_y=True)
+
+ORDERS = {
+    "C": np.ascontiguousarray,
+    "F": np.asfortranarray,
+    "every-other-row": lambda X: np.repeat(X, 2, axis=0)[::2],
+    "rows-of-F": lambda X: np.asfortranarray(np.concatenate([X, X[:3]]))[: len(X)],
+    "columns-of-C": lambda X: np.concatenate([X[:, :1], X, X[:, :1]], axis=1)[:, 1:-1],
+    "every-other-column": lambda X: np.repeat(X, 2, axis=1)[:, ::2],
+    "backwards": lambda X: np.ascontiguousarray(X[::-1])[::-1],
+}
+
+
+def values(rng, shape, dtype):
+    """Random values that make use of the dtype."""
+    dtype = np.dtype(dtype)
+    if dtype.kind == "f":
+        return (rng.standard_normal(shape) * 2.0 ** rng.integers(-6, 3, shape)).astype(dtype)
+    bounds = np.iinfo(dtype)
+    return rng.integers(bounds.min, bounds.max, shape, endpoint=True).astype(dtype)
+
+
+def read_only(X):
+    X = X.view()
+    X.flags.writeable = False
+    return X
+
+
+def tight(**params):
+    return SoftmaxRegressionClassifier(tol=1e-13, **params)
+
+
+# --- conversion -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_blocks_are_converted_exactly(dtype, order):
+    X = ORDERS[order](values(np.random.default_rng(0), (53, 37), dtype))
+    array, locate = convert.readable(X)
+    rows = np.full((40, 37), np.nan, dtype if np.dtype(dtype).itemsize == 8 else np.float32)
+    convert_block = jit(lambda X, row, n_rows, rows: locate(X, row, n_rows, rows)[1])
+    for row, n_rows in ((0, 40), (13, 40), (50, 3)):
+        convert_block(array, row, n_rows, rows)
+        assert_array_equal(rows[:n_rows], X[row : row + n_rows].astype(rows.dtype))
+
+
+@pytest.mark.parametrize("order", ["C", "F", "every-other-column"])
+def test_every_float16_is_converted_exactly(order):
+    bits = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    X = ORDERS[order](bits[np.isfinite(bits)].reshape(62, -1))
+    array, locate = convert.readable(X)
+    rows = np.empty(X.shape, np.float32)
+    jit(lambda X, rows: locate(X, 0, rows.shape[0], rows)[1])(array, rows)
+    assert_array_equal(rows.view(np.int32), X.astype(np.float32).view(np.int32))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 20), (20, 1)])
+def test_single_rows_and_columns(shape):
+    X = values(np.random.default_rng(0), shape, np.int16)
+    for made in (X, np.asfortranarray(X), X[::-1], X[:, ::-1]):
+        array, locate = convert.readable(made)
+        rows = np.empty(shape, np.float32)
+        jit(lambda X, rows: locate(X, 0, rows.shape[0], rows)[1])(array, rows)  # noqa: B023
+        assert_array_equal(rows, made)
+
+
+# --- one pass ---------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_samples=st.integers(2, 90),
+    n_features=st.integers(1, 70),
+    n_classes=st.sampled_from([2, 3, 6]),
+    dtype=st.sampled_from(DTYPES),
+    order=st.sampled_from(sorted(ORDERS)),
+    weighted=st.booleans(),
+    soft=st.booleans(),
+    shifted=st.booleans(),
+    scaled=st.booleans(),
+    fit_intercept=st.booleans(),
+)
+def test_loss_and_gradient(
+    seed, n_samples, n_features, n_classes, dtype, order, weighted, soft, shifted, scaled, fit_intercept
+):
+    rng = np.random.default_rng(seed)
+    X = values(rng, (n_samples, n_features), dtype)
+    spread = np.abs(X.astype(np.float64)).max() + 1e-6
+    y = rng.integers(n_classes, size=n_samples)
+    target = rng.dirichlet(np.ones(n_classes), n_samples) if soft else reference.one_hot(y, np.arange(n_classes))
+    weight = rng.exponential(size=n_samples) if weighted else None
+    offset = rng.standard_normal((n_samples, n_classes)) if shifted else None
+    n_vectors = 1 if n_classes == 2 else n_classes
+    point = rng.standard_normal((n_vectors, n_features + fit_intercept)) / np.sqrt(n_features)
+    scale = rng.exponential(size=n_features) + 0.1 if scaled else np.ones(n_features)
+    point[:, :n_features] *= scale / spread
+
+    source = ArraySource(read_only(ORDERS[order](X)))
+    objective = SoftmaxObjective(
+        source,
+        target if soft else y,
+        n_classes,
+        sample_weight=weight,
+        l2_reg_strength=0.0,
+        fit_intercept=fit_intercept,
+        n_threads=1,
+        offset=offset if offset is None or n_classes > 2 else offset[:, 1:] - offset[:, :1],
+        scale=scale if scaled else None,
+    )
+    loss, grad = objective.evaluate(point)
+    oracle = reference.Objective(
+        X.astype(np.float64), target, C=np.inf, sample_weight=weight, fit_intercept=fit_intercept, offset=offset
+    )
+    coef, intercept = objective.split(point)
+    expected = oracle.grad(coef, intercept)
+    expected[:, :n_features] /= scale
+    tolerance = 2e-5 if source.dtype == np.float32 else 1e-12
+    assert_allclose(loss, oracle.loss(coef, intercept), rtol=tolerance)
+    size = np.full(expected.shape[1], 1.0)
+    size[:n_features] = spread / scale
+    assert_allclose(grad / size, expected / size, rtol=0, atol=tolerance)
+
+
+# --- whole fits -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dtypes_and_orders_give_the_same_fit(dtype, order):
+    X = np.round(DIGITS[:300] * 4).astype(dtype)
+    expected = tight(C=1e-3).fit(X.astype(np.float64), DIGIT[:300])
+    given = read_only(ORDERS[order](X))
+    exact = dtype == np.float64
+    clf = SoftmaxRegressionClassifier(C=1e-3, tol=1e-13 if exact else 1e-9).fit(given, DIGIT[:300])
+    assert clf.coef_.dtype == (np.float64 if exact else np.float32)
+    scale = np.abs(expected.coef_).max()
+    assert_allclose(clf.coef_, expected.coef_, rtol=0, atol=(1e-5 if exact else 2e-4) * scale)
+    proba = clf.predict_proba(given)
+    assert proba.dtype == clf.coef_.dtype
+    assert_allclose(proba, expected.predict_proba(X.astype(np.float64)), rtol=0, atol=1e-5 if exact else 2e-4)
+    assert_array_equal(clf.predict(given), expected.predict(X.astype(np.float64)))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.uint8])
+def test_two_classes_of_narrow_data(dtype):
+    X = (CANCER[:, :10] / CANCER[:, :10].max(axis=0) * 200).astype(dtype)
+    clf = SoftmaxRegressionClassifier(C=1e-2).fit(X, BENIGN)
+    expected = tight(C=1e-2).fit(X.astype(np.float64), BENIGN)
+    assert clf.coef_.shape == (1, 10)
+    assert_allclose(clf.coef_, expected.coef_, rtol=0, atol=2e-3 * np.abs(expected.coef_).max())
+    assert_allclose(clf.decision_function(X), clf.decision_function(X.astype(np.float32)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_float16_that_is_not_finite(bad):
+    X = IRIS.astype(np.float16)
+    clf = SoftmaxRegressionClassifier().fit(X, SPECIES)
+    before = clf.coef_
+    X[77, 2] = bad
+    with pytest.raises(ValueError, match="NaN in row 77" if np.isnan(bad) else "infinity in row 77"):
+        clf.fit(X, SPECIES)
+    assert clf.coef_ is before
+    with pytest.raises(ValueError, match="row 77"):
+        clf.predict(X)
+
+
+def test_float16_sums_that_overflow_are_finite():
+    X = np.full((50, 4), 6e4, np.float16) * np.sign(np.random.default_rng(0).standard_normal((50, 4))).astype(
+        np.float16
+    )
+    assert SoftmaxRegressionClassifier().fit(X, X[:, 0] > 0).score(X, X[:, 0] > 0) == 1
+
+
+# --- target probabilities ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("X", "y"), [(IRIS, SPECIES), (CANCER[:, :8] / 50, BENIGN)], ids=["three", "two"])
+def test_one_hot_rows_equal_labels(X, y, dtype):
+    X = X.astype(dtype)
+    labels = SoftmaxRegressionClassifier().fit(X, y)
+    rows = SoftmaxRegressionClassifier().fit(X, reference.one_hot(y))
+    assert_array_equal(rows.classes_, np.arange(len(labels.classes_)))
+    atol = 1e-3 if dtype == np.float32 else 1e-6
+    assert_allclose(rows.coef_, labels.coef_, rtol=0, atol=atol * np.abs(labels.coef_).max())
+    assert_allclose(rows.sample_loss(X, reference.one_hot(y)), rows.sample_loss(X, y), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("X", "y"), [(IRIS, SPECIES), (CANCER[:, :8] / 50, BENIGN)], ids=["three", "two"])
+def test_probabilities_equal_weighted_repetition(X, y):
+    rng = np.random.default_rng(0)
+    K = y.max() + 1
+    target = 0.5 * reference.one_hot(y) + 0.5 * rng.dirichlet(np.ones(K), len(y))
+    weight = rng.exponential(size=len(y))
+    clf = tight(C=0.5).fit(X, target, weight)
+    repeated = tight(C=0.5).fit(
+        np.repeat(X, K, axis=0), np.tile(np.arange(K), len(X)), (weight[:, None] * target).ravel()
+    )
+    assert_allclose(clf.coef_, repeated.coef_, rtol=0, atol=1e-5 * np.abs(repeated.coef_).max())
+    assert_allclose(clf.objective_, repeated.objective_, rtol=1e-10)
+
+
+def test_smoothed_labels_match_the_oracle():
+    target = 0.9 * reference.one_hot(DIGIT) + 0.01
+    clf = tight(C=1e-2).fit(DIGITS, target)
+    coef, intercept, loss = reference.minimise(reference.Objective(DIGITS, target, C=1e-2))
+    assert_allclose(clf.coef_, coef, rtol=0, atol=1e-5 * np.abs(coef).max())
+    assert_allclose(clf.objective_, loss, rtol=1e-11)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda t: t * 2, lambda t: t - 0.4 * np.eye(3)[SPECIES] + 0.4, lambda t: -t, lambda t: t * np.nan],
+    ids=["sums-of-two", "too-much", "negative", "nan"],
+)
+def test_targets_that_are_no_probabilities(spoil):
+    with pytest.raises(ValueError, match=r"row 0 is|NaN"):
+        SoftmaxRegressionClassifier().fit(IRIS, spoil(reference.one_hot(SPECIES)))
+
+
+def test_target_probabilities_have_no_class_weight():
+    with pytest.raises(ValueError, match="class_weight=None"):
+        SoftmaxRegressionClassifier(class_weight="balanced").fit(IRIS, reference.one_hot(SPECIES))
+
+
+def test_a_class_that_no_row_has():
+    """Its probability goes to zero, and the others are fitted as if it were not there."""
+    target = np.insert(reference.one_hot(SPECIES), 1, 0.0, axis=1)
+    clf = SoftmaxRegressionClassifier(tol=1e-8).fit(IRIS, target)
+    expected = tight().fit(IRIS, SPECIES)
+    assert clf.converged_
+    assert_array_equal(clf.classes_, np.arange(4))
+    proba = clf.predict_proba(IRIS)
+    assert proba[:, 1].max() < 1e-6
+    assert np.isfinite(clf.coef_).all()
+    assert_allclose(np.delete(proba, 1, axis=1), expected.predict_proba(IRIS), rtol=0, atol=1e-3)
+
+
+# --- offsets ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("X", "y"), [(IRIS, SPECIES), (CANCER[:, :8] / 50, BENIGN)], ids=["three", "two"])
+def test_a_constant_offset_is_an_intercept(X, y, dtype):
+    X = X.astype(dtype)
+    K = y.max() + 1
+    constant = np.linspace(-1, 2, K)
+    offset = np.tile(constant, (len(X), 1))
+    plain, clf = (
+        SoftmaxRegressionClassifier(tol=1e-9).fit(X, y),
+        SoftmaxRegressionClassifier(tol=1e-9).fit(X, y, offset=offset),
+    )
+    shift = constant[1:] - constant[:1] if K == 2 else constant - constant.mean()
+    atol = 3e-3 if dtype == np.float32 else 1e-4
+    assert_allclose(clf.coef_, plain.coef_, rtol=0, atol=atol * np.abs(plain.coef_).max())
+    assert_allclose(clf.intercept_ + shift, plain.intercept_, rtol=0, atol=atol * np.abs(plain.intercept_).max())
+    close = {"rtol": 0, "atol": atol}
+    assert_allclose(clf.predict_proba(X, offset), plain.predict_proba(X), **close)
+    assert_allclose(clf.predict_log_proba(X, offset), np.log(clf.predict_proba(X, offset)), rtol=1e-3, atol=1e-4)
+    assert_array_equal(clf.predict(X, offset), plain.predict(X))
+    assert_allclose(clf.sample_loss(X, y, offset), plain.sample_loss(X, y), rtol=0, atol=10 * atol)
+    scores = clf.decision_function(X, offset) - clf.decision_function(X)
+    assert_allclose(scores, np.broadcast_to(shift[0] if K == 2 else constant, scores.shape), rtol=1e-4, atol=1e-4)
+
+
+def test_offsets_match_the_oracle():
+    rng = np.random.default_rng(0)
+    offset = rng.standard_normal((len(DIGITS), 10))
+    clf = tight(C=1e-2).fit(DIGITS, DIGIT, offset=offset)
+    objective = reference.Objective(DIGITS, reference.one_hot(DIGIT), C=1e-2, offset=offset)
+    coef, intercept, loss = reference.minimise(objective)
+    assert_allclose(clf.coef_, coef, rtol=0, atol=1e-5 * np.abs(coef).max())
+    assert_allclose(clf.predict_proba(DIGITS, offset), objective.proba(coef, intercept), rtol=0, atol=1e-6)
+
+
+def test_offsets_of_the_wrong_shape():
+    with pytest.raises(ValueError, match="offset of shape"):
+        SoftmaxRegressionClassifier().fit(IRIS, SPECIES, offset=np.zeros((150, 2)))
+    clf = SoftmaxRegressionClassifier().fit(IRIS, SPECIES)
+    with pytest.raises(ValueError, match="offset of shape"):
+        clf.predict(IRIS, np.zeros(150))
+
+
+# --- standardised features --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("fit_intercept", [True, False], ids=["intercept", "none"])
+@pytest.mark.parametrize("name", ["iris", "breast_cancer", "digits", "badly_scaled", "wide"])
+def test_standardize_equals_a_scaler(name, fit_intercept, weighted):
+    problem = problems.load(name)
+    X, y = problem.X, problem.y
+    weight = np.random.default_rng(0).integers(0, 4, len(y)).astype(float) if weighted else None
+    params = {"C": 0.05, "fit_intercept": fit_intercept}
+    clf = tight(standardize=True, **params).fit(X, y, weight)
+    scaler = StandardScaler(with_mean=fit_intercept).fit(X, sample_weight=weight)
+    expected = tight(**params).fit(scaler.transform(X), y, weight)
+    coef = expected.coef_ / scaler.scale_
+    assert_allclose(clf.objective_, expected.objective_, rtol=1e-9)
+    assert_allclose(clf.coef_ * scaler.scale_, expected.coef_, rtol=0, atol=2e-5 * np.abs(expected.coef_).max())
+    if fit_intercept:
+        intercept = expected.intercept_ - coef @ scaler.mean_
+        assert_allclose(clf.intercept_, intercept, rtol=0, atol=1e-4 * np.abs(intercept).max())
+    assert_allclose(clf.predict_proba(X), expected.predict_proba(scaler.transform(X)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])
+def test_standardize_narrow_data(dtype):
+    X = DIGITS.astype(dtype)
+    clf = SoftmaxRegressionClassifier(C=0.01, standardize=True).fit(np.asfortranarray(X), DIGIT)
+    expected = make_pipeline(StandardScaler(), tight(C=0.01)).fit(DIGITS, DIGIT)
+    assert_allclose(clf.predict_proba(X), expected.predict_proba(DIGITS), rtol=0, atol=2e-3)
+    assert (clf.coef_[:, DIGITS.std(axis=0) == 0] == 0).all()
+
+
+def test_standardize_starts_where_it_is_told():
+    clf = SoftmaxRegressionClassifier(standardize=True, warm_start=True).fit(CANCER, BENIGN)
+    assert clf.fit(CANCER, BENIGN).n_iter_ <= 1
+    again = SoftmaxRegressionClassifier(standardize=True)
+    assert again.fit(CANCER, BENIGN, coef_init=clf.coef_, intercept_init=clf.intercept_).n_iter_ <= 1
