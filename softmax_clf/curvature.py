@@ -4,7 +4,17 @@ import numpy as np
 from scipy.special import expit
 
 from .kernels.gram import GramFactor, LowRankFactor, add_weighted_gram
-from .solvers.metric import BLOCKS, EXACT, BlocksMetric, ExactMetric, KroneckerMetric, plan_metric
+from .solvers.metric import (
+    BLOCKS,
+    DIAGONAL,
+    EXACT,
+    BlocksMetric,
+    DiagonalMetric,
+    ExactMetric,
+    KroneckerMetric,
+    MetricPlan,
+    plan_metric,
+)
 
 _PANEL_BYTES = 1 << 24  # of sampled rows that are worked on at a time
 
@@ -27,6 +37,8 @@ class Curvature:
 
     def _plan(self):
         o = self.objective
+        if o.source.is_wide_and_sparse:
+            return MetricPlan(DIAGONAL, 0, 1.0)
         shape = o.source.n_samples, o.n_columns, o.n_outputs, o.source.dtype.itemsize
         return plan_metric(*shape, o.n_passes, self.effective_dim, self.evenness)
 
@@ -41,6 +53,8 @@ class Curvature:
     def _make(self, point):
         if self.plan.kind == EXACT:
             return ExactMetric(self._hess(point))
+        if self.plan.kind == DIAGONAL:
+            return self._diagonal()
         rows, row_weight = self._sample(self.plan.n_rows)
         if self.objective.fit_intercept and self.origin is None:
             # close enough to every weighted mean that what is left is subtracted without cancellation
@@ -49,6 +63,22 @@ class Curvature:
         if self.plan.kind == BLOCKS:
             return self._blocks(point, rows, row_weight)
         return self._kronecker(point, rows, row_weight)
+
+    def _diagonal(self):
+        """The diagonal of the Hessian of the null model: it does not depend on the point, and is made once."""
+        o = self.objective
+        if self.design is None:
+            frequency = o.frequency[-o.n_outputs :, None]
+            spread = np.maximum(frequency * (1 - frequency), np.finfo(np.float64).tiny)
+            squares = o.source.mean_squares(o.weight)
+            if o.unscale is not None:
+                squares *= o.unscale**2
+            diagonal = spread * squares + o.l2_reg_strength
+            diagonal[diagonal == 0] = np.inf  # a feature that no row has, without a penalty: it stays where it is
+            if o.fit_intercept:
+                diagonal = np.hstack([diagonal, spread])
+            self.design = DiagonalMetric(diagonal)
+        return self.design
 
     def _blocks(self, point, rows, row_weight):
         """A Gram matrix for each class, of row weights s_i/S p_ik (1 - p_ik)."""

@@ -4,6 +4,7 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.sparse import csr_matrix, issparse
 from scipy.special import expit, log_expit
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
@@ -26,6 +27,7 @@ from .objective import SoftmaxObjective
 from .solvers.lbfgs import lbfgs
 from .solvers.metric import EXACT
 from .sources.arrays import DTYPES, ArraySource
+from .sources.sparse import CsrSource
 
 
 class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
@@ -135,7 +137,8 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         ----------
         X : array-like (n_samples, n_features)
             float32 and float64 are used as they are, in any memory order, without a copy. So are uint8, int8, int16 and
-            float16, calculated with as float32. Anything else is converted to float64. Finite.
+            float16, calculated with as float32. Anything else is converted to float64. Finite. Sparse X in CSR format is
+            used as it is, other formats are converted to it.
         y : array-like (n_samples,), or (n_samples, n_classes)
             Labels of any dtype, of at least two classes. Or target probabilities: non-negative rows with sum one, whose
             classes are ``arange(n_classes)``.
@@ -213,11 +216,11 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
 
     def _source(self, X, reset):
         """X, checked, as a source of rows."""
-        # scikit-learn's check of float16 takes a copy of half its size
-        is_half = getattr(X, "dtype", None) == np.float16
-        X = validate_data(
-            self, X, dtype=list(DTYPES), order=None, ensure_all_finite=not is_half, reset=reset
-        )  # fmt: skip
+        if issparse(X):
+            dtype = [np.float64, np.float32]
+            return CsrSource(validate_data(self, X, accept_sparse="csr", dtype=dtype, order=None, reset=reset))
+        is_half = getattr(X, "dtype", None) == np.float16  # whose check by scikit-learn takes a copy of half its size
+        X = validate_data(self, X, dtype=list(DTYPES), order=None, ensure_all_finite=not is_half, reset=reset)
         source = ArraySource(X)
         if is_half:
             source.check_finite()
@@ -300,7 +303,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         n_outputs = 1 if n_classes == 2 else n_classes
         point = np.zeros((n_outputs, n_features + int(self.fit_intercept)))
         if previous is not None:
-            by_class = _one_row_a_class(np.column_stack([previous.coef_, previous.intercept_]))
+            by_class = _one_row_a_class(np.column_stack([previous._coef(), previous.intercept_]))
             rows = np.zeros((n_classes, n_features + 1))
             _, new, old = np.intersect1d(classes, previous.classes_, return_indices=True)
             rows[new] = by_class[old]
@@ -336,14 +339,23 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             if self.verbose > 1:
                 print(f"iteration {iteration}: objective {value:.8g}, above the minimum by at most {suboptimality:.1e}")
 
+        def target(point):
+            # A small tol asks for digits of the coefficients, also of those on which F hardly depends: by the penalty's
+            # curvature they are within 1e6 tol, relative to their norm, if rounding allows.
+            bound = self.tol * objective.null_objective
+            penalty = objective.penalty(point)
+            if penalty == 0:
+                return bound
+            return min(bound, max((1e6 * self.tol) ** 2 * penalty, 10 * noise * objective.null_objective))
+
+        noise = 4 * np.finfo(objective.source.dtype).eps
         curvature = Curvature(objective)
         solver = lbfgs(
             start,
             curvature.metric,
-            null_objective=objective.null_objective,
-            tol=self.tol,
+            target=target,
             max_iter=self.max_iter,
-            noise=4 * np.finfo(objective.source.dtype).eps,
+            noise=noise,
             exact=curvature.plan.kind == EXACT,
             report=report,
         )
@@ -382,11 +394,11 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
     def _predict(self, X, kind, offset):
         check_is_fitted(self)
         source = self._source(X, reset=False)
-        n_outputs = len(self.coef_)
+        coef = self._coef()
         offset = _checked_offset(offset, source.n_samples, len(self.classes_), source.dtype)
-        passes = source.passes(1, n_outputs, effective_n_threads(self.n_jobs))
+        passes = source.passes(1, len(coef), effective_n_threads(self.n_jobs))
         parts = [
-            passes.predict(part, self.coef_, self.intercept_, kind, None if offset is None else offset[rows])
+            passes.predict(part, coef, self.intercept_, kind, None if offset is None else offset[rows])
             for part, rows in source.parts()
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -437,7 +449,8 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         -------
         ndarray (n_samples, n_classes), float32 for float32 X, else float64
         """
-        proba = self._predict(X, PROBA if len(self._coef()) > 1 else RAW, offset)
+        check_is_fitted(self)
+        proba = self._predict(X, PROBA if len(self.intercept_) > 1 else RAW, offset)
         if proba.shape[1] > 1:
             return proba
         return np.concatenate([expit(-proba), expit(proba)], axis=1)
@@ -455,7 +468,8 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         -------
         ndarray (n_samples, n_classes), float32 for float32 X, else float64
         """
-        log_proba = self._predict(X, LOG_PROBA if len(self._coef()) > 1 else RAW, offset)
+        check_is_fitted(self)
+        log_proba = self._predict(X, LOG_PROBA if len(self.intercept_) > 1 else RAW, offset)
         if log_proba.shape[1] > 1:
             return log_proba
         return np.concatenate([log_expit(-log_proba), log_expit(log_proba)], axis=1)
@@ -495,9 +509,37 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             )
         return -log_proba[np.arange(len(y)), place]
 
+    def sparsify(self):
+        """Make `coef_` a sparse matrix, which saves memory where most of it is zero.
+
+        Predictions stay what they are. Another fit makes it dense again.
+
+        Returns
+        -------
+        self
+        """
+        self.coef_ = csr_matrix(self._coef())
+        return self
+
+    def densify(self):
+        """Make `coef_` a dense array again, after :meth:`sparsify`.
+
+        Returns
+        -------
+        self
+        """
+        self.coef_ = self._coef()
+        return self
+
     def _coef(self):
+        """`coef_` as a dense array."""
         check_is_fitted(self)
-        return self.coef_
+        return self.coef_.toarray() if issparse(self.coef_) else self.coef_
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
 
 def _one_row_a_class(rows):

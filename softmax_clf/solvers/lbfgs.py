@@ -48,7 +48,7 @@ class _Memory:
         return result + beta @ steps
 
 
-def lbfgs(point, make_metric, *, null_objective, tol, max_iter, noise, report, memory=20, exact=False):
+def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory=20, exact=False):
     """Minimise a smooth convex function; a generator that yields points and is sent (objective, gradient).
 
     1. Step: the L-BFGS direction, its initial matrix being the metric scaled to the last step.
@@ -56,17 +56,16 @@ def lbfgs(point, make_metric, *, null_objective, tol, max_iter, noise, report, m
        shrunk while the objective stands (W. W. Hager and H. Zhang, SIAM Journal on Optimization 16, 2005, section 2).
     3. Every so often the metric is made anew at the current point; steps and gradient changes, being facts about
        the function, are kept.
-    4. Stop when the estimate of F - F* is at most ``tol * null_objective``.
+    4. Stop when the estimate of F - F* is at most ``target(point)``.
 
     Parameters
     ----------
     point : array (n_outputs, n_columns) float64
     make_metric : callable point -> metric
-        With ``solve(grad)``, the step whose image under the metric is the gradient, and ``passes``, what the metric cost: the
-        next one is made after twice as many iterations at least, and after half as many again each time.
-    null_objective : float
-        F of the null model, the unit of ``tol``.
-    tol : float
+        With ``solve(grad)``, the step whose image under the metric is the gradient, ``slack``, how many times too small half
+        the squared gradient in it may be as an estimate of F - F*, and ``passes``, what it cost to make.
+    target : callable point -> float
+        What F - F* must be at most.
     max_iter : int
     noise : float
         Relative rounding error of the objective.
@@ -81,10 +80,10 @@ def lbfgs(point, make_metric, *, null_objective, tol, max_iter, noise, report, m
     Solution
     """
     shape = point.shape
-    pairs = _Memory(point.size, memory)
+    pairs, made_at = _Memory(point.size, memory), 0
     objective, grad = yield point
     metric = make_metric(point)
-    gap = next_refresh = max(4, round(2 * metric.passes))
+    gap = next_refresh = _patience(metric)
     solution = Solution(point)
     natural, scale = metric.solve(grad), 1.0  # natural: the gradient as a step of the metric
 
@@ -94,14 +93,14 @@ def lbfgs(point, make_metric, *, null_objective, tol, max_iter, noise, report, m
     for iteration in range(max_iter + 1):
         direction = -natural if not pairs.order else -pairs.inverse_hessp(grad.ravel(), solve, scale).reshape(shape)
         slope = np.vdot(grad, direction)
-        decrement = max(np.vdot(grad, natural), -slope) / 2
-        estimate = _suboptimality(decrement, solution.loss_curve, objective, exact)
+        decrement = metric.slack * max(np.vdot(grad, natural), -slope) / 2
+        estimate = _suboptimality(decrement, solution.loss_curve[made_at:], objective)
         solution.point, solution.objective, solution.suboptimality = point, objective, estimate
         solution.n_iter = iteration
         solution.loss_curve.append(objective)
         solution.suboptimality_curve.append(estimate)
         report(iteration, objective, estimate)
-        if estimate <= tol * null_objective:
+        if estimate <= target(point):
             solution.converged = True
             return solution
         if iteration == max_iter:
@@ -137,9 +136,9 @@ def lbfgs(point, make_metric, *, null_objective, tol, max_iter, noise, report, m
         elif curvature > 1e-14 * np.linalg.norm(taken) * np.linalg.norm(change):
             pairs.add(taken, change)
             if iteration + 1 == next_refresh:
-                metric = make_metric(point)
+                metric, made_at = make_metric(point), iteration + 1
                 previous_natural = metric.solve(previous_grad)
-                gap = max(gap * 3 // 2, round(2 * metric.passes))
+                gap = max(gap * 3 // 2, _patience(metric))
                 next_refresh += gap
         natural = metric.solve(grad)
         if pairs.order:
@@ -147,20 +146,24 @@ def lbfgs(point, make_metric, *, null_objective, tol, max_iter, noise, report, m
     raise AssertionError("unreachable")
 
 
-def _suboptimality(decrement, loss_curve, objective, exact):
+def _patience(metric):
+    """Iterations before the metric is made anew: some twice its cost, less where it is so dear that a bad one is dearer."""
+    return max(4, round(min(2 * metric.passes, 8 + metric.passes / 2)))
+
+
+def _suboptimality(decrement, loss_curve, objective):
     """Estimate what F is above its minimum at most.
 
-    Half the squared gradient in a metric close to the Hessian is close to F - F*; a metric too stiff in the directions
-    that are left makes it several times smaller, which the factor allows for (on image features up to 5, by measurement).
-    Where such directions rule, progress is slow and steady: then what is left follows from the decrease over the last
-    fifth of the iterations and over the fifth before, as a geometric series. The estimate is the larger of both; and the
-    objective itself, whose minimum is not negative, is a bound.
+    ``decrement`` is half the squared gradient in the metric, times its slack. Where directions rule in which the metric is
+    poor, progress is slow and steady: then what is left follows as a geometric series from the decrease over the last fifth
+    of the iterations that this metric has seen, ``loss_curve``, and over the fifth before. The estimate is the larger of
+    both; and the objective itself, whose minimum is not negative, is a bound.
     """
-    estimate = (3 if exact else 5) * decrement
+    estimate = decrement
     window = max(3, len(loss_curve) // 5)
     if len(loss_curve) >= 2 * window:
         recent = loss_curve[-window] - objective
         ratio = recent / max(loss_curve[-2 * window] - loss_curve[-window], np.finfo(float).tiny)
         ratio = min(max(ratio, 0.0), 0.95)
-        estimate = max(estimate, 2 * recent * ratio / (1 - ratio))
+        estimate = max(estimate, 3 * recent * ratio / (1 - ratio))
     return min(estimate, objective)

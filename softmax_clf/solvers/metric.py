@@ -11,9 +11,14 @@ blocks      the blocks on the diagonal, one a class: sum_i s_i/S p_ik (1 - p_ik)
 kronecker   one block for all, B (x) A: A = sum_i s_i/S t_i x_i x_i' with t_i = 1 - ||p_i||^2, and B the mean of
             (diag(p_i) - p_i p_i') of trace one. At W = 0 it is exact (D. Bohning, Multinomial logistic regression
             algorithm, Annals of the Institute of Statistical Mathematics 44, 1992), later what survives averaging
+diagonal    that of the blocks, p_i being the frequencies of the classes
 
 Multinomial scores can be shifted by the same vector for all classes without changing F's first part, so the
 steps of every metric are centred over the classes.
+
+Half the squared gradient in a metric estimates F - F*, from below where the metric is stiffer than the Hessian in the
+directions that are left. ``slack`` is how many times too small that may be: what was measured on pixels, patch features,
+embeddings and unbalanced classes, rounded up.
 """
 
 from dataclasses import dataclass
@@ -21,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotrs
 
-EXACT, BLOCKS, KRONECKER = "exact", "blocks", "kronecker"
+EXACT, BLOCKS, KRONECKER, DIAGONAL = "exact", "blocks", "kronecker", "diagonal"
 
 
 def _centred(step):
@@ -39,6 +44,8 @@ class KroneckerMetric:
         B.
     l2_reg_strength : float
     """
+
+    slack = 20
 
     def __init__(self, factored, between, l2_reg_strength):
         values, self.vectors = np.linalg.eigh(between)
@@ -61,12 +68,31 @@ class BlocksMetric:
         The inverse of each class's block, of row weights s_i/S p_ik (1 - p_ik), with the penalty.
     """
 
+    slack = 10
+
     def __init__(self, factors):
         self.factors = factors
 
     def solve(self, grad):
         """Step (n_outputs, n_columns) whose image under the metric is ``grad``."""
         return _centred(np.concatenate([f.solve(grad[k : k + 1]) for k, f in enumerate(self.factors)]))
+
+
+class DiagonalMetric:
+    """The diagonal alone, for features too many and rows too sparse for more.
+
+    Parameters
+    ----------
+    diagonal : array (n_outputs, n_columns) float64
+        Positive.
+    """
+
+    def __init__(self, diagonal):
+        self.diagonal = diagonal
+
+    def solve(self, grad):
+        """Step (n_outputs, n_columns) whose image under the metric is ``grad``."""
+        return _centred(grad / self.diagonal)
 
 
 class ExactMetric:
@@ -77,6 +103,8 @@ class ExactMetric:
     hess : array (n_outputs * n_columns, n_outputs * n_columns) float64
         With the penalty, and with the shift of all classes made definite.
     """
+
+    slack = 3
 
     def __init__(self, hess):
         diagonal, rise = hess.diagonal().copy(), 1e-15
@@ -99,7 +127,7 @@ class MetricPlan:
 
     Attributes
     ----------
-    kind : 'exact', 'blocks' or 'kronecker'
+    kind : 'exact', 'blocks', 'kronecker' or 'diagonal'
     n_rows : int
         Rows sampled. A Kronecker metric of fewer rows than columns is of low rank.
     passes : float
@@ -148,6 +176,7 @@ def plan_metric(n_samples, n_columns, n_outputs, itemsize, n_passes=0, effective
         return elementwise + n_blocks * (2e6 + (0.5 * n_rows * p**2 + 1.1 * p**3) * slower)
 
     options = []  # (kind, rows, passes, metrics made, cost of one)
+    n_metrics = 2 if n_passes > 1 else 3
     X_bytes = n * p * itemsize
     most_low_rank = max(n // 8, int(1.6e7 / (p * itemsize)), 1)  # its rows take an eighth of X, or 16 MB
     dense = 2.5 * p**2 * itemsize <= max(X_bytes / 4, 6.4e7)  # a matrix and its factor take a quarter of X, or 64 MB
@@ -156,10 +185,10 @@ def plan_metric(n_samples, n_columns, n_outputs, itemsize, n_passes=0, effective
         if n_rows > most_low_rank if n_rows < p else not dense:
             continue
         g = d / (n_rows * evenness) if n_rows < n else 0.0
-        options.append((KRONECKER, n_rows, 16 * (1 + 1.5 * g + g**2) * difficulty, 3, sampled(n_rows, 1)))
+        options.append((KRONECKER, n_rows, 16 * (1 + 1.5 * g + g**2) * difficulty, n_metrics, sampled(n_rows, 1)))
         if K > 1 and n_rows >= p and K * p**2 * itemsize <= max(X_bytes / 4, 6.4e7):
             g *= K / 2  # the classes share the curvature
-            options.append((BLOCKS, n_rows, 10 * (1 + 1.5 * g + g**2) * difficulty**0.6, 3, sampled(n_rows, K)))
+            options.append((BLOCKS, n_rows, 10 * (1 + 1.5 * g + g**2) * difficulty**0.6, n_metrics, sampled(n_rows, K)))
     if size <= 1000:
         options.append((EXACT, n, 8, 8, 2e6 + 100.0 * n * size + 2.5 * n * size**2 + size**3))
     kind, n_rows, _, _, made = min(options, key=lambda o: o[2] * one_pass + o[3] * o[4])

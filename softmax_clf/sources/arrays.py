@@ -15,6 +15,7 @@ class Source:
     n_features: int
     part_rows: int
     dtype: np.dtype
+    is_wide_and_sparse = False  # whether a dense array of its features by its features is out of the question
 
     def passes(self, n_problems, n_scores, n_threads):
         """What passes over the parts: loss and gradient, predictions. See :class:`~..kernels.dense.DensePass`."""

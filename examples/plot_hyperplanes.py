@@ -1,0 +1,44 @@
+"""What do scores mean in the space of the features?
+
+    python examples/plot_hyperplanes.py
+
+A score is the signed distance to a hyperplane, times the length of its normal. Two classes meet where their scores are
+equal. A weaker penalty makes longer normals, and so probabilities that change over a shorter way.
+"""
+
+import argparse
+
+import matplotlib.pyplot as plt
+from sklearn.datasets import load_iris
+
+from softmax_clf import SoftmaxRegressionClassifier
+from softmax_clf.inspection import HyperplaneDisplay, boundary_distances, signed_distances
+
+
+def main(args):
+    iris = load_iris(as_frame=True)
+    X, y = iris.data[["petal length (cm)", "petal width (cm)"]], iris.target
+    figure, axes = plt.subplots(3, 1, figsize=(8.5, 8.5), layout="constrained")
+    for ax, C in zip(axes, (0.01, 1.0, 100.0), strict=True):
+        clf = SoftmaxRegressionClassifier(C).fit(X, y)
+        HyperplaneDisplay.from_estimator(clf, X, y, class_names=iris.target_names, ax=ax)
+        ax.set_title(f"C = {C:g}: {clf.score(X, y):.1%} right")
+    figure.savefig(args.out, dpi=100)
+
+    # The last classifier, in numbers, for a flower near a boundary.
+    row = X.iloc[[77]]
+    print(f"A flower of petal length {row.iloc[0, 0]} cm and width {row.iloc[0, 1]} cm, C = {C:g}:")
+    to_hyperplanes, between = signed_distances(clf, row)[0], boundary_distances(clf, row)[0]
+    for k, name in enumerate(iris.target_names):
+        print(f"  {to_hyperplanes[k]:6.2f} cm from where the score of {name} is zero")
+    winner = clf.predict(row)[0]
+    for k, name in enumerate(iris.target_names):
+        if k != winner:
+            print(f"  {between[winner, k]:6.2f} cm from where {iris.target_names[winner]} would turn into {name}")
+    print(f"written to {args.out}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", default="hyperplanes.png", help="where to write the picture (default: %(default)s)")
+    main(parser.parse_args())

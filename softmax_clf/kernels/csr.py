@@ -1,0 +1,317 @@
+"""Passes over sparse rows (CSR): loss and gradient, scores and probabilities, at a cost in proportion to the stored values.
+
+Scores and gradient are the same loop, a sum of rows of a dense matrix that the indices of a sparse row pick:
+
+    scores of row i:          sum_j x_ij * coef.T[j]             over the stored values of row i, from CSR
+    gradient of feature j:    sum_i x_ij * grad_pointwise[i]     over the stored values of column j, from CSC
+
+Both matrices have a row of all classes for each index, so a stored value costs one gather of adjacent memory. The
+transpose of X is kept beside it for the second: so every thread writes features of its own, and no sums of groups of the
+size of the gradient are to be added up.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .dense import BLOCK_LOSS, LOG_PROBA, PROBA
+from .jit import jit, jit_part
+from .softmax import add_offset, exponentiate, log_float64, scale_rows, shift_scores
+from .threads import run_tasks
+from .tiles import VECTOR_BYTES, _array, _Lanes, _row
+
+_BLOCK_ROWS = 64
+_CHUNK = 256  # stored values that are summed in the precision of X, before they are added to a sum in float64
+_MAX_VECTORS = 8  # accumulators of a gather
+_TASK_FLOPS = 2e6  # work of a task, some 100 us: gathers are slower than what is in order
+_MAX_TASKS = 256
+_AHEAD = 8  # stored values ahead, whose rows are fetched meanwhile
+
+_INT = ir.IntType(64)
+
+
+@intrinsic(prefer_literal=True)
+def _gather(typingctx, data, indices, start, stop, matrix, k, out, lanes_, n_vectors):
+    """Add ``sum_q data[q] * matrix[indices[q], k:k + w]`` over start <= q < stop to ``out[k:k + w]``.
+
+    w is ``lanes_ * n_vectors``. The sum is in the precision of the matrix, its addition in that of ``out``.
+
+    Parameters
+    ----------
+    data : (n_stored,), indices : (n_stored,) int32 or int64  # IN
+    start, stop : intp                          # IN
+    matrix : (n_indices, n_padded)              # IN
+    k : intp                                    # IN
+    out : (n_padded,)                           # OUT
+    lanes_, n_vectors : literal int             # IN
+    """
+    if not isinstance(lanes_, types.IntegerLiteral) or not isinstance(n_vectors, types.IntegerLiteral):
+        return None
+    L, V = lanes_.literal_value, n_vectors.literal_value
+
+    def codegen(context, builder, signature, args):
+        data_value, indices_value, start, stop, matrix_value, k, out_value = args[:7]
+        lanes = _Lanes(builder, matrix.dtype)
+        lanes.width, lanes.type = L, ir.VectorType(lanes.scalar, L)
+        lanes.suffix, lanes.zero = f"v{L}f{matrix.dtype.bitwidth}", ir.Constant(lanes.type, None)
+        data_pointer = context.make_array(data)(context, builder, data_value).data
+        indices_pointer = context.make_array(indices)(context, builder, indices_value).data
+        matrix_data, matrix_length = _array(context, builder, matrix, matrix_value)
+        out_pointer = context.make_array(out)(context, builder, out_value).data
+        tile = [cgutils.alloca_once(builder, lanes.type) for _ in range(V)]
+        for slot in tile:
+            builder.store(lanes.zero, slot)
+        last = builder.sub(stop, _INT(1))
+
+        def row_at(q):
+            index = builder.load(builder.gep(indices_pointer, [q]))
+            index = builder.sext(index, _INT) if indices.dtype.bitwidth < 64 else index
+            return builder.gep(_row(builder, matrix_data, matrix_length, index), [k])
+
+        with cgutils.for_range_slice(builder, start, stop, _INT(1), _INT) as (q, _):
+            ahead = builder.add(q, _INT(_AHEAD))
+            ahead = builder.select(builder.icmp_signed("<", ahead, last), ahead, last)
+            next_row = row_at(ahead)
+            for line in range(0, L * V * lanes.itemsize, 64):
+                lanes.prefetch(builder.gep(next_row, [_INT(line // lanes.itemsize)]))
+            x = lanes.splat(builder.load(builder.gep(data_pointer, [q])))
+            row = row_at(q)
+            for v in range(V):
+                builder.store(lanes.fma(x, lanes.load(row, _INT(v * L)), builder.load(tile[v])), tile[v])
+
+        total = _Lanes(builder, out.dtype)
+        total.type = ir.VectorType(total.scalar, L)
+        for v in range(V):
+            offset = builder.add(k, _INT(v * L))
+            added = builder.load(tile[v])
+            if total.scalar != lanes.scalar:
+                added = builder.fpext(added, total.type)
+            summed = builder.fadd(total.load(out_pointer, offset), added)
+            builder.store(summed, total.at(out_pointer, offset), align=total.itemsize)
+        return context.get_dummy_value()
+
+    signature = types.void(data, indices, start, stop, matrix, k, out, lanes_, n_vectors)
+    return signature, codegen
+
+
+@lru_cache
+def _block_scores(lanes, n_vectors):
+    @jit_part
+    def block_scores(data, indices, indptr, row, n_rows, coef, sums, scores_out):
+        """Scores by class of the rows row:row + n_rows."""
+        for i in range(n_rows):
+            sums[:] = 0
+            start, stop = np.intp(indptr[row + i]), np.intp(indptr[row + i + 1])
+            for k in range(0, coef.shape[1], lanes * n_vectors):
+                _gather(data, indices, start, stop, coef, k, sums, lanes, n_vectors)
+            for k in range(scores_out.shape[0]):
+                scores_out[k, i] = sums[k]
+
+    return block_scores
+
+
+@lru_cache
+def _loss_kernel(lanes, n_vectors, block_loss):
+    block_scores = _block_scores(lanes, n_vectors)
+
+    @jit
+    def loss(
+        data, indices, indptr, start, stop, coef, intercept, y, offset, weight, weighting, n_scores,
+        sums, scores, work, loss_out, grad_intercept_out, pointwise_out,
+    ):  # fmt: skip
+        """Losses of the rows start:stop, and what their gradient is made of.
+
+        data, indices, indptr : CSR                         # IN
+        coef : (n_features, n_padded), intercept : (n_outputs,)  # IN
+        y, offset, weight, weighting, n_scores : as in the dense kernel  # IN
+        sums : (n_padded,), scores : (n_outputs, block_rows), work : (4, block_rows)
+        loss_out : (n_problems,) float64                    # OUT
+        grad_intercept_out : (n_outputs,) float64           # OUT
+        pointwise_out : (n_samples, n_padded)               # OUT
+        """
+        loss_out[:] = 0.0
+        grad_intercept_out[:] = 0.0
+        block_rows = scores.shape[1]
+        row_weight = work[3]
+        for row in range(start, stop, block_rows):
+            n_rows = min(block_rows, stop - row)
+            block_scores(data, indices, indptr, row, n_rows, coef, sums, scores)
+            for m in range(weighting.shape[0]):
+                if weight.shape[0] == 0:
+                    row_weight[:n_rows] = 1.0
+                else:
+                    for i in range(n_rows):
+                        row_weight[i] = weight[weighting[m], row + i]
+                add_offset(scores, m * n_scores, n_scores, row, n_rows, offset)
+                loss_out[m] += block_loss(
+                    scores, m * n_scores, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out
+                )
+            for i in range(n_rows):
+                for k in range(scores.shape[0]):
+                    pointwise_out[row + i, k] = scores[k, i]
+
+    return loss
+
+
+@lru_cache
+def _gradient_kernel(lanes, n_vectors):
+    @jit
+    def gradient(data, indices, indptr, start, stop, pointwise, sums, grad_out):
+        """Gradient by the features start:stop.
+
+        data, indices, indptr : CSC                         # IN
+        pointwise : (n_samples, n_padded)                   # IN
+        sums : (n_padded,) float64                          # workspace
+        grad_out : (n_outputs, n_features) float64          # OUT
+        """
+        for j in range(start, stop):
+            sums[:] = 0.0
+            end = np.intp(indptr[j + 1])
+            for first in range(np.intp(indptr[j]), end, _CHUNK):
+                last = min(first + _CHUNK, end)
+                for k in range(0, pointwise.shape[1], lanes * n_vectors):
+                    _gather(data, indices, first, last, pointwise, k, sums, lanes, n_vectors)
+            for k in range(grad_out.shape[0]):
+                grad_out[k, j] = sums[k]
+
+    return gradient
+
+
+@lru_cache
+def _predict_kernel(lanes, n_vectors):
+    block_scores = _block_scores(lanes, n_vectors)
+
+    @jit
+    def predict(data, indices, indptr, start, stop, coef, intercept, offset, kind, sums, scores, work, out):
+        """Raw predictions, probabilities or their logarithms of the rows start:stop, into ``out``; as the dense kernel."""
+        block_rows, n_scores = scores.shape[1], out.shape[1]
+        row_max, row_sum = work[0], work[1]
+        for row in range(start, stop, block_rows):
+            n_rows = min(block_rows, stop - row)
+            block_scores(data, indices, indptr, row, n_rows, coef, sums, scores)
+            add_offset(scores, 0, n_scores, row, n_rows, offset)
+            shift_scores(scores, 0, n_scores, n_rows, intercept, row_max)
+            if kind == LOG_PROBA:
+                for k in range(n_scores):
+                    for i in range(n_rows):
+                        scores[k, i] -= row_max[i]
+                        out[row + i, k] = scores[k, i]
+                row_max[:n_rows] = 0.0
+            if kind == LOG_PROBA or kind == PROBA:
+                exponentiate(scores, 0, n_scores, n_rows, row_max, row_sum)
+            if kind == LOG_PROBA:
+                for i in range(n_rows):
+                    log_sum = log_float64(np.float64(row_sum[i]))
+                    for k in range(n_scores):
+                        out[row + i, k] -= log_sum
+            else:
+                if kind == PROBA:
+                    for i in range(n_rows):
+                        row_sum[i] = 1.0 / row_sum[i]
+                    scale_rows(scores, 0, n_scores, n_rows, row_sum)
+                for i in range(n_rows):
+                    for k in range(n_scores):
+                        out[row + i, k] = scores[k, i]
+
+    return predict
+
+
+@jit
+def _set_coef(coef, start, stop, coef_out):
+    """Transpose the columns start:stop: ``coef`` (n_outputs, n_features) into ``coef_out`` (n_features, n_padded)."""
+    for j0 in range(start, stop, 16):
+        for k in range(coef.shape[0]):
+            for j in range(j0, min(j0 + 16, stop)):
+                coef_out[j, k] = coef[k, j]
+
+
+def _tile(n_outputs, itemsize):
+    """Lanes of a vector and vectors of a gather: the widest that pad by a third at most."""
+    lanes = VECTOR_BYTES // itemsize
+    while lanes > 1 and -(-n_outputs // lanes) * lanes > 4 / 3 * n_outputs:
+        lanes //= 2
+    return lanes, min(-(-n_outputs // lanes), _MAX_VECTORS)
+
+
+class CsrPass:
+    """The passes over sparse rows; parameters and methods as those of :class:`~.dense.DensePass`.
+
+    Instead of arrays the methods take sources: objects with ``data, indices, indptr`` of the CSR format, and the
+    same of the transpose in ``columns``.
+    """
+
+    def __init__(self, dtype, n_rows, n_features, n_problems, n_scores, n_threads):
+        self.dtype, self.n_rows, self.n_features, self.n_threads = np.dtype(dtype), n_rows, n_features, n_threads
+        self.n_problems, self.n_scores, self.n_outputs = n_problems, n_scores, n_problems * n_scores
+        self.tile = _tile(self.n_outputs, self.dtype.itemsize)
+        width = self.tile[0] * self.tile[1]
+        self.n_padded = -(-self.n_outputs // width) * width
+        self.coef = np.zeros((n_features, self.n_padded), self.dtype)
+        self.pointwise = self.grad = None
+        self.workspaces = [self._workspace() for _ in range(n_threads)]
+
+    def _workspace(self):
+        scores = np.empty((self.n_outputs, _BLOCK_ROWS), self.dtype)
+        return np.empty(self.n_padded, self.dtype), scores, np.empty((4, _BLOCK_ROWS), self.dtype)
+
+    def _cut(self, indptr):
+        """First rows of tasks of about as many stored values each, and the end: by the data alone, not the threads."""
+        n = len(indptr) - 1
+        work = indptr + np.arange(0, 4 * (n + 1), 4)  # an empty row is not for nothing
+        n_tasks = int(min(max(2 * int(work[-1]) * self.n_padded / _TASK_FLOPS, 1), _MAX_TASKS, n))
+        cuts = np.searchsorted(work, work[-1] * np.arange(1, n_tasks) / n_tasks)
+        return np.unique(np.concatenate([[0], cuts, [n]]))
+
+    def _run(self, bounds, task):
+        run_tasks(lambda t, slot: task(t, bounds[t], bounds[t + 1], slot), len(bounds) - 1, self.n_threads)
+
+    def _set_point(self, coef, intercept):
+        cuts = np.append(np.arange(0, self.n_features, 1 << 14), self.n_features)
+        self._run(cuts, lambda t, start, stop, slot: _set_coef(coef, start, stop, self.coef))
+        return np.ascontiguousarray(np.broadcast_to(intercept, self.n_outputs), self.dtype)
+
+    def loss_gradient(self, X, coef, intercept, y, weight, weighting, offset=None):
+        """Weighted cross-entropy and its gradient, summed over the rows of X."""
+        if self.pointwise is None:
+            self.pointwise = np.zeros((self.n_rows, self.n_padded), self.dtype)
+            self.grad = np.empty((self.n_outputs, self.n_features))
+        intercept = self._set_point(np.ascontiguousarray(coef), intercept)
+        offset = np.empty((0, 0), self.dtype) if offset is None else offset
+        kernel = _loss_kernel(*self.tile, BLOCK_LOSS[self.n_scores == 1, y.ndim])
+        bounds = self._cut(X.indptr)
+        loss, grad_intercept = np.empty((len(bounds) - 1, self.n_problems)), np.empty((len(bounds) - 1, self.n_outputs))
+
+        def rows(t, start, stop, slot):
+            kernel(
+                X.data, X.indices, X.indptr, start, stop, self.coef, intercept, y, offset, weight, weighting,
+                self.n_scores, *self.workspaces[slot], loss[t], grad_intercept[t], self.pointwise,
+            )  # fmt: skip
+
+        self._run(bounds, rows)
+        by_feature, C = _gradient_kernel(*self.tile), X.columns
+        sums = np.empty((self.n_threads, self.n_padded))
+
+        def features(t, start, stop, slot):
+            by_feature(C.data, C.indices, C.indptr, start, stop, self.pointwise, sums[slot], self.grad)
+
+        self._run(self._cut(C.indptr), features)
+        return loss.sum(axis=0), self.grad, grad_intercept.sum(axis=0)
+
+    def predict(self, X, coef, intercept, kind, offset=None):
+        """Raw predictions, probabilities or log-probabilities (``kind``) of the rows of X, for one problem."""
+        intercept = self._set_point(np.ascontiguousarray(coef), intercept)
+        offset = np.empty((0, 0), self.dtype) if offset is None else offset
+        out = np.empty((len(X.indptr) - 1, self.n_scores), self.dtype)
+        kernel = _predict_kernel(*self.tile)
+
+        def rows(t, start, stop, slot):
+            kernel(
+                X.data, X.indices, X.indptr, start, stop, self.coef, intercept, offset, kind, *self.workspaces[slot], out
+            )  # fmt: skip
+
+        self._run(self._cut(X.indptr), rows)
+        return out

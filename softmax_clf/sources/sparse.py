@@ -1,0 +1,82 @@
+"""Rows that lie in memory, in one sparse array."""
+
+from functools import cached_property
+
+import numpy as np
+
+from ..kernels.csr import CsrPass
+from .arrays import Source
+
+_MAX_DENSE_FEATURES = 4096  # up to as many, rows are made dense for the sake of a metric
+
+
+class CsrSource(Source):
+    """A scipy CSR array or matrix as a source of rows.
+
+    Parameters
+    ----------
+    X : sparse array (n_samples, n_features) in CSR format
+        float32 or float64, with indices of int32 or int64, finite. It is not copied, unless a value is stored in two
+        parts, but its transpose is kept beside it
+        once gradients are asked for.
+
+    Attributes
+    ----------
+    data, indices, indptr : arrays of the CSR format
+    """
+
+    def __init__(self, X):
+        X.check_format()  # kernels trust the indices
+        if not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+        self.X = X
+        self.dtype = X.dtype
+        self.n_samples, self.n_features = X.shape
+        self.part_rows = self.n_samples
+        self.data, self.indices, self.indptr = (_read_only(a) for a in (X.data, X.indices, X.indptr))
+        self.is_wide_and_sparse = self.n_features > _MAX_DENSE_FEATURES
+
+    @cached_property
+    def columns(self):
+        """The CSC format of X, as an object with ``data, indices, indptr``."""
+        columns = self.X.tocsc()
+        for name in ("data", "indices", "indptr"):
+            getattr(columns, name).flags.writeable = False
+        return columns
+
+    def passes(self, n_problems, n_scores, n_threads):
+        return CsrPass(self.dtype, self.part_rows, self.n_features, n_problems, n_scores, n_threads)
+
+    def parts(self):
+        yield self, slice(0, self.n_samples)
+
+    def take(self, rows):
+        return self.X[rows].toarray(order="C")
+
+    def moments(self, weight, n_threads):
+        total = self.n_samples if weight is None else weight.sum()
+        rows, data = self.columns.indices, self.columns.data.astype(np.float64)
+        stored = np.ones(len(rows)) if weight is None else weight[rows]
+        column = np.repeat(np.arange(self.n_features), np.diff(self.columns.indptr))
+
+        def by_column(values):
+            return np.bincount(column, values, self.n_features)
+
+        mean = by_column(stored * data) / total
+        absent = total - by_column(stored)  # the weight of rows that hold a zero
+        variance = by_column(stored * (data - mean[column]) ** 2) + np.maximum(absent, 0.0) * mean**2
+        return mean, variance / total
+
+    def mean_squares(self, weight):
+        """Weighted mean square of each feature (n_features,)."""
+        rows, data = self.columns.indices, self.columns.data.astype(np.float64)
+        column = np.repeat(np.arange(self.n_features), np.diff(self.columns.indptr))
+        squares = data**2 if weight is None else weight[rows] * data**2
+        return np.bincount(column, squares, self.n_features) / (self.n_samples if weight is None else weight.sum())
+
+
+def _read_only(array):
+    array = array.view()
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,243 @@
+"""The rules of the house, read off the import statements.
+
+An arrow points down only: estimator, path -> objective, solvers -> sources -> kernels. What stands beside
+(inspection, features, interop, datasets) is imported by none of these.
+"""
+
+import ast
+import subprocess
+import sys
+import textwrap
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+import softmax_clf
+
+PACKAGE = Path(softmax_clf.__file__).parent
+
+# What each part of the package may import of the others, and of the world: None is anything that is installed
+# with the package. `kernels.jit` and `kernels.threads` are the two modules of kernels that meet the machine.
+OURS = {
+    "estimator": {"objective", "solvers", "sources", "kernels"},
+    "path": {"estimator", "objective", "solvers", "sources", "kernels"},
+    "objective": {"solvers", "sources", "kernels"},
+    "solvers": set(),
+    "sources": {"kernels"},
+    "kernels": set(),
+}
+NUMERIC = {"numpy", "scipy"}
+WORLD = {
+    "estimator": {*NUMERIC, "sklearn", "joblib", "threadpoolctl"},
+    "path": {*NUMERIC, "sklearn", "joblib", "threadpoolctl"},
+    "objective": NUMERIC,
+    "solvers": NUMERIC,
+    "sources": {*NUMERIC, "joblib", "threadpoolctl"},
+    "kernels": {"numpy", "numba", "llvmlite"},
+    "kernels.jit": {"numpy", "numba", "llvmlite"},
+    "kernels.threads": {"numpy", "joblib", "threadpoolctl"},
+}
+BESIDE = {"inspection", "features", "interop", "datasets"}
+
+
+@lru_cache
+def modules():
+    """Dotted name inside the package ('' for its __init__) -> syntax tree."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+def is_package(name):
+    return (PACKAGE / Path(*name.split(".")) / "__init__.py").exists() if name else True
+
+
+def imports(name):
+    """Absolute names that a module imports anywhere in its text, functions and `if TYPE_CHECKING` included."""
+    found = set()
+    for node in ast.walk(modules()[name]):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = ["softmax_clf", *name.split(".")] if name else ["softmax_clf"]
+                parts = parts[: len(parts) - node.level + is_package(name)]
+                base = ".".join([*parts, base] if base else parts)
+            for alias in node.names:
+                member = f"{base}.{alias.name}"
+                is_module = member.removeprefix("softmax_clf.") in modules() and base.startswith("softmax_clf")
+                found.add(member if is_module else base)
+    return found
+
+
+def imports_of_ours(name):
+    ours = {imported for imported in imports(name) if imported.split(".")[0] == "softmax_clf"}
+    return {imported.removeprefix("softmax_clf").removeprefix(".") for imported in ours}
+
+
+def imports_of_the_world(name):
+    top = {imported.split(".")[0] for imported in imports(name)}
+    return top - {"softmax_clf"} - sys.stdlib_module_names
+
+
+def part(name):
+    return name.split(".")[0]
+
+
+CORE = sorted(name for name in modules() if part(name) in OURS)
+
+
+def test_imports_are_read():
+    """The reader finds what is known to be there, or every other test here would pass on nothing."""
+    assert {"estimator", "objective", "solvers", "sources", "kernels", "kernels.jit", "kernels.threads"} <= set(CORE)
+    assert "numba" in imports_of_the_world("kernels.jit")
+    assert "joblib" in imports_of_the_world("kernels.threads")
+    assert "estimator" in imports_of_ours("")
+    assert "objective" in imports_of_ours("estimator")
+    assert "kernels.dense" in imports_of_ours("objective")
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_arrows_point_down(name):
+    allowed = OURS[part(name)] | {part(name)}
+    assert {part(imported) for imported in imports_of_ours(name)} <= allowed
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_dependencies_stay_in_their_layer(name):
+    allowed = WORLD.get(name, WORLD[part(name)])
+    assert imports_of_the_world(name) <= allowed
+
+
+def test_every_module_has_its_place():
+    parts = {part(name) for name in modules()}
+    assert parts <= {"", "__main__", *OURS, *BESIDE}
+
+
+def test_what_stands_beside_is_imported_by_none():
+    for name in ["", *CORE]:
+        assert not {part(imported) for imported in imports_of_ours(name)} & BESIDE, name
+
+
+def test_nothing_imports_itself_in_a_circle():
+    """Counting an import of a package's member as one of the member, not of the package."""
+    arrows = {name: imports_of_ours(name) & set(modules()) for name in modules() if name}
+    while arrows:
+        leaves = {name for name, imported in arrows.items() if not imported & arrows.keys() - {name}}
+        assert leaves, f"a circle among {sorted(arrows)}"
+        arrows = {name: imported for name, imported in arrows.items() if name not in leaves}
+
+
+def attribute_paths(tree):
+    """Every dotted name in a syntax tree, as 'numba.config.X'."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            names = [node.attr]
+            while isinstance(node.value, ast.Attribute):
+                node = node.value
+                names.append(node.attr)
+            if isinstance(node.value, ast.Name):
+                yield ".".join([node.value.id, *reversed(names)])
+
+
+COMPILERS = {"jit", "njit", "vectorize", "guvectorize", "stencil", "cfunc", "generated_jit"}
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_one_decorator_compiles(name):
+    """Flags and cache are decided in kernels/jit.py only."""
+    if name == "kernels.jit":
+        return
+    tree = modules()[name]
+    assert not {f"numba.{compiler}" for compiler in COMPILERS} & set(attribute_paths(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "numba":
+            assert not COMPILERS & {alias.name for alias in node.names}
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_numba_is_left_as_it_is(name):
+    """No parallel kernels, no fastmath that makes isnan a constant, and none of numba's globals is set."""
+    tree = modules()[name]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg in ("parallel", "fastmath"):
+            assert not (isinstance(node.value, ast.Constant) and node.value.value is True), ast.unparse(node)
+        if isinstance(node, ast.Assign | ast.AugAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            written = " ".join(ast.unparse(target) for target in targets)
+            assert "environ" not in written
+            assert "numba.config" not in written
+    paths = set(attribute_paths(tree))
+    assert not {"numba.prange", "numba.set_num_threads", "numba.set_parallel_chunksize", "os.putenv"} & paths
+
+
+@pytest.mark.parametrize("name", [name for name in CORE if part(name) == "kernels"])
+def test_loop_indices_are_intp(name):
+    """A narrow loop index wraps silently: no `range` over something cast to a narrow integer."""
+    for node in ast.walk(modules()[name]):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
+            assert not any(narrow in ast.unparse(node) for narrow in ("int8", "int16", "int32"))
+
+
+def run_python(program):
+    """What a fresh interpreter prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+HEAVY = {"matplotlib", "dask", "torch", "pandas", "polars", "rich", "skimage", "onnx", "PIL"}
+
+
+def test_import_is_light():
+    """No plotting, cluster, deep learning or data frame library comes with `import softmax_clf`.
+
+    Only what scikit-learn imports by itself (1.9: pandas, where it is installed) may be there.
+    """
+    program = """
+        import sys
+        import numba, sklearn.linear_model
+        before = set(sys.modules)
+        import softmax_clf
+        print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
+    """
+    loaded = set(run_python(program))
+    assert "softmax_clf" in loaded
+    assert not loaded & HEAVY
+
+
+@pytest.mark.parametrize("name", ["", *CORE])
+def test_heavy_libraries_are_not_even_asked_for(name):
+    assert not imports_of_the_world(name) & HEAVY
+
+
+def test_import_compiles_nothing():
+    """numba reports every compilation; the function compiled at the end shows that it does."""
+    program = """
+        from numba.core import event
+        with event.install_recorder("numba:compile") as recorder:
+            import softmax_clf
+            n_events = len(recorder.buffer)
+            import numba
+            numba.njit(lambda x: x + 1)(1)
+        print(n_events, len(recorder.buffer) > 0)
+    """
+    assert run_python(program) == ["0", "True"]
+
+
+def test_import_starts_no_thread():
+    program = """
+        import threading
+        import numba, sklearn.linear_model
+        before = threading.active_count()
+        import softmax_clf
+        print(threading.active_count() - before)
+    """
+    assert run_python(program) == ["0"]

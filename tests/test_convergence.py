@@ -1,0 +1,216 @@
+"""The fit reaches the minimum of the objective, to the tolerance asked for, on every kind of problem."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+import problems
+import reference
+from softmax_clf import SoftmaxRegressionClassifier
+
+GRID = [
+    pytest.param(name, C, weighted, fit_intercept, id=f"{name}-C={C:g}{'-weighted' * weighted}{'-b' * fit_intercept}")
+    for name in problems.NAMES
+    for C in (1e-3, 1.0, 1e3)
+    for weighted in (False, True)
+    for fit_intercept in (False, True)
+]
+
+
+def fit(name, C, weighted=False, fit_intercept=True, tol=1e-6, dtype=np.float64, scale=1.0):
+    problem = problems.load(name)
+    clf = SoftmaxRegressionClassifier(C=C, fit_intercept=fit_intercept, tol=tol)
+    sample_weight = problem.sample_weight if weighted else None
+    return clf.fit(scale * problem.X.astype(dtype), problem.y, sample_weight=sample_weight)
+
+
+def relative_norm(found, expected):
+    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+
+
+def assert_within_tol(clf, objective, best):
+    """The gap is at most tol, as the classifier says; its objective is the objective."""
+    loss = objective.loss(clf.coef_, clf.intercept_)
+    null_loss = objective.null_loss()
+    assert clf.converged_
+    assert loss - best <= clf.tol * null_loss
+    assert 0 <= clf.suboptimality_ <= clf.tol * null_loss
+    # float32 scores resolve F to about 1e-7.
+    resolution = 1e-13 if clf.coef_.dtype == np.float64 else 2e-6
+    assert clf.objective_ == pytest.approx(loss, rel=1e-12 if resolution == 1e-13 else 0, abs=resolution * null_loss)
+
+
+@pytest.mark.parametrize(("name", "C", "weighted", "fit_intercept"), GRID)
+@pytest.mark.parametrize("tol", [1e-4, 1e-6, 1e-10])
+def test_gap_is_within_tol(name, C, weighted, fit_intercept, tol):
+    clf = fit(name, C, weighted, fit_intercept, tol)
+    best = problems.optimum(name, C, weighted, fit_intercept).loss
+    assert_within_tol(clf, problems.objective(name, C, weighted, fit_intercept), best)
+
+
+@pytest.mark.parametrize(("name", "C", "weighted", "fit_intercept"), GRID)
+@pytest.mark.parametrize("tol", [1e-4, 1e-6])
+def test_gap_is_within_tol_in_float32(name, C, weighted, fit_intercept, tol):
+    clf = fit(name, C, weighted, fit_intercept, tol, dtype=np.float32)
+    assert clf.coef_.dtype == np.float32
+    best = problems.optimum(name, C, weighted, fit_intercept).loss
+    assert_within_tol(clf, problems.objective(name, C, weighted, fit_intercept), best)
+
+
+@pytest.mark.parametrize(("name", "C", "weighted", "fit_intercept"), GRID)
+def test_coefficients_are_scikit_learns(name, C, weighted, fit_intercept):
+    clf = fit(name, C, weighted, fit_intercept, tol=1e-10)
+    peer = problems.sklearn_optimum(name, C, weighted, fit_intercept)
+    assert clf.coef_.shape == peer.coef.shape
+    assert relative_norm(clf.coef_, peer.coef) <= 1e-4
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("C", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("name", problems.NAMES)
+def test_units_do_not_matter(name, C, fit_intercept):
+    clf = fit(name, C, fit_intercept=fit_intercept)
+    scaled = fit(name, C / 1e6, fit_intercept=fit_intercept, scale=1000.0)
+    X = problems.load(name).X
+    assert np.array_equal(scaled.n_iter_, clf.n_iter_)
+    np.testing.assert_array_equal(scaled.predict(1000.0 * X), clf.predict(X))
+    # Rounding differs, and a hundred iterations may make more of it, but not more than tol.
+    null_loss = problems.objective(name, C, fit_intercept=fit_intercept).null_loss()
+    assert scaled.objective_ == pytest.approx(clf.objective_, abs=clf.tol * null_loss)
+
+
+@pytest.mark.parametrize("C", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("name", problems.NAMES)
+def test_units_that_are_a_power_of_two_change_no_bit(name, C):
+    """Nothing is compared with a number that has a unit: without rounding, every step is the same."""
+    clf = fit(name, C)
+    scaled = fit(name, C / 2**20, scale=2.0**10)
+    np.testing.assert_array_equal(2.0**10 * scaled.coef_, clf.coef_)
+    np.testing.assert_array_equal(scaled.intercept_, clf.intercept_)
+    assert list(scaled.loss_curve_) == list(clf.loss_curve_)
+
+
+def test_weights_of_any_scale():
+    """F divides by the total weight and by C: weights and 1 / C may be multiplied by the same number."""
+    problem = problems.load("wine")
+    clf = SoftmaxRegressionClassifier(C=1.0).fit(problem.X, problem.y, problem.sample_weight)
+    scaled = SoftmaxRegressionClassifier(C=1e-6).fit(problem.X, problem.y, 1e6 * problem.sample_weight)
+    assert np.array_equal(scaled.n_iter_, clf.n_iter_)
+    assert relative_norm(scaled.coef_, clf.coef_) <= 1e-6
+
+
+@pytest.mark.parametrize("tol", [1e-4, 1e-6, 1e-10])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("name", ["badly_scaled", "many_classes"])
+def test_no_penalty(name, fit_intercept, tol):
+    clf = fit(name, np.inf, fit_intercept=fit_intercept, tol=tol)
+    objective = problems.objective(name, np.inf, fit_intercept=fit_intercept)
+    assert_within_tol(clf, objective, problems.reference_optimum(name, np.inf, fit_intercept=fit_intercept).loss)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("C", [1e10, np.inf])
+@pytest.mark.parametrize("name", ["separable", "iris", "wide"])
+def test_separable(name, C, fit_intercept, dtype):
+    """Where the coefficients would grow for ever, the fit ends, is finite, and says so if it is not done."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        clf = fit(name, C, fit_intercept=fit_intercept, dtype=dtype)
+    assert {warning.category for warning in caught} == (set() if clf.converged_ else {ConvergenceWarning})
+    assert np.isfinite(clf.coef_).all()
+    assert np.isfinite(clf.intercept_).all()
+    assert np.isfinite(clf.objective_)
+    assert np.isfinite(clf.suboptimality_)
+    problem = problems.load(name)
+    assert np.isfinite(clf.predict_proba(problem.X.astype(dtype))).all()
+    assert clf.score(problem.X.astype(dtype), problem.y) >= (0.95 if name == "iris" else 1.0)
+
+
+def test_separable_without_penalty_reaches_its_infimum():
+    """The infimum is zero, so the objective is the gap."""
+    clf = fit("separable", np.inf)
+    assert clf.converged_
+    assert clf.objective_ <= clf.tol * np.log(3)
+
+
+@pytest.mark.parametrize("C", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_too_many_features_to_factor(fit_intercept, C):
+    """The minimum depends on X X' only, so any square root of it gives the reference a problem of its size."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 6000)) / (1 + np.arange(6000))
+    y = np.argmax(X[:, :3] + rng.gumbel(size=(60, 3)), axis=1)
+    small = np.linalg.qr(X.T, mode="r").T
+    objective = reference.Objective(small, reference.one_hot(y), C, fit_intercept=fit_intercept)
+    *_, best = reference.minimise(objective)
+    clf = SoftmaxRegressionClassifier(C=C, fit_intercept=fit_intercept).fit(X, y)
+    objective = reference.Objective(X, reference.one_hot(y), C, fit_intercept=fit_intercept)
+    assert_within_tol(clf, objective, best)
+
+
+def _constant_columns(X):
+    return np.hstack([X, np.ones((len(X), 2)), np.zeros((len(X), 2))])
+
+
+def _duplicate_columns(X):
+    return np.hstack([X, X, X])
+
+
+def _far_from_the_origin(X):
+    return X + 1e4
+
+
+@pytest.mark.parametrize("C", [1.0, np.inf])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("degrade", [_constant_columns, _duplicate_columns, _far_from_the_origin])
+def test_degenerate_columns(degrade, fit_intercept, C):
+    """Singular and nearly singular X'X, and columns that the intercept explains."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((100, 3))
+    y = np.argmax(X + rng.gumbel(size=X.shape), axis=1)
+    X = degrade(X)
+    objective = reference.Objective(X, reference.one_hot(y), C, fit_intercept=fit_intercept)
+    *_, best = reference.minimise(objective)
+    clf = SoftmaxRegressionClassifier(C=C, fit_intercept=fit_intercept).fit(X, y)
+    assert_within_tol(clf, objective, best)
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize(
+    ("X", "y"),
+    [
+        pytest.param([[0.0], [1.0]], [0, 1], id="two-rows"),
+        pytest.param(np.zeros((6, 2)), [0, 0, 0, 1, 1, 2], id="all-zero"),
+        pytest.param(np.eye(40), np.arange(40) // 2, id="a-class-for-two-rows"),
+        pytest.param([[1.0], [1.0], [2.0], [2.0], [3.0]], [0, 1, 1, 0, 2], id="contradictory"),
+    ],
+)
+def test_tiny(X, y, fit_intercept):
+    X = np.asarray(X)
+    objective = reference.Objective(X, reference.one_hot(y), fit_intercept=fit_intercept)
+    *_, best = reference.minimise(objective)
+    clf = SoftmaxRegressionClassifier(fit_intercept=fit_intercept).fit(X, y)
+    assert_within_tol(clf, objective, best)
+
+
+@pytest.mark.parametrize("name", ["digits", "breast_cancer", "badly_scaled"])
+def test_loss_curve(name):
+    """One value for each iteration, never rising, from the start to `objective_`."""
+    clf = fit(name, 1.0, tol=1e-8)
+    curve = np.asarray(clf.loss_curve_)
+    assert len(curve) in (np.max(clf.n_iter_), np.max(clf.n_iter_) + 1)
+    assert (np.diff(curve) <= 1e-13 * curve[0]).all()
+    assert curve[0] <= np.log(len(clf.classes_)) * (1 + 1e-12)
+    assert curve[-1] == pytest.approx(clf.objective_, rel=1e-14)
+
+
+def test_a_smaller_tol_gets_closer():
+    gaps = []
+    for tol in (1e-2, 1e-5, 1e-8):
+        clf = fit("badly_scaled", 1.0, tol=tol)
+        gaps.append(clf.objective_ - problems.optimum("badly_scaled", 1.0).loss)
+        assert clf.suboptimality_ >= gaps[-1]
+    assert gaps[0] > gaps[1] > gaps[2]

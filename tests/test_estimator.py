@@ -1,0 +1,604 @@
+"""SoftmaxRegressionClassifier as scikit-learn's users meet it."""
+
+import inspect
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
+from sklearn.base import clone, is_classifier
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, log_loss
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import problems
+import reference
+from softmax_clf import SoftmaxRegressionClassifier
+
+IRIS, SPECIES = load_iris(return_X_y=True)
+CANCER, BENIGN = load_breast_cancer(return_X_y=True)
+CANCER = CANCER / CANCER.std(axis=0)
+
+FITTED = ["coef_", "intercept_", "classes_", "n_features_in_", "n_iter_", "converged_", "objective_", "suboptimality_"]
+METHODS = ["decision_function", "predict_proba", "predict_log_proba"]
+
+
+@parametrize_with_checks([SoftmaxRegressionClassifier()])
+def test_scikit_learn_conventions(estimator, check):
+    check(estimator)
+
+
+def tight(**params):
+    return SoftmaxRegressionClassifier(tol=1e-12, **params)
+
+
+# --- parameters and attributes ----------------------------------------------------------------------------------
+
+
+def test_parameters_are_those_of_the_contract():
+    """A parameter is there when it works; its default is then this one."""
+    contract = {
+        "C": 1.0,
+        "l1_ratio": 0.0,
+        "fit_intercept": True,
+        "standardize": False,
+        "class_weight": None,
+        "tol": 1e-6,
+        "max_iter": 1000,
+        "warm_start": False,
+        "early_stopping": False,
+        "validation_fraction": 0.1,
+        "n_iter_no_change": 5,
+        "n_jobs": None,
+        "random_state": None,
+        "verbose": 0,
+    }
+    params = inspect.signature(SoftmaxRegressionClassifier).parameters
+    found = {name: param.default for name, param in params.items()}
+    assert found.items() <= contract.items()
+    assert list(found) == [name for name in contract if name in found]
+    assert {"C", "fit_intercept", "class_weight", "tol", "max_iter", "warm_start", "n_jobs", "verbose"} <= found.keys()
+    assert [name for name, param in params.items() if param.kind is not param.KEYWORD_ONLY] == ["C"]
+    assert SoftmaxRegressionClassifier().get_params() == found
+
+
+def test_positional_arguments_of_fit():
+    params = inspect.signature(SoftmaxRegressionClassifier.fit).parameters
+    positional = [name for name, param in params.items() if param.kind is not param.KEYWORD_ONLY]
+    assert positional == ["self", "X", "y", "sample_weight"]
+    assert {"coef_init", "intercept_init"} <= params.keys()
+
+
+def test_fitted_attributes():
+    clf = SoftmaxRegressionClassifier().fit(IRIS, SPECIES)
+    assert clf.coef_.shape == (3, 4)
+    assert clf.intercept_.shape == (3,)
+    assert_array_equal(clf.classes_, [0, 1, 2])
+    assert clf.n_features_in_ == 4
+    assert not hasattr(clf, "feature_names_in_")
+    assert np.max(clf.n_iter_) >= 1
+    assert clf.converged_ is True
+    assert isinstance(clf.objective_, float)
+    assert isinstance(clf.suboptimality_, float)
+    assert is_classifier(clf)
+
+
+def test_two_classes_have_one_vector():
+    clf = tight().fit(CANCER, BENIGN)
+    peer = LogisticRegression(solver="newton-cholesky", tol=1e-12).fit(CANCER, BENIGN)
+    assert clf.coef_.shape == (1, 30)
+    assert clf.intercept_.shape == (1,)
+    assert clf.decision_function(CANCER).shape == (569,)
+    assert clf.predict_proba(CANCER).shape == (569, 2)
+    assert_allclose(clf.coef_, peer.coef_, rtol=1e-4, atol=1e-6)
+    assert_allclose(clf.intercept_, peer.intercept_, rtol=1e-4)
+    assert_array_equal(clf.predict(CANCER), peer.classes_[(clf.decision_function(CANCER) > 0).astype(int)])
+
+
+def test_without_intercept():
+    for X, y, n_vectors in ((IRIS, SPECIES, 3), (CANCER, BENIGN, 1)):
+        clf = SoftmaxRegressionClassifier(fit_intercept=False).fit(X, y)
+        assert_array_equal(clf.intercept_, np.zeros(n_vectors))
+
+
+def test_intercepts_sum_to_zero():
+    """One number may be added to all of them; the choice is the one that LogisticRegression makes."""
+    clf = tight().fit(IRIS, SPECIES)
+    assert abs(clf.intercept_.sum()) <= 1e-8 * np.abs(clf.intercept_).max()
+    assert np.abs(clf.coef_.sum(axis=0)).max() <= 1e-8 * np.abs(clf.coef_).max()
+
+
+def test_objective_is_the_objective():
+    sample_weight = np.linspace(0.1, 3, 150)
+    clf = SoftmaxRegressionClassifier(C=0.3, class_weight="balanced").fit(IRIS[:, :2], SPECIES, sample_weight)
+    weights = reference.row_weights(SPECIES, sample_weight, "balanced")
+    objective = reference.Objective(IRIS[:, :2], reference.one_hot(SPECIES), C=0.3, sample_weight=weights)
+    assert clf.objective_ == pytest.approx(objective.loss(clf.coef_, clf.intercept_), rel=1e-13)
+
+
+def test_clone_and_pickle():
+    clf = SoftmaxRegressionClassifier(C=3.0, tol=1e-8).fit(IRIS, SPECIES)
+    assert not hasattr(clone(clf), "coef_")
+    assert clone(clf).get_params() == clf.get_params()
+    restored = pickle.loads(pickle.dumps(clf))
+    for name in FITTED:
+        assert_array_equal(getattr(restored, name), getattr(clf, name))
+    assert_array_equal(restored.predict_proba(IRIS), clf.predict_proba(IRIS))
+    assert_array_equal(restored.fit(IRIS, SPECIES).coef_, clf.coef_)
+
+
+def test_a_fit_is_repeatable():
+    first = SoftmaxRegressionClassifier().fit(IRIS, SPECIES)
+    coef = first.coef_.copy()
+    assert_array_equal(first.fit(IRIS, SPECIES).coef_, coef)
+    assert_array_equal(SoftmaxRegressionClassifier().fit(IRIS, SPECIES).coef_, coef)
+
+
+# --- predictions ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("X", "y"), [(IRIS, SPECIES), (CANCER, BENIGN)], ids=["three-classes", "two-classes"])
+def test_predictions_agree_with_each_other(X, y):
+    clf = SoftmaxRegressionClassifier().fit(X, y)
+    scores = clf.decision_function(X)
+    assert_allclose(scores, (X @ clf.coef_.T + clf.intercept_).squeeze(), rtol=1e-10, atol=1e-12)
+    if scores.ndim == 1:
+        scores = np.column_stack([np.zeros(len(X)), scores])
+    proba = clf.predict_proba(X)
+    assert_allclose(proba, reference.softmax(scores), rtol=1e-12, atol=1e-300)
+    assert_allclose(proba.sum(axis=1), 1.0, rtol=1e-14)
+    assert_allclose(clf.predict_log_proba(X), reference.log_softmax(scores), rtol=1e-12, atol=1e-14)
+    assert_array_equal(clf.predict(X), clf.classes_[np.argmax(scores, axis=1)])
+    assert clf.score(X, y) == accuracy_score(y, clf.predict(X))
+    loss = clf.sample_loss(X, y)
+    assert loss.shape == y.shape
+    assert_allclose(loss, -reference.log_softmax(scores)[np.arange(len(y)), y], rtol=1e-12, atol=1e-14)
+    assert loss.mean() == pytest.approx(log_loss(y, proba), rel=1e-12)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 3, 5, 17, 64, 149])
+def test_any_number_of_rows(n_rows):
+    clf = SoftmaxRegressionClassifier().fit(IRIS, SPECIES)
+    for method in METHODS:
+        whole = getattr(clf, method)(IRIS)
+        assert_allclose(getattr(clf, method)(IRIS[-n_rows:]), whole[-n_rows:], rtol=1e-13, atol=1e-14)
+
+
+def test_logarithms_of_vanishing_probabilities():
+    clf = SoftmaxRegressionClassifier().fit(IRIS, SPECIES)
+    clf.coef_ = clf.coef_ * 1e4
+    clf.intercept_ = clf.intercept_ * 1e4
+    assert clf.predict_proba(IRIS).min() < 1e-300
+    assert np.isfinite(clf.predict_log_proba(IRIS)).all()
+    assert clf.predict_log_proba(IRIS).min() < -1e4
+    assert np.isfinite(clf.sample_loss(IRIS, (SPECIES + 1) % 3)).all()
+
+
+# --- labels -----------------------------------------------------------------------------------------------------
+
+LABELS = {
+    "text": np.array(["setosa", "versicolor", "virginica"]),
+    "objects": np.array(["setosa", "versicolor", "virginica"], dtype=object),
+    "negative": np.array([-7, -1, 3]),
+    "int8": np.array([-128, 0, 127], dtype=np.int8),
+    "uint64": np.array([1, 2**40, 2**63], dtype=np.uint64),
+    "whole-floats": np.array([-1.0, 0.0, 2.0]),
+    "float32": np.array([1.0, 2.0, 3.0], dtype=np.float32),
+    "two-booleans": np.array([False, True]),
+    "two-texts": np.array(["no", "yes"]),
+    "two-negative": np.array([-1, 1]),
+}
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS.keys())
+def test_labels_of_any_dtype(labels):
+    codes = np.minimum(SPECIES, len(labels) - 1)
+    y = labels[codes]
+    clf = SoftmaxRegressionClassifier().fit(IRIS, y)
+    assert_array_equal(clf.classes_, labels)
+    assert clf.classes_.dtype == labels.dtype
+    plain = SoftmaxRegressionClassifier().fit(IRIS, codes)
+    assert_array_equal(clf.coef_, plain.coef_)
+    assert_array_equal(clf.predict(IRIS), labels[plain.predict(IRIS)])
+    assert clf.predict(IRIS).dtype == labels.dtype
+    assert_array_equal(clf.sample_loss(IRIS, y), plain.sample_loss(IRIS, codes))
+    assert clf.score(IRIS, y) > 0.9
+
+
+@pytest.mark.parametrize("container", [list, tuple, pd.Series, pd.Categorical], ids=lambda kind: kind.__name__)
+def test_labels_in_any_container(container):
+    y = LABELS["objects"][SPECIES]
+    clf = SoftmaxRegressionClassifier().fit(IRIS, container(y))
+    assert_array_equal(clf.coef_, SoftmaxRegressionClassifier().fit(IRIS, SPECIES).coef_)
+    assert clf.score(IRIS, container(y)) > 0.9
+    assert clf.sample_loss(IRIS, container(y)).shape == (150,)
+
+
+def test_labels_as_a_column():
+    with pytest.warns(DataConversionWarning, match="column-vector"):
+        clf = SoftmaxRegressionClassifier().fit(IRIS, SPECIES[:, None])
+    assert clf.score(IRIS, SPECIES) > 0.9
+
+
+def test_labels_of_a_few_rows_of_many_classes_in_sample_loss():
+    """A batch need not show every class."""
+    clf = SoftmaxRegressionClassifier().fit(IRIS, LABELS["text"][SPECIES])
+    whole = clf.sample_loss(IRIS, LABELS["text"][SPECIES])
+    assert_allclose(clf.sample_loss(IRIS[:2], ["setosa", "setosa"]), whole[:2], rtol=1e-13, atol=1e-14)
+
+
+# --- weights ----------------------------------------------------------------------------------------------------
+
+
+@given(counts=st.lists(st.integers(0, 3), min_size=40, max_size=40))
+def test_weight_is_repetition(counts):
+    counts = np.array(counts)
+    counts[:3] = np.maximum(counts[:3], 1)  # every class is there
+    X, y = IRIS[[0, 50, 100, *range(4, 150, 4)]], SPECIES[[0, 50, 100, *range(4, 150, 4)]]
+    weighted = tight().fit(X, y, sample_weight=counts)
+    repeated = tight().fit(np.repeat(X, counts, axis=0), np.repeat(y, counts))
+    assert weighted.objective_ == pytest.approx(repeated.objective_, rel=1e-11)
+    assert_allclose(weighted.coef_, repeated.coef_, rtol=0, atol=1e-4 * np.abs(repeated.coef_).max())
+
+
+def test_rows_without_weight_are_absent():
+    """Whatever they hold, as long as it is finite."""
+    present = np.arange(150) % 3 > 0
+    X = np.where(present[:, None], IRIS, 1e6)
+    clf = tight().fit(X, SPECIES, sample_weight=present)
+    rest = tight().fit(IRIS[present], SPECIES[present])
+    assert_allclose(clf.coef_, rest.coef_, rtol=0, atol=1e-5 * np.abs(rest.coef_).max())
+    assert clf.objective_ == pytest.approx(rest.objective_, rel=1e-11)
+
+
+def test_class_without_weight_is_known_but_not_predicted():
+    clf = SoftmaxRegressionClassifier().fit(IRIS, SPECIES, sample_weight=SPECIES != 2)
+    assert_array_equal(clf.classes_, [0, 1, 2])
+    assert np.isfinite(clf.coef_).all()
+    assert np.isfinite(clf.intercept_).all()
+    assert 2 not in clf.predict(IRIS[SPECIES != 2])
+
+
+@pytest.mark.parametrize("container", [list, pd.Series, np.float32, np.int64], ids=lambda kind: kind.__name__)
+def test_weights_in_any_container(container):
+    counts = np.arange(150) % 3 + 1
+    clf = SoftmaxRegressionClassifier().fit(IRIS, SPECIES, sample_weight=container(counts))
+    expected = SoftmaxRegressionClassifier().fit(IRIS, SPECIES, sample_weight=counts.astype(np.float64))
+    assert_array_equal(clf.coef_, expected.coef_)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    "class_weight", [{0: 1.0, 1: 5.0, 2: 0.2}, {1: 4.0}, "balanced"], ids=["dict", "part", "balanced"]
+)
+def test_class_weight(class_weight, weighted):
+    X, y = IRIS[20:, :2], SPECIES[20:]
+    sample_weight = np.linspace(0.5, 2, 130) if weighted else None
+    clf = tight(class_weight=class_weight).fit(X, y, sample_weight)
+    as_sample_weight = tight().fit(X, y, reference.row_weights(y, sample_weight, class_weight))
+    peer = LogisticRegression(class_weight=class_weight, solver="newton-cholesky", tol=1e-12).fit(X, y, sample_weight)
+    assert_allclose(clf.coef_, as_sample_weight.coef_, rtol=1e-6)
+    assert_allclose(clf.coef_, peer.coef_, rtol=1e-4)
+    assert_allclose(clf.intercept_, peer.intercept_, rtol=1e-4)
+
+
+def test_class_weight_of_text_labels():
+    labels = LABELS["text"]
+    named = SoftmaxRegressionClassifier(class_weight={"versicolor": 9.0}).fit(IRIS, labels[SPECIES])
+    coded = SoftmaxRegressionClassifier(class_weight={1: 9.0}).fit(IRIS, SPECIES)
+    assert_array_equal(named.coef_, coded.coef_)
+    assert not np.array_equal(coded.coef_, SoftmaxRegressionClassifier().fit(IRIS, SPECIES).coef_)
+
+
+# --- where to start ---------------------------------------------------------------------------------------------
+
+
+def iterations(clf):
+    return int(np.max(clf.n_iter_))
+
+
+@pytest.mark.parametrize(("X", "y"), [(IRIS, SPECIES), (CANCER, BENIGN)], ids=["three-classes", "two-classes"])
+def test_warm_start(X, y):
+    clf = SoftmaxRegressionClassifier(warm_start=True, tol=1e-8).fit(X, y)
+    cold, objective = iterations(clf), clf.objective_
+    assert cold > 2
+    clf.fit(X, y)
+    assert iterations(clf) <= 1
+    assert clf.objective_ <= objective
+    # A neighbouring problem is nearer from here than from zero.
+    neighbour = clone(clf).set_params(C=1.2).fit(X, y)
+    clf.set_params(C=1.2).fit(X, y)
+    assert iterations(clf) < iterations(neighbour)
+    assert clf.objective_ == pytest.approx(neighbour.objective_, rel=1e-7)
+
+
+def test_without_warm_start_the_past_does_not_matter():
+    clf = SoftmaxRegressionClassifier().fit(IRIS, (SPECIES + 1) % 3)
+    assert_array_equal(clf.fit(IRIS, SPECIES).coef_, SoftmaxRegressionClassifier().fit(IRIS, SPECIES).coef_)
+
+
+DIGITS, DIGIT = load_digits(return_X_y=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(range(9), range(10), id="one-more"),
+        pytest.param(range(10), range(2, 9), id="three-fewer"),
+        pytest.param(range(8), range(2, 10), id="two-for-two"),
+        pytest.param([3, 5], [1, 3, 5], id="from-two"),
+        pytest.param([1, 3, 5], [3, 5], id="to-two"),
+    ],
+)
+def test_warm_start_keeps_the_classes_that_both_know(before, after):
+    was, now = np.isin(DIGIT, before), np.isin(DIGIT, after)
+    cold = SoftmaxRegressionClassifier(C=0.01).fit(DIGITS[now], DIGIT[now])
+    clf = SoftmaxRegressionClassifier(C=0.01, warm_start=True).fit(DIGITS[was], DIGIT[was])
+    clf.fit(DIGITS[now], DIGIT[now])
+    assert_array_equal(clf.classes_, cold.classes_)
+    assert clf.coef_.shape == cold.coef_.shape
+    assert clf.objective_ == pytest.approx(cold.objective_, abs=1e-6 * np.log(len(after)))
+    assert clf.loss_curve_[0] < 0.9 * cold.loss_curve_[0]  # it starts with what it knew
+
+
+def test_warm_start_with_other_labels_starts_anew():
+    clf = SoftmaxRegressionClassifier(warm_start=True).fit(IRIS, SPECIES)
+    clf.fit(IRIS, LABELS["text"][SPECIES])
+    assert_array_equal(clf.coef_, SoftmaxRegressionClassifier().fit(IRIS, LABELS["text"][SPECIES]).coef_)
+
+
+@pytest.mark.parametrize(("X", "y"), [(IRIS, SPECIES), (CANCER, BENIGN)], ids=["three-classes", "two-classes"])
+@pytest.mark.parametrize("container", [np.asarray, np.asfortranarray, np.float32, np.ndarray.tolist])
+def test_initial_coefficients(X, y, container):
+    best = tight().fit(X, y)
+    clf = SoftmaxRegressionClassifier()
+    clf.fit(X, y, coef_init=container(best.coef_), intercept_init=container(best.intercept_))
+    assert iterations(clf) <= 1
+    assert clf.objective_ == pytest.approx(best.objective_, rel=1e-6)
+    assert clf.loss_curve_[0] < 1.001 * best.objective_
+
+
+def test_initial_coefficients_alone():
+    best = tight(fit_intercept=False).fit(IRIS, SPECIES)
+    clf = SoftmaxRegressionClassifier(fit_intercept=False).fit(IRIS, SPECIES, coef_init=best.coef_)
+    assert iterations(clf) <= 1
+    clf = SoftmaxRegressionClassifier().fit(IRIS, SPECIES, coef_init=best.coef_)
+    assert clf.loss_curve_[0] < 0.5
+
+
+def test_a_start_far_off_reaches_the_same_minimum():
+    rng = np.random.default_rng(0)
+    start = {"coef_init": 30 * rng.standard_normal((3, 4)), "intercept_init": 30 * rng.standard_normal(3)}
+    clf = SoftmaxRegressionClassifier().fit(IRIS, SPECIES, **start)
+    best = reference.minimise(reference.Objective(IRIS, reference.one_hot(SPECIES)))[2]
+    assert clf.objective_ - best <= clf.tol * np.log(3)
+
+
+def test_an_intercept_to_start_from_needs_an_intercept():
+    with pytest.raises(ValueError, match="intercept_init"):
+        SoftmaxRegressionClassifier(fit_intercept=False).fit(IRIS, SPECIES, intercept_init=np.ones(3))
+
+
+# --- how it ends ------------------------------------------------------------------------------------------------
+
+
+def test_convergence_warning_names_the_gap_and_the_remedy():
+    clf = SoftmaxRegressionClassifier(max_iter=2, tol=1e-10)
+    with pytest.warns(ConvergenceWarning, match="max_iter") as caught:
+        clf.fit(DIGITS, DIGIT)
+    (message,) = (str(warning.message) for warning in caught)
+    assert clf.converged_ is False
+    assert iterations(clf) == 2
+    null_loss = problems.objective("digits", 1.0).null_loss()
+    assert clf.suboptimality_ > clf.tol * null_loss
+    # The number is there in some form: absolute or relative, to at least two digits.
+    shown = {f"{value:.1e}" for value in (clf.suboptimality_, clf.suboptimality_ / null_loss)}
+    words = [word.strip("(),.;:") for word in message.split()]
+    numbers = []
+    for word in words:
+        try:
+            numbers.append(f"{float(word):.1e}")
+        except ValueError:
+            continue
+    assert shown & set(numbers), message
+
+
+def test_more_iterations_get_closer():
+    losses = []
+    for max_iter in (1, 3, 10):
+        with pytest.warns(ConvergenceWarning, match="max_iter"):
+            losses.append(SoftmaxRegressionClassifier(max_iter=max_iter, tol=1e-14).fit(DIGITS, DIGIT).objective_)
+    assert losses[0] > losses[1] > losses[2]
+
+
+def test_verbose(capfd):
+    SoftmaxRegressionClassifier(verbose=0).fit(IRIS, SPECIES)
+    assert capfd.readouterr() == ("", "")
+    clf = SoftmaxRegressionClassifier(verbose=1).fit(IRIS, SPECIES)
+    out, _ = capfd.readouterr()
+    assert out.strip()
+    assert_array_equal(clf.coef_, SoftmaxRegressionClassifier().fit(IRIS, SPECIES).coef_)
+    SoftmaxRegressionClassifier(verbose=2).fit(IRIS, SPECIES)
+    more, _ = capfd.readouterr()
+    assert len(more.splitlines()) > iterations(clf)
+
+
+def test_tolerance_zero_ends():
+    """It cannot be met; the fit goes as far as the arithmetic does, or says that it has not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        clf = SoftmaxRegressionClassifier(tol=0.0, max_iter=200).fit(IRIS, SPECIES)
+    best = reference.minimise(reference.Objective(IRIS, reference.one_hot(SPECIES)))[2]
+    assert clf.objective_ - best <= 1e-13
+
+
+# --- containers -------------------------------------------------------------------------------------------------
+
+
+def _read_only(X, tmp_path):
+    X = X.copy()
+    X.flags.writeable = False
+    return X
+
+
+def _memmap(X, tmp_path, mode="r"):
+    np.save(tmp_path / "X.npy", X)
+    return np.load(tmp_path / "X.npy", mmap_mode=mode)
+
+
+def _every_second_row(X, tmp_path):
+    return np.repeat(X, 2, axis=0)[::2]
+
+
+def _every_second_column(X, tmp_path):
+    return np.repeat(X, 2, axis=1)[:, ::2]
+
+
+def _slice_of_columns(X, tmp_path):
+    return np.hstack([X, X])[:, : X.shape[1]]
+
+
+def _backwards(X, tmp_path):
+    return X[::-1].copy()[::-1]
+
+
+def _unaligned(X, tmp_path):
+    record = np.zeros(len(X), dtype=[("pad", "u1"), ("X", X.dtype, X.shape[1])])
+    record["X"] = X
+    assert not record["X"].flags.aligned
+    return record["X"]
+
+
+CONTAINERS = {
+    "C": lambda X, tmp_path: np.ascontiguousarray(X),
+    "Fortran": lambda X, tmp_path: np.asfortranarray(X),
+    "read-only": _read_only,
+    "memmap": _memmap,
+    "memmap-Fortran": lambda X, tmp_path: _memmap(np.asfortranarray(X), tmp_path),
+    "memmap-copy-on-write": lambda X, tmp_path: _memmap(X, tmp_path, "c"),
+    "strided-rows": _every_second_row,
+    "strided-columns": _every_second_column,
+    "column-slice": _slice_of_columns,
+    "negative-strides": _backwards,
+    "unaligned": _unaligned,
+    "big-endian": lambda X, tmp_path: X.astype(X.dtype.newbyteorder(">")),
+    "list": lambda X, tmp_path: X.tolist(),
+    "DataFrame": lambda X, tmp_path: pd.DataFrame(X),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("container", CONTAINERS.values(), ids=CONTAINERS.keys())
+def test_containers(container, dtype, tmp_path):
+    """The same numbers in another place give the same classifier."""
+    plain = DIGITS[:200].astype(dtype)
+    X = container(plain, tmp_path)
+    clf = tight(C=0.01) if dtype == np.float64 else SoftmaxRegressionClassifier(C=0.01)
+    expected = clone(clf).fit(plain, DIGIT[:200])
+    clf.fit(X, DIGIT[:200])
+    rtol = 1e-6 if dtype == np.float64 else 2e-3
+    scale = np.abs(expected.coef_).max()
+    assert_allclose(clf.coef_, expected.coef_, rtol=0, atol=rtol * scale)
+    close = {"rtol": 1e-12, "atol": 1e-13} if dtype == np.float64 else {"rtol": 1e-5, "atol": 1e-5}
+    for method in METHODS:
+        assert_allclose(getattr(clf, method)(X), getattr(clf, method)(plain), **close)
+    assert_array_equal(clf.predict(X), clf.predict(plain))
+    assert_allclose(clf.sample_loss(X, DIGIT[:200]), clf.sample_loss(plain, DIGIT[:200]), **close)
+
+
+@pytest.mark.parametrize(("X", "y"), [(IRIS, SPECIES), (CANCER, BENIGN)], ids=["three-classes", "two-classes"])
+def test_dtypes_are_kept(X, y):
+    for dtype in (np.float32, np.float64):
+        data = X.astype(dtype)
+        clf = SoftmaxRegressionClassifier().fit(data, y, sample_weight=np.ones(len(y)))
+        assert clf.coef_.dtype == dtype
+        assert clf.intercept_.dtype == dtype
+        for method in METHODS:
+            assert getattr(clf, method)(data).dtype == dtype
+        assert clf.sample_loss(data, y).dtype == dtype
+        assert_allclose(clf.predict_proba(data).sum(axis=1), 1.0, rtol=4 * np.finfo(dtype).eps)
+
+
+def test_precisions_agree():
+    narrow = SoftmaxRegressionClassifier().fit(IRIS.astype(np.float32), SPECIES)
+    wide = SoftmaxRegressionClassifier().fit(IRIS, SPECIES)
+    assert_allclose(narrow.coef_, wide.coef_, rtol=0, atol=2e-2)
+    assert_allclose(narrow.predict_proba(IRIS.astype(np.float32)), wide.predict_proba(IRIS), rtol=0, atol=2e-3)
+    # Each predicts from the other's kind of data, too.
+    assert_allclose(narrow.predict_proba(IRIS), narrow.predict_proba(IRIS.astype(np.float32)), rtol=0, atol=1e-5)
+    assert_allclose(wide.predict_proba(IRIS.astype(np.float32)), wide.predict_proba(IRIS), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, bool, object])
+def test_other_dtypes_are_converted(dtype):
+    X = (DIGITS > 8).astype(dtype)
+    clf = SoftmaxRegressionClassifier(C=0.1).fit(X, DIGIT)
+    expected = SoftmaxRegressionClassifier(C=0.1).fit(X.astype(np.float64), DIGIT)
+    assert_allclose(clf.coef_, expected.coef_, rtol=1e-10)
+    assert_allclose(clf.predict_proba(X), expected.predict_proba(X.astype(np.float64)), rtol=1e-10)
+
+
+def test_data_frames():
+    frame, y = load_iris(return_X_y=True, as_frame=True)
+    clf = SoftmaxRegressionClassifier().fit(frame, y)
+    assert_array_equal(clf.feature_names_in_, frame.columns)
+    assert_allclose(clf.predict_proba(frame), clf.predict_proba(frame.set_axis(frame.columns.to_numpy(), axis=1)))
+    with pytest.raises(ValueError, match="feature names"):
+        clf.predict(frame[frame.columns[::-1]])
+    with pytest.warns(UserWarning, match="feature names"):
+        clf.predict(frame.to_numpy())
+
+
+# --- among scikit-learn's tools ---------------------------------------------------------------------------------
+
+
+def test_pipeline_and_grid_search():
+    pipeline = make_pipeline(StandardScaler(), SoftmaxRegressionClassifier())
+    search = GridSearchCV(pipeline, {"softmaxregressionclassifier__C": [1e-3, 0.1, 10.0]}, cv=3)
+    search.fit(IRIS, SPECIES)
+    peer = GridSearchCV(
+        make_pipeline(StandardScaler(), LogisticRegression(tol=1e-8, max_iter=1000)),
+        {"logisticregression__C": [1e-3, 0.1, 10.0]},
+        cv=3,
+    ).fit(IRIS, SPECIES)
+    assert_allclose(search.cv_results_["mean_test_score"], peer.cv_results_["mean_test_score"], rtol=1e-12)
+    assert search.best_params_["softmaxregressionclassifier__C"] == peer.best_params_["logisticregression__C"]
+    assert search.score(IRIS, SPECIES) > 0.95
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "neg_log_loss", "roc_auc_ovr"])
+def test_cross_validation(scoring):
+    clf, peer = tight(), LogisticRegression(solver="newton-cholesky", tol=1e-12)
+    found = cross_val_score(clf, IRIS, SPECIES, scoring=scoring, cv=3)
+    assert_allclose(found, cross_val_score(peer, IRIS, SPECIES, scoring=scoring, cv=3), rtol=1e-5)
+
+
+def test_sample_weight_reaches_it_through_a_pipeline():
+    sample_weight = np.where(SPECIES == 1, 20.0, 1.0)
+    pipeline = make_pipeline(StandardScaler(), SoftmaxRegressionClassifier())
+    pipeline.fit(IRIS[:, :2], SPECIES, softmaxregressionclassifier__sample_weight=sample_weight)
+    scaled = StandardScaler().fit_transform(IRIS[:, :2])
+    expected = SoftmaxRegressionClassifier().fit(scaled, SPECIES, sample_weight)
+    assert_array_equal(pipeline[-1].coef_, expected.coef_)
+    assert not np.array_equal(expected.coef_, SoftmaxRegressionClassifier().fit(scaled, SPECIES).coef_)
+
+
+def test_metadata_requests():
+    with config_context(enable_metadata_routing=True):
+        clf = SoftmaxRegressionClassifier().set_fit_request(sample_weight=True, coef_init=True)
+        assert clf.get_metadata_routing().fit.requests == {
+            "sample_weight": True,
+            "offset": None,
+            "coef_init": True,
+            "intercept_init": None,
+        }
