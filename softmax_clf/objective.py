@@ -113,9 +113,9 @@ class SoftmaxObjective:
 class StackedObjectives:
     """Softmax objectives over the same rows and labels that differ in weights, penalty and point, one pass for all.
 
-    Each is that of :class:`SoftmaxObjective` over all classes. A class whose rows weigh nothing in a problem has, with an
-    intercept, its minimum at an intercept of minus infinity: there it is held, its row of the point being zero, so that
-    the others are fitted among themselves.
+    Each is that of :class:`SoftmaxObjective` over all classes. A class whose rows weigh nothing in a problem has, with
+    an intercept, its minimum at an intercept of minus infinity: there it is held, its row of the point being zero, so
+    that the others are fitted among themselves.
 
     Parameters
     ----------

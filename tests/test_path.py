@@ -1,0 +1,452 @@
+"""Choosing C: every cell of the table is a fit of its own, however much of the work is shared."""
+
+import warnings
+
+import numpy as np
+import pytest
+import sklearn
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.metrics import accuracy_score, log_loss, make_scorer
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    KFold,
+    PredefinedSplit,
+    RepeatedStratifiedKFold,
+    StratifiedKFold,
+    StratifiedShuffleSplit,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import problems
+import reference
+import softmax_clf.path
+from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
+
+CS = np.logspace(-3, 2, 6)
+
+
+@parametrize_with_checks([SoftmaxRegressionClassifierCV(Cs=3, cv=2), SoftmaxRegressionClassifierCV(Cs=2, cv="holdout")])
+def test_is_a_scikit_learn_estimator(estimator, check):
+    check(estimator)
+
+
+def split(point, fit_intercept=True):
+    return (point[:, :-1], point[:, -1]) if fit_intercept else (point, np.zeros(len(point)))
+
+
+def gap(point, objective, fit_intercept=True):
+    """What the objective is above its minimum, in units of the null model's."""
+    *_, best = reference.minimise(objective)
+    return (objective.loss(*split(point, fit_intercept)) - best) / objective.null_loss()
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "badly_scaled", "wide"])
+def test_cells_are_fits_of_their_own(name, dtype, fit_intercept):
+    problem = problems.load(name)
+    cv = StratifiedKFold(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # float32 may not resolve the last digit
+        clf = SoftmaxRegressionClassifierCV(CS, cv=cv, fit_intercept=fit_intercept).fit(
+            problem.X.astype(dtype), problem.y
+        )
+    assert clf.coefs_paths_.dtype == dtype
+    for f, (train, _) in enumerate(cv.split(problem.X, problem.y)):
+        for c, C in enumerate(CS):
+            target = reference.one_hot(problem.y[train])
+            objective = reference.Objective(problem.X[train], target, C, fit_intercept=fit_intercept)
+            assert gap(clf.coefs_paths_[f, 0, c], objective, fit_intercept) <= (1e-6 if dtype == np.float64 else 4e-6)
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 2.0, 1: 0.5}])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_cells_with_weights(weighted, class_weight):
+    """'balanced' weights are those of the training rows."""
+    problem = problems.load("wine")
+    sample_weight = problem.sample_weight if weighted else None
+    cv = KFold(4, shuffle=True, random_state=0)
+    clf = SoftmaxRegressionClassifierCV(CS, cv=cv, class_weight=class_weight).fit(problem.X, problem.y, sample_weight)
+    for f, (train, _) in enumerate(cv.split(problem.X)):
+        weight = reference.row_weights(
+            problem.y[train], sample_weight[train] if weighted else None, class_weight=class_weight
+        )
+        for c in (0, 3, 5):
+            objective = reference.Objective(problem.X[train], reference.one_hot(problem.y[train]), CS[c], weight)
+            assert gap(clf.coefs_paths_[f, 0, c], objective) <= 1e-6
+
+
+def test_cells_with_standardisation():
+    problem = problems.load("badly_scaled")
+    X = np.hstack([problem.X, np.ones((len(problem.X), 1))])
+    X[:100, -1] += 1  # constant in the training rows of the first fold, which is no shuffled one
+    cv = KFold(4)
+    clf = SoftmaxRegressionClassifierCV(CS, cv=cv, standardize=True).fit(X, problem.y)
+    pipeline = make_pipeline(StandardScaler(), SoftmaxRegressionClassifier())
+    search = GridSearchCV(
+        pipeline, {"softmaxregressionclassifier__C": CS}, scoring="neg_log_loss", cv=cv
+    ).fit(X, problem.y)  # fmt: skip
+    np.testing.assert_allclose(clf.scores_[:, 0].mean(axis=0), search.cv_results_["mean_test_score"], rtol=2e-3)
+    assert clf.C_ == search.best_params_["softmaxregressionclassifier__C"]
+
+
+@pytest.mark.parametrize(
+    "scoring", ["neg_log_loss", "accuracy", "roc_auc_ovr", "f1_macro", make_scorer(accuracy_score)]
+)
+@pytest.mark.parametrize("name", ["iris", "breast_cancer", "many_classes"])
+def test_scores_are_those_of_grid_search(name, scoring):
+    problem = problems.load(name)
+    cv = StratifiedKFold(2)
+    clf = SoftmaxRegressionClassifierCV(CS, cv=cv, scoring=scoring, tol=1e-9).fit(problem.X, problem.y)
+    search = GridSearchCV(SoftmaxRegressionClassifier(tol=1e-9), {"C": CS}, cv=cv, scoring=scoring)
+    search.fit(problem.X, problem.y)
+    results = search.cv_results_
+    expected = np.stack([results[f"split{f}_test_score"] for f in range(2)])
+    assert clf.scores_.shape == (2, 1, len(CS))
+    np.testing.assert_allclose(clf.scores_[:, 0], expected, rtol=1e-3)
+    assert clf.C_ == search.best_params_["C"]
+    np.testing.assert_allclose(clf.coef_, search.best_estimator_.coef_, rtol=1e-2, atol=1e-3)
+    assert clf.score(problem.X, problem.y) == pytest.approx(search.score(problem.X, problem.y), rel=1e-4)
+
+
+@pytest.mark.parametrize("refit", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", ["iris", "breast_cancer"])
+def test_as_logistic_regression_cv(name, weighted, refit):
+    problem = problems.load(name)
+    sample_weight = problem.sample_weight if weighted else None
+    kwargs = {"Cs": 4, "cv": 3, "scoring": "neg_log_loss", "refit": refit}
+    clf = SoftmaxRegressionClassifierCV(**kwargs, tol=1e-10).fit(problem.X, problem.y, sample_weight)
+    peer = LogisticRegressionCV(
+        **kwargs, solver="newton-cholesky", tol=1e-12, max_iter=1000, l1_ratios=(0,), use_legacy_attributes=False
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peer.fit(problem.X, problem.y, sample_weight)
+    np.testing.assert_array_equal(clf.Cs_, peer.Cs_)
+    np.testing.assert_allclose(clf.scores_, peer.scores_, rtol=1e-3)
+    assert clf.C_ == pytest.approx(peer.C_)
+    assert clf.coefs_paths_.shape == peer.coefs_paths_.shape
+    np.testing.assert_allclose(clf.coef_, peer.coef_, rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(clf.intercept_, peer.intercept_, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_a_class_that_a_fold_lacks(fit_intercept):
+    """It has columns, a probability of zero with an intercept, and a loss that is finite."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((120, 4))
+    y = np.array(list("abcd"))[np.argmax(X + rng.gumbel(size=X.shape), axis=1)]
+    test_fold = rng.integers(3, size=120)
+    test_fold[y == "c"] = 1
+    cv = PredefinedSplit(test_fold)
+    clf = SoftmaxRegressionClassifierCV(CS, cv=cv, fit_intercept=fit_intercept).fit(X, y)
+    assert clf.coefs_paths_.shape == (3, 1, len(CS), 4, 4 + fit_intercept)
+    assert np.isfinite(clf.scores_).all()
+    train, test = test_fold != 1, test_fold == 1
+    present, known = (np.array([0, 1, 3]), list("abd")) if fit_intercept else (np.arange(4), list("abcd"))
+    for c, C in enumerate(CS):
+        objective = reference.Objective(X[train], reference.one_hot(y[train], known), C, fit_intercept=fit_intercept)
+        point = clf.coefs_paths_[1, 0, c]
+        *_, best = reference.minimise(objective)
+        assert objective.loss(*split(point[present], fit_intercept)) - best <= 1e-6 * np.log(4)
+        coef, intercept = split(point[present], fit_intercept)
+        proba = np.zeros((test.sum(), 4))
+        proba[:, present] = objective.__class__(X[test], np.eye(len(known)), C, fit_intercept=fit_intercept).proba(
+            coef, intercept
+        )
+        assert clf.scores_[1, 0, c] == pytest.approx(-log_loss(y[test], proba, labels=list("abcd")), rel=1e-6)
+    if fit_intercept:
+        assert (clf.coefs_paths_[1, 0, :, 2, :-1] == 0).all()
+        assert (clf.coefs_paths_[1, 0, :, 2, -1] == -np.inf).all()
+    assert np.isfinite(clf.coef_).all()
+    accuracy = SoftmaxRegressionClassifierCV(CS, cv=cv, fit_intercept=fit_intercept, scoring="accuracy").fit(X, y)
+    assert np.isfinite(accuracy.scores_).all()
+    mean = SoftmaxRegressionClassifierCV(CS, cv=cv, fit_intercept=fit_intercept, refit=False).fit(X, y)
+    assert np.isfinite(mean.coef_).all()
+    assert np.isfinite(mean.intercept_).all()
+
+
+def test_a_fold_of_one_class_is_refused():
+    X, y = np.arange(8.0)[:, None], np.repeat([0, 1], 4)
+    with pytest.raises(ValueError, match=r"at least 2 classes .* fold 0 has .*Remedy"):
+        SoftmaxRegressionClassifierCV(cv=KFold(2)).fit(X, y)
+
+
+def test_constant_features_and_duplicated_rows():
+    problem = problems.load("iris")
+    X = np.hstack([np.tile(problem.X, (2, 1)), np.ones((300, 1)), np.zeros((300, 1))])
+    y = np.tile(problem.y, 2)
+    cv = StratifiedKFold(3)
+    clf = SoftmaxRegressionClassifierCV(CS, cv=cv).fit(X, y)
+    for f, (train, _) in enumerate(cv.split(X, y)):
+        for c in (0, 5):
+            assert (
+                gap(clf.coefs_paths_[f, 0, c], reference.Objective(X[train], reference.one_hot(y[train]), CS[c]))
+                <= 1e-6
+            )
+
+
+def test_a_weight_is_a_repetition():
+    """Of rows, and of a row's number in a fold."""
+    problem = problems.load("wine")
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 4, size=len(problem.y))
+    folds = list(StratifiedKFold(3).split(problem.X, problem.y))
+    weighted = SoftmaxRegressionClassifierCV(CS, cv=folds, tol=1e-9).fit(problem.X, problem.y, counts)
+    repeated = SoftmaxRegressionClassifierCV(
+        CS, cv=[tuple(np.repeat(part, counts[part]) for part in fold) for fold in folds], tol=1e-9
+    ).fit(problem.X, problem.y)
+    np.testing.assert_allclose(weighted.scores_, repeated.scores_, rtol=1e-4)
+    np.testing.assert_allclose(weighted.coefs_paths_, repeated.coefs_paths_, rtol=1e-2, atol=1e-3)
+
+
+def test_boolean_masks_are_folds():
+    problem = problems.load("iris")
+    folds = list(StratifiedKFold(3).split(problem.X, problem.y))
+    masks = [tuple(np.isin(np.arange(150), part) for part in fold) for fold in folds]
+    clf = SoftmaxRegressionClassifierCV(3, cv=folds).fit(problem.X, problem.y)
+    masked = SoftmaxRegressionClassifierCV(3, cv=masks).fit(problem.X, problem.y)
+    np.testing.assert_array_equal(masked.scores_, clf.scores_)
+
+
+def test_too_many_folds_are_taken_in_turns(monkeypatch):
+    problem = problems.load("wine")
+    cv = RepeatedStratifiedKFold(n_splits=2, n_repeats=3, random_state=0)
+    together = SoftmaxRegressionClassifierCV(CS, cv=cv).fit(problem.X, problem.y)
+    turns = []
+    monkeypatch.setattr(softmax_clf.path, "_STACK_BYTES", 1 << 16)
+    actual = softmax_clf.path._turns
+    monkeypatch.setattr(softmax_clf.path, "_turns", lambda *args: turns.extend(actual(*args)) or turns)
+    in_turns = SoftmaxRegressionClassifierCV(CS, cv=cv).fit(problem.X, problem.y)
+    assert len(turns) > 1
+    assert [i for turn in turns for i in range(turn.start, turn.stop)] == list(range(6))
+    np.testing.assert_allclose(in_turns.scores_, together.scores_, rtol=2e-2)
+    for f, (train, _) in enumerate(cv.split(problem.X, problem.y)):
+        objective = reference.Objective(problem.X[train], reference.one_hot(problem.y[train]), CS[4])
+        assert gap(in_turns.coefs_paths_[f, 0, 4], objective) <= 1e-6
+
+
+@pytest.mark.parametrize("n_folds", [1, 7, 1000])
+def test_turns_cover_all_folds_within_bounds(n_folds):
+    turns = softmax_clf.path._turns(n_folds, 10, 513, 50_000, 4)
+    assert [i for turn in turns for i in range(turn.start, turn.stop)] == list(range(n_folds))
+    one = 52 * 10 * 513 * 8 + 50_000 * 20
+    assert max(turn.stop - turn.start for turn in turns) * one <= softmax_clf.path._STACK_BYTES
+
+
+def test_holdout():
+    problem = problems.load("wine")
+    kwargs = {"cv": "holdout", "validation_fraction": 0.2, "random_state": 3}
+    clf = SoftmaxRegressionClassifierCV(CS, **kwargs).fit(problem.X, problem.y)
+    cv = StratifiedShuffleSplit(1, test_size=0.2, random_state=3)
+    by_splitter = SoftmaxRegressionClassifierCV(CS, cv=cv).fit(problem.X, problem.y)
+    assert clf.scores_.shape == (1, 1, len(CS))
+    np.testing.assert_array_equal(clf.scores_, by_splitter.scores_)
+
+
+def test_holdout_with_a_class_of_one_row():
+    problem = problems.load("iris")
+    y = problem.y.copy()
+    y[0] = 3
+    for seed in range(12):  # in some of them the row is held out
+        clf = SoftmaxRegressionClassifierCV(3, cv="holdout", random_state=seed).fit(problem.X, y)
+        assert np.isfinite(clf.scores_).all()
+        assert clf.coef_.shape == (4, 4)
+
+
+def test_order_of_Cs():
+    problem = problems.load("iris")
+    order = np.random.default_rng(0).permutation(len(CS))
+    clf = SoftmaxRegressionClassifierCV(CS).fit(problem.X, problem.y)
+    shuffled = SoftmaxRegressionClassifierCV(CS[order]).fit(problem.X, problem.y)
+    np.testing.assert_array_equal(shuffled.Cs_, CS[order])
+    np.testing.assert_array_equal(shuffled.scores_, clf.scores_[:, :, order])
+    assert shuffled.C_ == clf.C_
+
+
+def test_Cs_may_repeat_and_be_infinite():
+    problem = problems.load("badly_scaled")
+    Cs = [1.0, 1.0, np.inf]
+    clf = SoftmaxRegressionClassifierCV(Cs, cv=2).fit(problem.X, problem.y)
+    for f, (train, _) in enumerate(StratifiedKFold(2).split(problem.X, problem.y)):
+        for c, C in enumerate(Cs):
+            objective = reference.Objective(problem.X[train], reference.one_hot(problem.y[train]), C)
+            assert gap(clf.coefs_paths_[f, 0, c], objective) <= 1e-6
+
+
+def test_default_Cs():
+    problem = problems.load("iris")
+    np.testing.assert_array_equal(SoftmaxRegressionClassifierCV(4).fit(problem.X, problem.y).Cs_, np.logspace(-4, 4, 4))
+
+
+def test_one_standard_error():
+    """The smallest C that is within one standard error of the best, computed here by hand."""
+    problem = problems.load("badly_scaled")
+    best = SoftmaxRegressionClassifierCV(20, cv=4).fit(problem.X, problem.y)
+    clf = SoftmaxRegressionClassifierCV(20, cv=4, selection="1se").fit(problem.X, problem.y)
+    np.testing.assert_array_equal(clf.scores_, best.scores_)
+    scores = clf.scores_[:, 0]
+    means, b = scores.mean(axis=0), scores.mean(axis=0).argmax()
+    assert best.C_ == best.Cs_[b]
+    error = scores[:, b].std(ddof=1) / 2
+    assert clf.C_ == min(C for C, mean in zip(clf.Cs_, means, strict=True) if mean >= means[b] - error)
+    assert clf.C_ < best.C_
+
+
+def test_what_is_fitted():
+    problem = problems.load("iris")
+    names = np.array(["setosa", "versicolor", "virginica"])
+    clf = SoftmaxRegressionClassifierCV(CS).fit(problem.X, names[problem.y])
+    single = SoftmaxRegressionClassifier(clf.C_).fit(problem.X, names[problem.y])
+    assert {name for name in vars(single) if name.endswith("_")} <= set(vars(clf))
+    assert clf.l1_ratio_ == 0.0
+    np.testing.assert_array_equal(clf.l1_ratios_, [0.0])
+    np.testing.assert_array_equal(clf.classes_, names)
+    assert clf.converged_
+    assert clf.objective_ == pytest.approx(single.objective_, abs=2e-6)
+    assert (clf.predict(problem.X) == single.predict(problem.X)).mean() > 0.99
+
+
+@pytest.mark.parametrize("name", ["iris", "breast_cancer"])
+def test_the_bits_do_not_depend_on_threads(name):
+    problem = problems.load(name)
+    one, two = (SoftmaxRegressionClassifierCV(CS, n_jobs=n).fit(problem.X, problem.y) for n in (1, 2))
+    np.testing.assert_array_equal(one.coefs_paths_, two.coefs_paths_)
+    np.testing.assert_array_equal(one.scores_, two.scores_)
+    np.testing.assert_array_equal(one.coef_, two.coef_)
+
+
+def test_memory_order_and_read_only():
+    problem = problems.load("digits")
+    clf = SoftmaxRegressionClassifierCV(2, cv=2).fit(problem.X, problem.y)
+    fortran = np.asfortranarray(problem.X)
+    fortran.flags.writeable = False
+    same = SoftmaxRegressionClassifierCV(2, cv=2).fit(fortran, problem.y)
+    np.testing.assert_allclose(same.scores_, clf.scores_, rtol=1e-3)
+
+
+def test_groups_by_metadata_routing():
+    problem = problems.load("wine")
+    groups = np.arange(len(problem.y)) % 4
+    with sklearn.config_context(enable_metadata_routing=True):
+        clf = SoftmaxRegressionClassifierCV(3, cv=GroupKFold(4)).fit(problem.X, problem.y, groups=groups)
+    folds = list(GroupKFold(4).split(problem.X, problem.y, groups))
+    np.testing.assert_array_equal(
+        clf.scores_, SoftmaxRegressionClassifierCV(3, cv=folds).fit(problem.X, problem.y).scores_
+    )
+    with pytest.raises(ValueError, match="enable_metadata_routing"):
+        SoftmaxRegressionClassifierCV(3, cv=GroupKFold(4)).fit(problem.X, problem.y, groups=groups)
+
+
+def test_sample_weight_with_metadata_routing():
+    problem = problems.load("wine")
+    args = problem.X, problem.y, problem.sample_weight
+    clf = SoftmaxRegressionClassifierCV(3, cv=3).fit(*args)
+    with sklearn.config_context(enable_metadata_routing=True):
+        routed = SoftmaxRegressionClassifierCV(3, cv=3).fit(*args)
+    np.testing.assert_array_equal(routed.scores_, clf.scores_)
+
+
+def test_scores_that_are_not_finite():
+    problem = problems.load("iris")
+
+    def scorer(clf, X, y):
+        return np.nan if clf.C == 1.0 else clf.C
+
+    with pytest.warns(UserWarning, match="not finite"):
+        clf = SoftmaxRegressionClassifierCV([0.1, 1.0], scoring=scorer).fit(problem.X, problem.y)
+    assert clf.C_ == 0.1
+    with pytest.raises(ValueError, match=r"finite scores.*Remedy"):
+        SoftmaxRegressionClassifierCV([1.0], scoring=scorer).fit(problem.X, problem.y)
+
+
+def test_equal_scores_take_the_smaller_C():
+    problem = problems.load("iris")
+    clf = SoftmaxRegressionClassifierCV([10.0, 0.1, 1.0], scoring=lambda clf, X, y: 0.5).fit(problem.X, problem.y)
+    assert clf.C_ == 0.1
+
+
+def test_what_has_not_converged_is_told():
+    problem = problems.load("digits")
+    with pytest.warns(ConvergenceWarning) as caught:
+        SoftmaxRegressionClassifierCV([0.01, 1.0], cv=2, max_iter=2).fit(problem.X, problem.y)
+    assert any("4 of 4 fits" in str(warning.message) for warning in caught)
+
+
+@pytest.mark.parametrize(
+    ("params", "match"),
+    [
+        ({"Cs": []}, "Cs"),
+        ({"Cs": [1.0, 0.0]}, "Cs"),
+        ({"Cs": [1.0, np.nan]}, "Cs"),
+        ({"Cs": [[1.0]]}, "Cs"),
+        ({"selection": "1se", "cv": "holdout"}, "2 folds"),
+        ({"selection": "1se", "refit": False}, "refit"),
+        ({"cv": []}, "fold"),
+        ({"cv": [([0, 60], [])]}, "test rows"),
+    ],
+)
+def test_errors_say_the_remedy(params, match):
+    problem = problems.load("iris")
+    with pytest.raises(ValueError, match=rf"(?s){match}.*Remedy"):
+        SoftmaxRegressionClassifierCV(**params).fit(problem.X, problem.y)
+
+
+def test_rows_held_out_that_weigh_nothing():
+    problem = problems.load("iris")
+    sample_weight = (np.arange(150) % 5 > 0).astype(float)
+    cv = PredefinedSplit(np.arange(150) % 5)
+    with pytest.raises(ValueError, match=r"positive total weight in every fold.*Remedy"):
+        SoftmaxRegressionClassifierCV(cv=cv).fit(problem.X, problem.y, sample_weight)
+
+
+def test_target_probabilities_are_refused():
+    problem = problems.load("iris")
+    with pytest.raises(ValueError, match=r"labels.*Remedy"):
+        SoftmaxRegressionClassifierCV().fit(problem.X, reference.one_hot(problem.y))
+
+
+def test_a_fit_that_fails_leaves_nothing():
+    problem = problems.load("iris")
+    clf = SoftmaxRegressionClassifierCV(2)
+    with pytest.raises(ValueError, match="Cs"):
+        clone(clf).set_params(Cs=[]).fit(problem.X, problem.y)
+    clf.fit(problem.X, problem.y)
+    before = dict(vars(clf))
+    with pytest.raises(ValueError, match="training rows"):
+        clf.set_params(cv=[([0, 1], [2])]).fit(problem.X[:, :2], problem.y)
+    assert {name: vars(clf)[name] for name in before if name.endswith("_")} == {
+        name: value for name, value in before.items() if name.endswith("_")
+    }
+
+
+@pytest.mark.parametrize("name", ["iris", "breast_cancer"])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_path(name, fit_intercept):
+    problem = problems.load(name)
+    Cs, coefs, intercepts, n_iters = softmax_regression_path(
+        problem.X, problem.y, Cs=[1.0, 0.01, 10.0], sample_weight=problem.sample_weight, fit_intercept=fit_intercept
+    )
+    np.testing.assert_array_equal(Cs, [1.0, 0.01, 10.0])
+    n_outputs = 3 if name == "iris" else 1
+    assert coefs.shape == (3, n_outputs, problem.X.shape[1])
+    assert intercepts.shape == (3, n_outputs)
+    assert n_iters.shape == (3,)
+    for C, coef, intercept in zip(Cs, coefs, intercepts, strict=True):
+        objective = problems.objective(name, C, weighted=True, fit_intercept=fit_intercept)
+        best = problems.optimum(name, C, weighted=True, fit_intercept=fit_intercept)
+        assert objective.loss(coef, intercept) - best.loss <= 1e-6 * best.null_loss
+
+
+def test_path_checks_its_parameters():
+    problem = problems.load("iris")
+    with pytest.raises(ValueError, match="tol"):
+        softmax_regression_path(problem.X, problem.y, tol=-1)
+    with pytest.warns(ConvergenceWarning, match="of 1 fits"):
+        softmax_regression_path(problem.X, problem.y, Cs=[1.0], max_iter=0)
