@@ -30,7 +30,9 @@ from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifier
 CS = np.logspace(-3, 2, 6)
 
 
-@parametrize_with_checks([SoftmaxRegressionClassifierCV(Cs=3, cv=2), SoftmaxRegressionClassifierCV(Cs=2, cv="holdout")])
+@parametrize_with_checks(
+    [SoftmaxRegressionClassifierCV((0.1, 1.0), cv=2), SoftmaxRegressionClassifierCV([1.0], cv="holdout")]
+)
 def test_is_a_scikit_learn_estimator(estimator, check):
     check(estimator)
 
