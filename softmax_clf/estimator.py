@@ -29,6 +29,8 @@ from .solvers.metric import EXACT
 from .sources.arrays import DTYPES, ArraySource
 from .sources.sparse import CsrSource
 
+_PAIRS_BYTES = 1 << 28  # of the solver's memory, where it is kept short: all of it is read in each iteration
+
 
 class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
     """Multinomial logistic regression, the softmax layer of a network, fitted to its optimum.
@@ -357,6 +359,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             max_iter=self.max_iter,
             noise=noise,
             exact=curvature.plan.kind == EXACT,
+            memory=min(max(_PAIRS_BYTES // (16 * start.size), 5), 20),
             report=report,
         )
         point = next(solver)

@@ -1,4 +1,6 @@
-"""Passes over sparse rows (CSR): loss and gradient, scores and probabilities, at a cost in proportion to the stored values.
+"""Passes over sparse rows (CSR): loss and gradient, scores and probabilities.
+
+Their cost is in proportion to the stored values.
 
 Scores and gradient are the same loop, a sum of rows of a dense matrix that the indices of a sparse row pick:
 
@@ -6,8 +8,8 @@ Scores and gradient are the same loop, a sum of rows of a dense matrix that the 
     gradient of feature j:    sum_i x_ij * grad_pointwise[i]     over the stored values of column j, from CSC
 
 Both matrices have a row of all classes for each index, so a stored value costs one gather of adjacent memory. The
-transpose of X is kept beside it for the second: so every thread writes features of its own, and no sums of groups of the
-size of the gradient are to be added up.
+transpose of X is kept beside it for the second: so every thread writes features of its own, and no sums of groups,
+each of the size of the gradient, are to be added up.
 """
 
 from functools import lru_cache
@@ -18,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .dense import BLOCK_LOSS, LOG_PROBA, PROBA
+from .dense import BLOCK_LOSS, LOG_PROBA, PROBA, RAW
 from .jit import jit, jit_part
 from .softmax import add_offset, exponentiate, log_float64, scale_rows, shift_scores
 from .threads import run_tasks
@@ -187,7 +189,7 @@ def _predict_kernel(lanes, n_vectors):
 
     @jit
     def predict(data, indices, indptr, start, stop, coef, intercept, offset, kind, sums, scores, work, out):
-        """Raw predictions, probabilities or their logarithms of the rows start:stop, into ``out``; as the dense kernel."""
+        """Raw predictions, probabilities or their logarithms of the rows start:stop; as the dense kernel."""
         block_rows, n_scores = scores.shape[1], out.shape[1]
         row_max, row_sum = work[0], work[1]
         for row in range(start, stop, block_rows):
@@ -201,7 +203,7 @@ def _predict_kernel(lanes, n_vectors):
                         scores[k, i] -= row_max[i]
                         out[row + i, k] = scores[k, i]
                 row_max[:n_rows] = 0.0
-            if kind == LOG_PROBA or kind == PROBA:
+            if kind != RAW:
                 exponentiate(scores, 0, n_scores, n_rows, row_max, row_sum)
             if kind == LOG_PROBA:
                 for i in range(n_rows):
@@ -309,9 +311,8 @@ class CsrPass:
         kernel = _predict_kernel(*self.tile)
 
         def rows(t, start, stop, slot):
-            kernel(
-                X.data, X.indices, X.indptr, start, stop, self.coef, intercept, offset, kind, *self.workspaces[slot], out
-            )  # fmt: skip
+            workspace = self.workspaces[slot]
+            kernel(X.data, X.indices, X.indptr, start, stop, self.coef, intercept, offset, kind, *workspace, out)
 
         self._run(self._cut(X.indptr), rows)
         return out

@@ -87,6 +87,8 @@ class DiagonalMetric:
         Positive.
     """
 
+    slack = 5.0  # as much stiffer than the Hessian as directions may be that many features share
+
     def __init__(self, diagonal):
         self.diagonal = diagonal
 
