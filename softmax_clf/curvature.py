@@ -43,10 +43,17 @@ class Curvature:
         return plan_metric(*shape, o.n_passes, self.effective_dim, self.evenness)
 
     def metric(self, point):
-        """The metric at a point (n_outputs, n_columns), of the kind that costs a fit least by what is known so far."""
+        """The metric at a point (n_outputs, n_columns), of the kind that costs a fit least by what is known so far.
+
+        Raises
+        ------
+        FloatingPointError
+            Where squares of the data overflow.
+        """
         if self.plan.kind != EXACT:
             self.plan = self._plan()
-        metric = self._make(point)
+        with np.errstate(over="raise", invalid="raise"):
+            metric = self._make(point)
         metric.passes = self.plan.passes
         return metric
 

@@ -201,7 +201,13 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
                 "sample_weight or class_weight to rows of two classes."
             )
         with blas_on_one_thread():
-            solution = self._minimise(objective, start)
+            try:
+                solution = self._minimise(objective, start)
+            except FloatingPointError as error:
+                raise ValueError(
+                    f"Expected X of a size that can be squared in {source.dtype}, but {error}. Remedy: scale X down, or pass "
+                    "it as float64."
+                ) from error
 
         coef, intercept = objective.split(solution.point)
         self.classes_ = classes
@@ -235,7 +241,8 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is None. Remedy: pass "
                 "the labels of the rows."
             )
-        soft = np.ndim(y) == 2 and np.shape(y)[1] > 1
+        shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+        soft = len(shape) == 2 and shape[1] > 1
         if soft:
             y = check_array(y, dtype=[np.float64, np.float32], input_name="y")
         else:
@@ -404,7 +411,14 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             passes.predict(part, coef, self.intercept_, kind, None if offset is None else offset[rows])
             for part, rows in source.parts()
         ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        out = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        finite = np.isfinite(out).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                f"Expected finite scores X @ coef_.T, but they overflow {out.dtype}, first in row {int(finite.argmin())}. Remedy: "
+                "scale X down, or pass it as float64."
+            )
+        return out
 
     def decision_function(self, X, offset=None):
         """Scores X @ coef_.T + intercept_ + offset.

@@ -28,7 +28,8 @@ def add_weighted_gram(rows, row_weight, gram_out, n_threads):
 
     def tile(t, slot):
         a, b = (slice(corner, corner + step) for corner in tiles[t])
-        gram_out[a, b] += scaled[:, a].T @ scaled[:, b]
+        with np.errstate(over="ignore", invalid="ignore"):  # `inverse_factor` looks
+            gram_out[a, b] += scaled[:, a].T @ scaled[:, b]
 
     run_tasks(tile, len(tiles), n_threads)
 
@@ -47,8 +48,15 @@ def inverse_factor(gram, ridge):
     Returns
     -------
     A : (n, n) of gram's dtype, C-contiguous; a row that ``gram`` and ``ridge`` leave empty is zero
+
+    Raises
+    ------
+    FloatingPointError
+        Where the matrix is not finite.
     """
     diagonal = gram.diagonal().astype(np.float64) + ridge
+    if not np.isfinite(diagonal).all():
+        raise FloatingPointError(f"squares of the data overflow {gram.dtype}")
     tiny = np.finfo(gram.dtype).tiny
     scale = np.where(diagonal > tiny, 1 / np.sqrt(np.maximum(diagonal, tiny)), 0.0).astype(gram.dtype)
     gram *= scale
@@ -61,6 +69,8 @@ def inverse_factor(gram, ridge):
         factor, failed = potrf(gram.T, lower=False, clean=True, overwrite_a=False)
         if not failed:
             break
+        if rise > 1:  # of a positive semidefinite matrix with unit diagonal, that cannot be
+            raise FloatingPointError(f"products of the data overflow {gram.dtype}")
         rise *= 10
     inverse, _ = trtri(factor, lower=False, overwrite_c=True)
     inverse = inverse.T

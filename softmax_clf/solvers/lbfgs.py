@@ -84,7 +84,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory=20, exa
     objective, grad = yield point
     metric = make_metric(point)
     gap = next_refresh = _patience(metric)
-    solution = Solution(point)
+    solution, at_origin = Solution(point), False
     natural, scale = metric.solve(grad), 1.0  # natural: the gradient as a step of the metric
 
     def solve(vector):
@@ -123,9 +123,15 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory=20, exa
             else:
                 step *= 0.1
         else:
-            solution.reason = "rounding errors hide any further decrease of the objective"
-            return solution
+            if at_origin or -slope <= 10 * rounding:
+                solution.reason = "rounding errors hide any further decrease of the objective"
+                return solution
+            # Far out the Hessian all but vanishes, and its steps lead nowhere. At the origin it is largest.
+            metric, made_at, at_origin = make_metric(np.zeros_like(point)), iteration, True
+            pairs, natural, scale = _Memory(point.size, memory), metric.solve(grad), 1.0
+            continue
 
+        at_origin = False
         change = (new_grad - grad).ravel()
         taken = step * direction.ravel()
         curvature = taken @ change

@@ -114,6 +114,8 @@ class ExactMetric:
             self.factor, failed = dpotrf(hess, lower=True)
             if not failed:
                 break
+            if rise > 1 or not np.isfinite(diagonal).all():
+                raise FloatingPointError("squares of the data overflow float64")
             # singular to rounding: raise the diagonal, in proportion, so that units do not matter
             hess[np.diag_indices_from(hess)] = diagonal * (1 + rise) + np.finfo(float).tiny
             rise *= 10
