@@ -1,13 +1,19 @@
 """coef_ is the same to the bit whatever runs the fit: any number of threads, in other threads, in other processes."""
 
+import hashlib
 import multiprocessing
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
 
+import softmax_clf
 from softmax_clf import SoftmaxRegressionClassifier
 
 CASES = ["float64", "float32", "two-classes", "one-block"]
@@ -66,6 +72,23 @@ def test_in_python_threads(n_jobs):
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda case: fitted_bits(case, n_jobs), jobs))
     assert found == [serial_bits(case) for case in jobs]
+
+
+def digests():
+    return [hashlib.sha256(serial_bits(case)).hexdigest() for case in CASES]
+
+
+def test_compiled_anew_or_loaded_from_the_cache(tmp_path):
+    """A process that compiles the kernels gets the bits of one that finds them on disk."""
+    folders = [str(Path(__file__).parent), str(Path(softmax_clf.__file__).parents[1])]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(folders)}
+    program = "import test_threads_and_forks; print(*test_threads_and_forks.digests())"
+    run = [sys.executable, "-c", program]
+    anew = subprocess.run(run, env=environment, capture_output=True, text=True, check=True).stdout.split()
+    assert any(tmp_path.rglob("*.*")), "nothing has been kept: both runs would compile"
+    loaded = subprocess.run(run, env=environment, capture_output=True, text=True, check=True).stdout.split()
+    assert anew == loaded
+    assert anew == digests()
 
 
 def _send_bits(connection, case, n_jobs):
