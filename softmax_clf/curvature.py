@@ -135,8 +135,9 @@ class Curvature:
             rows = rows - center.astype(rows.dtype)
         rows = rows * np.sqrt(row_weight).astype(rows.dtype)[:, None]
         trace = float(np.vdot(rows, rows))
-        # A sample leaves out the small directions of the rest: their share, by measurement about 0.3 of a direction's mean.
-        # All rows leave out nothing, but the inverse is a difference, with digits for directions up to so much larger.
+        # A sample leaves out the small directions of the rest: their share, by measurement about 0.3 of a direction's
+        # mean. All rows leave out nothing, but the inverse is a difference, with digits for directions up to so much
+        # larger.
         left_out = 0.3 / len(rows) if len(rows) < o.source.n_samples else 100 * np.finfo(rows.dtype).eps
         return LowRankFactor(rows, ridge + left_out * trace, center, mass, o.n_outputs, o.n_threads)
 
@@ -195,7 +196,7 @@ class Curvature:
             yield *o.rows(rows[panel]), row_weight[panel]
 
     def _proba(self, X, offset, point, augmented=False):
-        """Probabilities (n_rows, n_outputs), for small pieces of data and in float64; ``augmented`` X ends with ones."""
+        """Probabilities (n_rows, n_outputs), in float64, for small pieces of data; ``augmented`` X ends with ones."""
         o = self.objective
         if augmented:
             scores = X @ point.T

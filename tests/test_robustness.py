@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-from scipy import sparse
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 

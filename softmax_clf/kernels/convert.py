@@ -113,8 +113,8 @@ def _transpose_square(typingctx, X, j, row, rows_out, i, ahead):
     """Write ``rows_out[i:i + w, j:j + w] = X[j:j + w, row:row + w].T``, w being the lanes of a vector of ``rows_out``.
 
     The vectors are interleaved in pairs, the first with the one half of the list further on; log2(w) times that is the
-    transpose, w shuffles each time. What lies ``ahead`` rows further on is asked for meanwhile: columns are too many, and
-    too far apart, for the processor to foresee.
+    transpose, w shuffles each time. What lies ``ahead`` rows further on is asked for meanwhile: columns are too many,
+    and too far apart, for the processor to foresee.
     """
 
     def codegen(context, builder, signature, args):

@@ -93,7 +93,7 @@ class _Factor:
         self.center, self.mass = center, mass
 
     def solve(self, grad):
-        """Rows (n_outputs, n_columns) with ``grad`` as image; in the columns (x - center, 1) the matrix is block diagonal."""
+        """Rows (n_outputs, n_columns) with ``grad`` as image: block diagonal in the columns (x - center, 1)."""
         if self.center is None:
             return self._solve(grad)
         step = np.empty_like(grad)

@@ -125,7 +125,7 @@ class _Lanes:
                 folded_owners.append(owners[q] + owners[partner])
             vectors, owners, half = folded, folded_owners, half // 2
         found = {}
-        for vector, owner in zip(vectors, owners):
+        for vector, owner in zip(vectors, owners, strict=True):
             for lane, i in enumerate(owner):
                 found.setdefault(i, (vector, lane))
         return [found[i] for i in range(len(found))]

@@ -62,8 +62,8 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory=20, exa
     ----------
     point : array (n_outputs, n_columns) float64
     make_metric : callable point -> metric
-        With ``solve(grad)``, the step whose image under the metric is the gradient, ``slack``, how many times too small half
-        the squared gradient in it may be as an estimate of F - F*, and ``passes``, what it cost to make.
+        With ``solve(grad)``, the step whose image under the metric is the gradient, ``slack``, how many times too
+        small half the squared gradient in it may be as an estimate of F - F*, and ``passes``, what it cost to make.
     target : callable point -> float
         What F - F* must be at most.
     max_iter : int
@@ -153,17 +153,17 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory=20, exa
 
 
 def _patience(metric):
-    """Iterations before the metric is made anew: some twice its cost, less where it is so dear that a bad one is dearer."""
+    """Iterations before the metric is made anew: twice its cost, fewer where that is so many that a bad one is dearer."""
     return max(4, round(min(2 * metric.passes, 8 + metric.passes / 2)))
 
 
 def _suboptimality(decrement, loss_curve, objective):
     """Estimate what F is above its minimum at most.
 
-    ``decrement`` is half the squared gradient in the metric, times its slack. Where directions rule in which the metric is
-    poor, progress is slow and steady: then what is left follows as a geometric series from the decrease over the last fifth
-    of the iterations that this metric has seen, ``loss_curve``, and over the fifth before. The estimate is the larger of
-    both; and the objective itself, whose minimum is not negative, is a bound.
+    ``decrement`` is half the squared gradient in the metric, times its slack. Where directions rule in which the
+    metric is poor, progress is slow and steady: then what is left follows as a geometric series from the decrease over
+    the last fifth of the iterations that this metric has seen, ``loss_curve``, and over the fifth before. The estimate
+    is the larger of both; and the objective itself, whose minimum is not negative, is a bound.
     """
     estimate = decrement
     window = max(3, len(loss_curve) // 5)

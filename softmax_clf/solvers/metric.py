@@ -17,8 +17,8 @@ Multinomial scores can be shifted by the same vector for all classes without cha
 steps of every metric are centred over the classes.
 
 Half the squared gradient in a metric estimates F - F*, from below where the metric is stiffer than the Hessian in the
-directions that are left. ``slack`` is how many times too small that may be: what was measured on pixels, patch features,
-embeddings and unbalanced classes, rounded up.
+directions that are left. ``slack`` is how many times too small that may be: what was measured on pixels, patch
+features, embeddings and unbalanced classes, rounded up.
 """
 
 from dataclasses import dataclass
@@ -146,9 +146,11 @@ class MetricPlan:
 def plan_metric(n_samples, n_columns, n_outputs, itemsize, n_passes=0, effective_dim=None, evenness=1.0):
     """Choose the metric by what a whole fit costs with it.
 
-    The better the metric, the fewer the passes. Their counts are typical of pixels, patch features and embeddings, and grow
+    The better the metric, the fewer the passes. Their counts are typical of pixels, patch features and embeddings.
+    They grow
 
-    - as the sample shrinks: by 1 + 1.5 g + g^2, g being the directions in which the data outweigh the penalty over the rows
+    - as the sample shrinks: by 1 + 1.5 g + g^2, g being the directions in which the data outweigh the penalty over
+      the rows
       that carry curvature (fitted to patch features, 25,000 x 1600, samples from 800 to all rows);
     - with the passes already done: a fit that has taken many is a hard one, for which a dearer metric pays, the more so
       where the classes' blocks differ much.
@@ -169,8 +171,8 @@ def plan_metric(n_samples, n_columns, n_outputs, itemsize, n_passes=0, effective
     d = p if effective_dim is None else min(max(effective_dim, 1.0), p)
     difficulty = max(1.0, n_passes / 8)
     slower = itemsize / 4
-    # In multiply-adds of a float32 pass, some 40 to the nanosecond and thread. What numpy does element by element, and what
-    # an iteration costs in Python, weighs on small data. Measured on one thread, from 150 x 4 to 50,000 x 1600.
+    # In multiply-adds of a float32 pass, some 40 to the nanosecond and thread. What numpy does element by element, and
+    # what an iteration costs in Python, weighs on small data. Measured on one thread, from 150 x 4 to 50,000 x 1600.
     one_pass = 3e6 + 2.4 * n * p * K * slower
 
     def sampled(n_rows, n_blocks):
