@@ -153,7 +153,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory=20, exa
 
 
 def _patience(metric):
-    """Iterations before the metric is made anew: twice its cost, fewer where that is so many that a bad one is dearer."""
+    """Iterations before the metric is made anew: twice its cost, fewer where a bad one is dearer."""
     return max(4, round(min(2 * metric.passes, 8 + metric.passes / 2)))
 
 
