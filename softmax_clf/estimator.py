@@ -26,8 +26,9 @@ from .kernels.threads import blas_on_one_thread, effective_n_threads
 from .objective import SoftmaxObjective
 from .solvers.lbfgs import lbfgs
 from .solvers.metric import EXACT
-from .sources.arrays import DTYPES, ArraySource
+from .sources.arrays import DTYPES, ArraySource, check_finite
 from .sources.sparse import CsrSource
+from .sources.stream import StreamSource, is_stream
 
 _PAIRS_BYTES = 1 << 28  # of the solver's memory, where it is kept short: all of it is read in each iteration
 
@@ -140,7 +141,8 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         X : array-like (n_samples, n_features)
             float32 and float64 are used as they are, in any memory order, without a copy. So are uint8, int8, int16 and
             float16, calculated with as float32. Anything else is converted to float64. Finite. Sparse X in CSR format is
-            used as it is, other formats are converted to it.
+            used as it is, other formats are converted to it. A memory map, or any object with ``shape``, ``dtype`` and
+            row slices such as a dataset of h5py or zarr, is read in slices of some 64 MB, as often as there are passes.
         y : array-like (n_samples,), or (n_samples, n_classes)
             Labels of any dtype, of at least two classes. Or target probabilities: non-negative rows with sum one, whose
             classes are ``arange(n_classes)``.
@@ -227,11 +229,14 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         if issparse(X):
             dtype = [np.float64, np.float32]
             return CsrSource(validate_data(self, X, accept_sparse="csr", dtype=dtype, order=None, reset=reset))
+        if is_stream(X) and 0 not in X.shape:
+            validate_data(self, X, skip_check_array=True, reset=reset)
+            return StreamSource(X, verbose=self.verbose)
         is_half = getattr(X, "dtype", None) == np.float16  # whose check by scikit-learn takes a copy of half its size
         X = validate_data(self, X, dtype=list(DTYPES), order=None, ensure_all_finite=not is_half, reset=reset)
         source = ArraySource(X)
         if is_half:
-            source.check_finite()
+            check_finite(X)
         return source
 
     def _targets(self, y, n_samples):

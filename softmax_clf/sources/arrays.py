@@ -7,6 +7,8 @@ from ..kernels.dense import DensePass
 NARROW = (np.uint8, np.int8, np.int16, np.float16)  # read as they are, calculated with as float32
 DTYPES = (np.float64, np.float32, *NARROW)
 
+_SMALL = 1 << 24  # bytes: rather copied once than converted at every pass
+
 
 class Source:
     """What is the same for rows of any kind that are read in parts: sums over the parts, in order."""
@@ -74,7 +76,7 @@ class ArraySource(Source):
     Parameters
     ----------
     X : ndarray (n_samples, n_features)
-        Of one of DTYPES, in any memory order, finite. It is not copied.
+        Of one of DTYPES, in any memory order, finite. It is not copied, unless it is small and its rows do not lie side by side.
 
     Attributes
     ----------
@@ -85,8 +87,8 @@ class ArraySource(Source):
     """
 
     def __init__(self, X):
-        self.X = X
         self.dtype = X.dtype if X.dtype in (np.float64, np.float32) else np.dtype(np.float32)
+        self.X = np.ascontiguousarray(X) if X.dtype == self.dtype and X.nbytes <= _SMALL else X
         self.n_samples, self.n_features = X.shape
         self.part_rows = self.n_samples
 
@@ -97,14 +99,19 @@ class ArraySource(Source):
         X = self.X if len(rows) == self.n_samples else self.X[rows]
         return np.ascontiguousarray(X, self.dtype)
 
-    def check_finite(self, place="X"):
-        """Raise ValueError, naming a row, where there is a NaN or an infinity."""
-        step = max((1 << 22) // max(self.n_features, 1), 1)
-        for start in range(0, self.n_samples, step):
-            bad = np.flatnonzero(~np.isfinite(self.X[start : start + step]).all(axis=1))
-            if len(bad):
-                kind = "NaN" if np.isnan(self.X[start + bad[0]]).any() else "infinity"
-                raise ValueError(
-                    f"Expected finite values, but input {place} contains {kind} in row {start + bad[0]}. Remedy: leave "
-                    "out such rows, or impute their values."
-                )
+
+def check_finite(X, first=0):
+    """Raise ValueError, naming the row, where X holds a NaN or an infinity; its rows are numbered from ``first``."""
+    step = max((1 << 20) // max(X.shape[1], 1), 1)
+    for start in range(0, len(X), step):
+        rows = X[start : start + step]
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(rows.sum(dtype=np.float32 if rows.dtype == np.float16 else None)):
+                continue  # no more can be wrong; but sums may overflow
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if len(bad):
+            kind = "NaN" if np.isnan(rows[bad[0]]).any() else "infinity"
+            raise ValueError(
+                f"Expected finite values, but input X contains {kind} in row {first + start + bad[0]}. Remedy: leave "
+                "out such rows, or impute their values."
+            )

@@ -1,0 +1,137 @@
+"""Rows that are read as they are needed: memory maps, and whatever has a shape, a dtype and row slices."""
+
+import itertools
+import mmap
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from .arrays import DTYPES, NARROW, Source, check_finite
+
+_BUDGET = 1 << 27  # bytes of rows held at a time, the slice that is worked on and the one that is read meanwhile
+_PAGE = 4096
+
+
+def is_stream(X):
+    """Whether X is to be read in slices: a memory map, or no array but with the shape, dtype and slices of one."""
+    if isinstance(X, np.memmap):
+        return X.ndim == 2
+    if isinstance(X, np.ndarray) or hasattr(X, "iloc") or hasattr(X, "__dataframe__"):
+        return False
+    if hasattr(X, "__array_namespace__") or hasattr(X, "nnz"):
+        return False
+    if not all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__")):
+        return False
+    try:
+        return len(X.shape) == 2 and np.dtype(X.dtype).kind in "biuf"
+    except TypeError:
+        return False
+
+
+class StreamSource(Source):
+    """A source of rows that reads slices of them, one ahead of the work, in a thread.
+
+    Parameters
+    ----------
+    X : object with ``shape`` (n_samples, n_features), ``dtype`` and slices of rows that NumPy can make arrays of
+        Of a dtype of :data:`~.arrays.DTYPES`; slices of any other number are converted to float64.
+    budget : int
+        Bytes of rows held at a time. Those of a memory map are not held: they belong to the system, which drops them
+        when it needs the memory.
+    verbose : bool
+        Whether to show on stderr how far a pass is that takes longer than a second.
+
+    Raises
+    ------
+    ValueError
+        From what reads rows, with their numbers, where rows are missing, cannot be read, have another width or, the
+        first time, are not finite.
+    """
+
+    def __init__(self, X, *, budget=_BUDGET, verbose=False):
+        self.X, self.verbose = X, verbose
+        self.n_samples, self.n_features = (int(size) for size in X.shape)
+        kept = np.dtype(X.dtype) in DTYPES
+        narrow = np.dtype(X.dtype) in NARROW
+        self.stored = np.dtype(X.dtype) if kept else np.dtype(np.float64)
+        self.dtype = np.dtype(np.float32) if narrow else self.stored
+        size = self.stored.itemsize + (0 if kept else np.dtype(X.dtype).itemsize)
+        self.part_rows = min(max(budget // (2 * size * max(self.n_features, 1)), 1), self.n_samples)
+        self.checked = np.full(-(-self.n_samples // self.part_rows), self.stored.kind != "f")
+
+    def parts(self):
+        bounds = [*range(0, self.n_samples, self.part_rows), self.n_samples]
+        places = [slice(*pair) for pair in itertools.pairwise(bounds)]
+        self._check_file()
+        if len(places) == 1:
+            yield self._checked(0, places[0]), places[0]
+            return
+        reported = time.monotonic()
+        # a thread of its own for each pass: nothing is left behind in a forked child, or when a pass is given up
+        with ThreadPoolExecutor(1, thread_name_prefix="softmax_clf-read") as reader:
+            ahead = reader.submit(self._checked, 0, places[0])
+            for q, rows in enumerate(places):
+                X = ahead.result()
+                if q + 1 < len(places):
+                    ahead = reader.submit(self._checked, q + 1, places[q + 1])
+                yield X, rows
+                if self.verbose and time.monotonic() - reported > 1:
+                    reported = time.monotonic()
+                    print(f"\rrow {rows.stop} of {self.n_samples}", end="", file=sys.stderr, flush=True)
+        if self.verbose:
+            print("\r" + " " * 40 + "\r", end="", file=sys.stderr, flush=True)
+
+    def take(self, rows):
+        if isinstance(self.X, np.memmap):
+            self._check_file()
+            return np.ascontiguousarray(self.X[rows], self.dtype)
+        taken = np.empty((len(rows), self.n_features), self.dtype)
+        first = 0
+        while first < len(rows):
+            last = int(np.searchsorted(rows, rows[first] + self.part_rows))
+            place = slice(int(rows[first]), int(rows[last - 1]) + 1)
+            taken[first:last] = self._read(place)[rows[first:last] - place.start]
+            first = last
+        return taken
+
+    def _checked(self, q, rows):
+        """A part, found finite the first time it is read."""
+        X = self._read(rows)
+        if not self.checked[q]:
+            check_finite(X, rows.start)
+            self.checked[q] = True
+        elif isinstance(self.X, np.memmap) and X.flags.c_contiguous:
+            X.reshape(-1)[:: _PAGE // X.itemsize].max()  # so that the system reads them now, and here
+        return X
+
+    def _read(self, rows):
+        """Rows as an array; a view where they are a memory map's."""
+        try:
+            X = np.asarray(self.X[rows])
+        except Exception as error:
+            raise ValueError(
+                f"Expected to read rows {rows.start} to {rows.stop} of X, but {type(error).__name__}: {error}. Remedy: "
+                "see that the file is whole and that its format's library can read it."
+            ) from error
+        expected = rows.stop - rows.start, self.n_features
+        if X.shape != expected:
+            raise ValueError(
+                f"Expected rows {rows.start} to {rows.stop} of X as an array of shape {expected}, got {X.shape}. "
+                "Remedy: see that the file is whole and that its slices are as wide as its shape says."
+            )
+        return X if X.dtype == self.stored else X.astype(self.stored)
+
+    def _check_file(self):
+        """A file cut short behind a memory map ends the process when it is read, not the call."""
+        X = self.X
+        if isinstance(X, np.memmap) and isinstance(X.base, mmap.mmap) and X.filename is not None:
+            held = (os.path.getsize(X.filename) - X.offset) // X.itemsize
+            if held < X.size:
+                row = max(held, 0) // max(self.n_features, 1) if X.flags.c_contiguous else 0
+                raise ValueError(
+                    f"Expected {self.n_samples} rows of X in {X.filename}, but the file has been cut short: rows from "
+                    f"{row} on are missing. Remedy: write the file again."
+                )

@@ -1,0 +1,211 @@
+"""Rows that are read in slices: memory maps, h5py, zarr, and streams that go wrong."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_digits
+
+from softmax_clf import SoftmaxRegressionClassifier, estimator
+from softmax_clf.objective import SoftmaxObjective
+from softmax_clf.sources.arrays import DTYPES, ArraySource
+from softmax_clf.sources.stream import StreamSource, is_stream
+
+DIGITS, DIGIT = load_digits(return_X_y=True)
+
+
+class Rows:
+    """The least that a stream has to be."""
+
+    def __init__(self, X):
+        self.X, self.shape, self.dtype = X, X.shape, X.dtype
+        self.slices = []
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice)
+        self.slices.append((rows.start, rows.stop))
+        return self.X[rows]
+
+
+def mapped(folder, X, order="C"):
+    path = folder / "X.npy"
+    np.save(path, np.asarray(X, order=order))
+    return np.load(path, mmap_mode="r")
+
+
+def in_h5py(folder, X):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(folder / "X.h5", "w") as file:
+        file.create_dataset("X", data=X, chunks=(100, X.shape[1]))
+    return h5py.File(folder / "X.h5")["X"]
+
+
+def in_zarr(folder, X):
+    zarr = pytest.importorskip("zarr")
+    array = zarr.create_array(store=str(folder / "X.zarr"), shape=X.shape, chunks=(100, X.shape[1]), dtype=X.dtype)
+    array[:] = X
+    return zarr.open_array(str(folder / "X.zarr"), mode="r")
+
+
+CONTAINERS = {
+    "memmap": mapped,
+    "Fortran memmap": lambda folder, X: mapped(folder, X, "F"),
+    "least": lambda folder, X: Rows(X),
+    "h5py": in_h5py,
+    "zarr": in_zarr,
+}
+
+
+@pytest.fixture
+def small_slices(monkeypatch):
+    """Slices of at most 100 rows of 64 float64 features."""
+
+    def source(X, **params):
+        return StreamSource(X, budget=2 * 100 * 64 * 8, **params)
+
+    monkeypatch.setattr(estimator, "StreamSource", source)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("dtype", [*DTYPES, np.int32])
+def test_containers_give_the_same_fit(tmp_path, small_slices, container, dtype):
+    if container in ("h5py", "zarr") and dtype not in (np.float32, np.uint8):
+        pytest.skip("what they do with a dtype is theirs")
+    X = CONTAINERS[container](tmp_path, DIGITS.astype(dtype))
+    assert is_stream(X)
+    clf = SoftmaxRegressionClassifier(C=1e-2, tol=1e-8).fit(X, DIGIT)
+    expected = SoftmaxRegressionClassifier(C=1e-2, tol=1e-8).fit(DIGITS.astype(dtype), DIGIT)
+    assert clf.coef_.dtype == expected.coef_.dtype
+    assert_allclose(clf.coef_, expected.coef_, rtol=0, atol=2e-3 * np.abs(expected.coef_).max())
+    for method in ("predict_proba", "decision_function", "predict_log_proba"):
+        found = getattr(clf, method)(X)
+        assert_allclose(found, getattr(clf, method)(DIGITS.astype(dtype)), rtol=1e-4, atol=1e-4)
+    assert clf.score(X, DIGIT) > 0.9
+
+
+def test_weights_offsets_targets_and_standardize(small_slices):
+    rng = np.random.default_rng(0)
+    weight, offset = rng.exponential(size=len(DIGIT)), rng.standard_normal((len(DIGIT), 10))
+    target = rng.dirichlet(np.ones(10), len(DIGIT))
+    params = {"C": 1e-2, "tol": 1e-10, "standardize": True}
+    clf = SoftmaxRegressionClassifier(**params).fit(Rows(DIGITS), target, weight, offset=offset)
+    expected = SoftmaxRegressionClassifier(**params).fit(DIGITS, target, weight, offset=offset)
+    assert_allclose(clf.coef_, expected.coef_, rtol=0, atol=1e-5 * np.abs(expected.coef_).max())
+    assert_allclose(clf.predict_proba(Rows(DIGITS), offset), expected.predict_proba(DIGITS, offset), rtol=0, atol=1e-6)
+
+
+def test_slices_fit_the_budget():
+    X = Rows(DIGITS.astype(np.float32))
+    source = StreamSource(X, budget=64 * 4 * 200)
+    objective = SoftmaxObjective(
+        source, DIGIT, 10, sample_weight=None, l2_reg_strength=0.1, fit_intercept=True, n_threads=1
+    )
+    dense = SoftmaxObjective(
+        ArraySource(X.X), DIGIT, 10, sample_weight=None, l2_reg_strength=0.1, fit_intercept=True, n_threads=1
+    )
+    point = np.random.default_rng(0).standard_normal((10, 65)) / 10
+    (loss, grad), (expected_loss, expected) = objective.evaluate(point), dense.evaluate(point)
+    assert_allclose(loss, expected_loss, rtol=1e-6)
+    assert_allclose(grad, expected, rtol=0, atol=1e-5)
+    assert X.slices == [(start, min(start + 100, 1797)) for start in range(0, 1797, 100)]
+    X.slices.clear()
+    assert_array_equal(source.take(np.array([3, 5, 104, 1700])), X.X[[3, 5, 104, 1700]])
+    assert all(stop - start <= 100 for start, stop in X.slices)
+
+
+class Bad(Rows):
+    """A stream whose rows 700:800, or one of them, are not what they should be."""
+
+    def __init__(self, X, fault):
+        super().__init__(X)
+        self.fault = fault
+
+    def __getitem__(self, rows):
+        X = super().__getitem__(rows)
+        if not rows.start <= 700 < rows.stop:
+            return X
+        if self.fault == "short":
+            return X[:3]
+        if self.fault == "narrow":
+            return X[:, :-1]
+        if self.fault == "unreadable":
+            raise OSError("disk on fire")
+        X = X.copy()
+        X[700 - rows.start, 5] = self.fault
+        return X
+
+
+@pytest.mark.parametrize("fault", [np.nan, np.inf, "short", "narrow", "unreadable"])
+def test_bad_streams_are_named_and_change_nothing(small_slices, fault):
+    clf = SoftmaxRegressionClassifier(C=1e-2).fit(DIGITS, DIGIT)
+    before = dict(vars(clf))
+    with pytest.raises(ValueError, match=r"row 700|rows 700 to 800"):
+        clf.fit(Bad(DIGITS, fault), DIGIT)
+    assert vars(clf) == before
+    with pytest.raises(ValueError, match=r"row 700|rows 700 to 800"):
+        clf.predict(Bad(DIGITS, fault))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a mapped file cannot be cut there")
+def test_a_memory_map_of_a_file_that_was_cut_short(tmp_path):
+    X = mapped(tmp_path, DIGITS)
+    with open(tmp_path / "X.npy", "r+b") as file:
+        file.truncate(X.offset + 1000 * 64 * 8 + 17)
+    with pytest.raises(ValueError, match="rows from 1000 on"):
+        SoftmaxRegressionClassifier().fit(X, DIGIT)
+
+
+def test_wrong_lengths_and_widths(small_slices):
+    with pytest.raises(ValueError, match=r"number of samples|numbers of samples"):
+        SoftmaxRegressionClassifier().fit(Rows(DIGITS), DIGIT[:-1])
+    clf = SoftmaxRegressionClassifier().fit(Rows(DIGITS[:200, :5]), DIGIT[:200])
+    assert clf.n_features_in_ == 5
+    with pytest.raises(ValueError, match="features"):
+        clf.predict(Rows(DIGITS))
+
+
+def test_progress_is_shown(small_slices, capsys, monkeypatch):
+    clock = iter(range(10**6))
+    monkeypatch.setattr("softmax_clf.sources.stream.time.monotonic", lambda: 2.0 * next(clock))
+    SoftmaxRegressionClassifier(C=1e-2, verbose=1).fit(Rows(DIGITS), DIGIT)
+    assert "row 1700 of 1797" in capsys.readouterr().err
+    SoftmaxRegressionClassifier(C=1e-2).fit(Rows(DIGITS), DIGIT)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_memory_map_takes_no_anonymous_memory(tmp_path):
+    """A float32 file of 600 MB, converged with 400 MB of data segment to grow by."""
+    program = f"""
+        import resource
+        import numpy as np
+        from softmax_clf import SoftmaxRegressionClassifier
+        rng = np.random.default_rng(0)
+        path = {str(tmp_path / "X.npy")!r}
+        X = np.lib.format.open_memmap(path, "w+", np.float32, (300_000, 500))
+        y = np.empty(len(X), int)
+        for start in range(0, len(X), 10_000):
+            rows = rng.standard_normal((10_000, 500), np.float32)
+            X[start : start + 10_000] = rows
+            y[start : start + 10_000] = (rows[:, :3] + rng.standard_normal((10_000, 3))).argmax(axis=1)
+        del X, rows
+        def anonymous():
+            lines = open("/proc/self/status").read().splitlines()
+            return next(int(line.split()[1]) for line in lines if line.startswith("VmData")) // 1024
+        SoftmaxRegressionClassifier().fit(rng.standard_normal((3000, 500), np.float32), y[:3000])
+        limit = (anonymous() + 400) << 20
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        clf = SoftmaxRegressionClassifier().fit(np.load(path, mmap_mode="r"), y)
+        print(clf.converged_)
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True"]
