@@ -2,6 +2,7 @@
 
 import warnings
 from numbers import Integral, Real
+from typing import ClassVar
 
 import numpy as np
 from scipy.sparse import csr_matrix, issparse
@@ -97,7 +98,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
     0.97...
     """
 
-    _parameter_constraints = {
+    _parameter_constraints: ClassVar[dict] = {
         "C": [Interval(Real, 0, None, closed="right")],
         "fit_intercept": ["boolean"],
         "standardize": ["boolean"],
@@ -140,9 +141,10 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         ----------
         X : array-like (n_samples, n_features)
             float32 and float64 are used as they are, in any memory order, without a copy. So are uint8, int8, int16 and
-            float16, calculated with as float32. Anything else is converted to float64. Finite. Sparse X in CSR format is
-            used as it is, other formats are converted to it. A memory map, or any object with ``shape``, ``dtype`` and
-            row slices such as a dataset of h5py or zarr, is read in slices of some 64 MB, as often as there are passes.
+            float16, calculated with as float32. Anything else is converted to float64. Finite. Sparse X in CSR format
+            is used as it is, other formats are converted to it. A memory map, or any object with ``shape``, ``dtype``
+            and row slices such as a dataset of h5py or zarr, is read in slices of some 64 MB, as often as there are
+            passes.
         y : array-like (n_samples,), or (n_samples, n_classes)
             Labels of any dtype, of at least two classes. Or target probabilities: non-negative rows with sum one, whose
             classes are ``arange(n_classes)``.
@@ -207,8 +209,8 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
                 solution = self._minimise(objective, start)
             except FloatingPointError as error:
                 raise ValueError(
-                    f"Expected X of a size that can be squared in {source.dtype}, but {error}. Remedy: scale X down, or pass "
-                    "it as float64."
+                    f"Expected X of a size that can be squared in {source.dtype}, but {error}. Remedy: scale X down, "
+                    "or pass it as float64."
                 ) from error
 
         coef, intercept = objective.split(solution.point)
@@ -271,8 +273,8 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         classes, y_index = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
-                f"Expected y to hold at least 2 classes, but it holds one class: {classes[0]!r}. Remedy: fit on rows of "
-                "all the classes that are to be told apart."
+                f"Expected y to hold at least 2 classes, but it holds one class: {classes[0]!r}. Remedy: fit on rows "
+                "of all the classes that are to be told apart."
             )
         return classes, y_index.astype(np.intp, copy=False)
 
@@ -379,8 +381,8 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             value, grad = objective.evaluate(point)
             if objective.n_passes == 1 and not (np.isfinite(value) and np.isfinite(grad).all()):
                 raise ValueError(
-                    f"Expected finite scores X @ coef.T, but they overflow {objective.source.dtype} at the start. Remedy: "
-                    "scale X down, pass it as float64, or start from smaller coefficients."
+                    f"Expected finite scores X @ coef.T, but they overflow {objective.source.dtype} at the start. "
+                    "Remedy: scale X down, pass it as float64, or start from smaller coefficients."
                 )
             try:
                 point = solver.send((value, grad))
@@ -402,26 +404,30 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         else:
             remedy = f"Pass X as float64 for more digits, or set tol={2 * relative:.0e}."
         return (
-            f"The fit stopped before tol={self.tol:g} was reached, because {solution.reason}. The objective is above its "
-            f"minimum by at most {solution.suboptimality:.2e}, which is {relative:.1e} of the null model's. {remedy}"
+            f"The fit stopped before tol={self.tol:g} was reached, because {solution.reason}. The objective is above "
+            f"its minimum by at most {solution.suboptimality:.2e}, which is {relative:.1e} of the null model's. "
+            f"{remedy}"
         )
 
     def _predict(self, X, kind, offset):
-        check_is_fitted(self)
-        source = self._source(X, reset=False)
         coef = self._coef()
+        source = self._source(X, reset=False)
+        if len(coef) == 1:
+            kind = RAW  # of two classes, probabilities are taken from the score
         offset = _checked_offset(offset, source.n_samples, len(self.classes_), source.dtype)
-        passes = source.passes(1, len(coef), effective_n_threads(self.n_jobs))
+        # one row is not worth asking how many cores there are
+        n_threads = effective_n_threads(self.n_jobs) if source.n_samples * coef.size > 1e6 else 1
+        passes = source.passes(1, len(coef), n_threads)
         parts = [
             passes.predict(part, coef, self.intercept_, kind, None if offset is None else offset[rows])
             for part, rows in source.parts()
         ]
         out = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        finite = np.isfinite(out).all(axis=1)
-        if not finite.all():
+        if not np.isfinite(out).all():
+            row = int(np.isfinite(out).all(axis=1).argmin())
             raise ValueError(
-                f"Expected finite scores X @ coef_.T, but they overflow {out.dtype}, first in row {int(finite.argmin())}. Remedy: "
-                "scale X down, or pass it as float64."
+                f"Expected finite scores X @ coef_.T, but they overflow {out.dtype}, first in row {row}. Remedy: scale X "
+                "down, or pass it as float64."
             )
         return out
 
@@ -471,8 +477,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         -------
         ndarray (n_samples, n_classes), float32 for float32 X, else float64
         """
-        check_is_fitted(self)
-        proba = self._predict(X, PROBA if len(self.intercept_) > 1 else RAW, offset)
+        proba = self._predict(X, PROBA, offset)
         if proba.shape[1] > 1:
             return proba
         return np.concatenate([expit(-proba), expit(proba)], axis=1)
@@ -490,8 +495,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         -------
         ndarray (n_samples, n_classes), float32 for float32 X, else float64
         """
-        check_is_fitted(self)
-        log_proba = self._predict(X, LOG_PROBA if len(self.intercept_) > 1 else RAW, offset)
+        log_proba = self._predict(X, LOG_PROBA, offset)
         if log_proba.shape[1] > 1:
             return log_proba
         return np.concatenate([log_expit(-log_proba), log_expit(log_proba)], axis=1)
@@ -526,8 +530,8 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         unknown = self.classes_[place] != y
         if unknown.any():
             raise ValueError(
-                f"Expected labels of the classes {self.classes_!r}, got also {np.unique(y[unknown])[:5]!r}. Remedy: leave "
-                "out those rows, or fit on rows of all the classes."
+                f"Expected labels of the classes {self.classes_!r}, got also {np.unique(y[unknown])[:5]!r}. Remedy: "
+                "leave out those rows, or fit on rows of all the classes."
             )
         return -log_proba[np.arange(len(y)), place]
 

@@ -53,14 +53,19 @@ def _in_place(X, row, n_rows, rows):
 
 
 @lru_cache
-def _tile_loops(tile_classes):
-    """Scores and gradient of a block, class by class in tiles of ``tile_classes``."""
+def _tile_loops(tile_classes, scores_only=False):
+    """Scores and gradient of a block, class by class in tiles of ``tile_classes``.
+
+    The gradient fetches the next block; with ``scores_only`` the scores do, some rows ahead.
+    """
 
     @jit_part
     def block_scores(X, row, n_rows, coef, scores_out):
-        for k in range(0, coef.shape[0], tile_classes):
+        for i in range(0, n_rows, TILE_ROWS):
+            score_tile(X, row, n_rows, coef, 0, scores_out, i, TILE_ROWS, tile_classes, scores_only)
+        for k in range(tile_classes, coef.shape[0], tile_classes):
             for i in range(0, n_rows, TILE_ROWS):
-                score_tile(X, row, n_rows, coef, k, scores_out, i, TILE_ROWS, tile_classes)
+                score_tile(X, row, n_rows, coef, k, scores_out, i, TILE_ROWS, tile_classes, False)
 
     @jit_part
     def block_gradient(X, row, n_rows, pointwise, ahead, grad_out):
@@ -159,7 +164,7 @@ def _gram_product_kernel(tile_classes):
 
 @lru_cache
 def _predict_kernel(tile_classes, locate):
-    block_scores, _ = _tile_loops(tile_classes)
+    block_scores, _ = _tile_loops(tile_classes, scores_only=True)
 
     @jit
     def predict(X, start, stop, coef, intercept, offset, kind, rows, scores, work, out):
@@ -245,6 +250,7 @@ def _add_groups(partial, start, stop, total_out):
             total_out[e] += partial[g, e]
 
 
+@lru_cache
 def _tile_classes(n_outputs):
     """Classes of a tile: those that compute the least padding, the larger where equal."""
 

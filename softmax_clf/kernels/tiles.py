@@ -154,11 +154,12 @@ def _accumulate(builder, lanes, slot, a, b):
 
 
 @intrinsic(prefer_literal=True)
-def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, tile_rows, tile_classes):
+def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, tile_rows, tile_classes, prefetch):
     """Scores of ``tile_rows`` rows for ``tile_classes`` classes.
 
     ``scores_out[k + c, i + r] = X[row + i + r] @ coef[k + c]``; rows from ``n_rows`` on repeat the last
-    one, so that a short block needs no tile of its own.
+    one, so that a short block needs no tile of its own. With ``prefetch``, the rows two tiles on are asked for: where
+    no gradient follows, that would have fetched them.
 
     Parameters
     ----------
@@ -169,10 +170,12 @@ def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, tile_rows, til
     scores_out : (n_padded_classes, n_padded_rows)  # OUT
     i : intp                                    # IN first row within the block
     tile_rows, tile_classes : literal int       # IN
+    prefetch : literal bool                     # IN
     """
-    if not isinstance(tile_rows, types.IntegerLiteral) or not isinstance(tile_classes, types.IntegerLiteral):
+    literals = (tile_rows, tile_classes, prefetch)
+    if not all(isinstance(a, types.IntegerLiteral | types.BooleanLiteral) for a in literals):
         return None
-    R, K = tile_rows.literal_value, tile_classes.literal_value
+    R, K, fetches = (a.literal_value for a in literals)
 
     def codegen(context, builder, signature, args):
         X_value, row, n_rows, coef_value, k, scores_value, i = args[:7]
@@ -192,6 +195,9 @@ def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, tile_rows, til
 
         def step(j, load_X):
             x = [load_X(X_row, j) for X_row in X_rows]
+            if fetches:
+                for X_row in X_rows:
+                    lanes.prefetch(builder.gep(X_row, [builder.add(j, builder.mul(_INT(2 * R), n_features))]))
             for c in range(K):
                 w = lanes.load(coef_rows[c], j)
                 for r in range(R):
@@ -212,7 +218,7 @@ def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, tile_rows, til
             builder.store(together, builder.bitcast(out, together.type.as_pointer()), align=lanes.itemsize)
         return context.get_dummy_value()
 
-    return types.void(X, row, n_rows, coef, k, scores_out, i, tile_rows, tile_classes), codegen
+    return types.void(X, row, n_rows, coef, k, scores_out, i, *literals), codegen
 
 
 @intrinsic(prefer_literal=True)

@@ -76,7 +76,8 @@ class ArraySource(Source):
     Parameters
     ----------
     X : ndarray (n_samples, n_features)
-        Of one of DTYPES, in any memory order, finite. It is not copied, unless it is small and its rows do not lie side by side.
+        Of one of DTYPES, in any memory order, finite. It is not copied, unless it is small and its rows do not lie side
+        by side.
 
     Attributes
     ----------
