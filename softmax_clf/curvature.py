@@ -32,7 +32,7 @@ class Curvature:
         self.effective_dim, self.evenness = None, 1.0
         self.samples = {}
         self.origin = None
-        self.design = None
+        self.design = self.squares = None
         self.plan = self._plan()
 
     def _plan(self):
@@ -72,20 +72,17 @@ class Curvature:
         return self._kronecker(point, rows, row_weight)
 
     def _diagonal(self):
-        """The diagonal of the Hessian of the null model: it does not depend on the point, and is made once."""
+        """The diagonal of the Hessian of the null model, which does not depend on the point."""
         o = self.objective
-        if self.design is None:
-            frequency = o.frequency[-o.n_outputs :, None]
-            spread = np.maximum(frequency * (1 - frequency), np.finfo(np.float64).tiny)
-            squares = o.source.mean_squares(o.weight)
+        frequency = o.frequency[-o.n_outputs :, None]
+        spread = np.maximum(frequency * (1 - frequency), 0.25 / o.source.n_samples)  # of an absent class too
+        if self.squares is None:
+            self.squares = o.source.mean_squares(o.weight)
             if o.unscale is not None:
-                squares *= o.unscale**2
-            diagonal = spread * squares + o.l2_reg_strength
-            diagonal[diagonal == 0] = np.inf  # a feature that no row has, without a penalty: it stays where it is
-            if o.fit_intercept:
-                diagonal = np.hstack([diagonal, spread])
-            self.design = DiagonalMetric(diagonal)
-        return self.design
+                self.squares *= o.unscale**2
+        diagonal = spread * self.squares + o.l2_reg_strength
+        diagonal[diagonal == 0] = np.inf  # a feature that no row has, without a penalty: it stays where it is
+        return DiagonalMetric(np.hstack([diagonal, spread]) if o.fit_intercept else diagonal)
 
     def _blocks(self, point, rows, row_weight):
         """A Gram matrix for each class, of row weights s_i/S p_ik (1 - p_ik)."""
@@ -114,8 +111,10 @@ class Curvature:
             else:
                 sums.add(X, curvature)
         curvature = np.concatenate(curvatures)
-        mass = max(curvature.sum(), np.finfo(np.float64).tiny)
-        self.evenness = max(mass**2 / (len(curvature) * max(curvature @ curvature, np.finfo(np.float64).tiny)), 1e-3)
+        mass = curvature.sum()
+        if not mass > 1e-100:  # far out, where every row is sure of its class: the metric at the origin leads back
+            return self._kronecker(np.zeros_like(point), rows, row_weight)
+        self.evenness = max(mass**2 / (len(curvature) * (curvature @ curvature)), 1e-3)
 
         def factored(ridge):
             if low_rank:
@@ -224,7 +223,7 @@ class _GramSums:
     """
 
     def __init__(self, objective, n_blocks, origin):
-        self.objective, self.origin = objective, origin
+        self.objective, self.origin, self.n_rows = objective, origin, 0
         p = objective.source.n_features
         # small ones in float64, for the sake of ill-conditioned data
         dtype = np.float32 if objective.source.dtype == np.float32 and p > 1024 else np.float64
@@ -233,6 +232,7 @@ class _GramSums:
 
     def add(self, X, row_weight):
         """Add rows (n_rows, n_features) with weights (n_rows, n_blocks)."""
+        self.n_rows += len(X)
         if self.origin is not None:
             X = X - self.origin
             self.sums += row_weight.T.astype(X.dtype) @ X
@@ -245,6 +245,11 @@ class _GramSums:
         gram, center = self.grams[k], None
         if self.origin is not None:
             offset = self.sums[k] / self.masses[k]
-            gram -= np.outer(self.sums[k], offset)
+            for start in range(0, len(gram), 256):  # in bands, to make no other matrix of this size
+                band = slice(start, start + 256)
+                gram[band] -= np.outer(self.sums[k][band], offset)
             center = self.origin + offset
-        return GramFactor(gram, ridge, center, self.masses[k], n_outputs, self.objective.n_threads)
+        # A feature that no sampled row has would never move: it is taken to be as large as others are in one row.
+        diagonal = gram.diagonal()
+        empty = (diagonal <= 0) * float(diagonal.mean()) / self.n_rows
+        return GramFactor(gram, ridge, center, self.masses[k], n_outputs, self.objective.n_threads, empty)

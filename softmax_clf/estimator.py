@@ -27,6 +27,7 @@ from .kernels.threads import blas_on_one_thread, effective_n_threads
 from .objective import SoftmaxObjective
 from .solvers.lbfgs import lbfgs
 from .solvers.metric import EXACT
+from .solvers.stopping import allowed_suboptimality
 from .sources.arrays import DTYPES, ArraySource, check_finite
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource, is_stream
@@ -223,7 +224,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         self.suboptimality_ = float(solution.suboptimality)
         self.loss_curve_ = solution.loss_curve
         if not solution.converged:
-            warnings.warn(self._not_converged(solution, objective.null_objective), ConvergenceWarning, stacklevel=3)
+            warnings.warn(self._not_converged(solution, objective.null_objective), ConvergenceWarning, stacklevel=4)
         return self
 
     def _source(self, X, reset):
@@ -356,13 +357,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
                 print(f"iteration {iteration}: objective {value:.8g}, above the minimum by at most {suboptimality:.1e}")
 
         def target(point):
-            # A small tol asks for digits of the coefficients, also of those on which F hardly depends: by the penalty's
-            # curvature they are within 1e6 tol, relative to their norm, if rounding allows.
-            bound = self.tol * objective.null_objective
-            penalty = objective.penalty(point)
-            if penalty == 0:
-                return bound
-            return min(bound, max((1e6 * self.tol) ** 2 * penalty, 10 * noise * objective.null_objective))
+            return allowed_suboptimality(self.tol, objective.null_objective, objective.penalty(point), noise)
 
         noise = 4 * np.finfo(objective.source.dtype).eps
         curvature = Curvature(objective)

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import sklearn
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegressionCV
@@ -331,6 +332,47 @@ def test_memory_order_and_read_only():
     fortran.flags.writeable = False
     same = SoftmaxRegressionClassifierCV(2, cv=2).fit(fortran, problem.y)
     np.testing.assert_allclose(same.scores_, clf.scores_, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.uint8, np.int16])
+def test_narrow_dtypes(dtype):
+    """Digits are small integers: exact in all of them."""
+    problem = problems.load("digits")
+    clf = SoftmaxRegressionClassifierCV(CS[:3], cv=2).fit(problem.X.astype(np.float32), problem.y)
+    same = SoftmaxRegressionClassifierCV(CS[:3], cv=2).fit(problem.X.astype(dtype), problem.y)
+    np.testing.assert_allclose(same.scores_, clf.scores_, rtol=1e-3)
+
+
+def test_sparse_rows():
+    problem = problems.load("digits")
+    clf = SoftmaxRegressionClassifierCV(CS[:3], cv=2).fit(problem.X, problem.y)
+    same = SoftmaxRegressionClassifierCV(CS[:3], cv=2).fit(csr_array(problem.X), problem.y)
+    np.testing.assert_allclose(same.scores_, clf.scores_, rtol=1e-3)
+    assert same.C_ == clf.C_
+
+
+class _Slices:
+    """Rows that can only be read in slices."""
+
+    def __init__(self, X):
+        self.X, self.shape, self.dtype, self.ndim = X, X.shape, X.dtype, 2
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice), rows
+        return self.X[rows]
+
+
+def test_streams(tmp_path):
+    problem = problems.load("digits")
+    clf = SoftmaxRegressionClassifierCV(CS[:3], cv=KFold(2, shuffle=True, random_state=0)).fit(problem.X, problem.y)
+    np.save(tmp_path / "X.npy", problem.X)
+    for X in (np.load(tmp_path / "X.npy", mmap_mode="r"), _Slices(problem.X)):
+        same = clone(clf).fit(X, problem.y)
+        np.testing.assert_allclose(same.scores_, clf.scores_, rtol=1e-3)
+        assert same.C_ == clf.C_
 
 
 def test_groups_by_metadata_routing():

@@ -115,6 +115,8 @@ class GramFactor(_Factor):
     n_outputs : int
         Rows of gradients at a time.
     n_threads : int
+    floor : float or array (n_features,)
+        Added to the ridge, but not counted as one.
 
     Attributes
     ----------
@@ -122,10 +124,10 @@ class GramFactor(_Factor):
         tr(G (G + ridge I)^-1), the number of directions in which the rows outweigh the ridge.
     """
 
-    def __init__(self, gram, ridge, center, mass, n_outputs, n_threads):
+    def __init__(self, gram, ridge, center, mass, n_outputs, n_threads, floor=0.0):
         super().__init__(center, mass)
         size = len(gram)
-        self.factor = inverse_factor(gram, ridge)
+        self.factor = inverse_factor(gram, ridge + floor)
         self.effective_dim = size - ridge * float(np.vdot(self.factor, self.factor))
         # below that the two products of BLAS are as fast
         self.passes = DensePass(gram.dtype, size, size, 1, n_outputs, n_threads) if size > 256 else None

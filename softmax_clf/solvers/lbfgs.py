@@ -112,7 +112,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory=20, exa
         for _ in range(_MAX_BACKTRACKS):
             trial = point + step * direction
             new_objective, new_grad = yield trial
-            if np.isfinite(new_objective):
+            if np.isfinite(new_objective) and np.isfinite(new_grad).all():
                 new_slope = np.vdot(new_grad, direction)
                 if new_objective <= objective + _SUFFICIENT_DECREASE * step * slope:
                     break
@@ -129,6 +129,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory=20, exa
             # Far out the Hessian all but vanishes, and its steps lead nowhere. At the origin it is largest.
             metric, made_at, at_origin = make_metric(np.zeros_like(point)), iteration, True
             pairs, natural, scale = _Memory(point.size, memory), metric.solve(grad), 1.0
+            next_refresh = iteration + 1 + _patience(metric)
             continue
 
         at_origin = False
@@ -139,15 +140,15 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory=20, exa
         point, objective, grad = trial, new_objective, new_grad
         if exact:
             metric = make_metric(point)
-        elif curvature > 1e-14 * np.linalg.norm(taken) * np.linalg.norm(change):
-            pairs.add(taken, change)
-            if iteration + 1 == next_refresh:
-                metric, made_at = make_metric(point), iteration + 1
-                previous_natural = metric.solve(previous_grad)
-                gap = max(gap * 3 // 2, _patience(metric))
-                next_refresh += gap
+        elif iteration + 1 >= next_refresh:
+            metric = None  # the old one's memory is the new one's
+            metric, made_at = make_metric(point), iteration + 1
+            previous_natural = metric.solve(previous_grad)
+            gap = max(gap * 3 // 2, _patience(metric))
+            next_refresh += gap
         natural = metric.solve(grad)
-        if pairs.order:
+        if not exact and curvature > 1e-14 * np.linalg.norm(taken) * np.linalg.norm(change):
+            pairs.add(taken, change)
             scale = curvature / (change @ (natural - previous_natural).ravel())
     raise AssertionError("unreachable")
 

@@ -35,3 +35,23 @@ class Solution:
     reason: str = ""
     loss_curve: list = field(default_factory=list)
     suboptimality_curve: list = field(default_factory=list)
+
+
+def allowed_suboptimality(tol, null_objective, penalty, noise):
+    """What F - F* may be where a fit ends: ``tol * null_objective``, or less for the sake of the coefficients.
+
+    A small tol asks for digits of the coefficients, also of those on which F hardly depends: by the penalty's curvature
+    they are within 1e6 tol, relative to their norm, if rounding allows.
+
+    Parameters
+    ----------
+    tol, null_objective : float
+    penalty : float
+        The second part of F at the point.
+    noise : float
+        Relative rounding error of the objective.
+    """
+    bound = tol * null_objective
+    if penalty == 0:
+        return bound
+    return min(bound, max((1e6 * tol) ** 2 * penalty, 10 * noise * null_objective))
