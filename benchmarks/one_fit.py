@@ -1,6 +1,6 @@
 """One fit in a process of its own: its time, and the peak memory it adds to what held the data. Prints JSON.
 
-python benchmarks/memory.py powerlaw-50000x512x10 --peer sklearn-lbfgs
+python benchmarks/one_fit.py powerlaw-50000x512x10 --peer sklearn-lbfgs
 """
 
 import argparse

@@ -235,12 +235,13 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         if is_stream(X) and 0 not in X.shape:
             validate_data(self, X, skip_check_array=True, reset=reset)
             return StreamSource(X, verbose=self.verbose)
-        is_half = getattr(X, "dtype", None) == np.float16  # whose check by scikit-learn takes a copy of half its size
-        X = validate_data(self, X, dtype=list(DTYPES), order=None, ensure_all_finite=not is_half, reset=reset)
-        source = ArraySource(X)
-        if is_half:
-            check_finite(X)
-        return source
+        # scikit-learn's check for NaN runs on one thread, and copies half of float16: ours is for what is large
+        is_float = isinstance(X, np.ndarray) and X.dtype in (np.float32, np.float64)
+        large = (is_float and X.size > 1e6) or getattr(X, "dtype", None) == np.float16
+        X = validate_data(self, X, dtype=list(DTYPES), order=None, ensure_all_finite=not large, reset=reset)
+        if large:
+            check_finite(X, n_threads=effective_n_threads(self.n_jobs))
+        return ArraySource(X)
 
     def _targets(self, y, n_samples):
         """The classes, and labels as indices of them (n_samples,) or target probabilities (n_samples, n_classes)."""
@@ -421,8 +422,8 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         if not np.isfinite(out).all():
             row = int(np.isfinite(out).all(axis=1).argmin())
             raise ValueError(
-                f"Expected finite scores X @ coef_.T, but they overflow {out.dtype}, first in row {row}. Remedy: scale X "
-                "down, or pass it as float64."
+                f"Expected finite scores X @ coef_.T, but they overflow {out.dtype}, first in row {row}. Remedy: scale "
+                "X down, or pass it as float64."
             )
         return out
 

@@ -288,7 +288,7 @@ class DensePass:
         block = _BLOCK_BYTES // (n_features * self.dtype.itemsize)
         # the sums of a block are added to the totals: with many classes only many rows are worth that
         block = max(block, min(n_rows, 256) if self.n_outputs > 64 else 0)
-        self.block_rows = _round_up(min(max(block, 32), 512, max(n_rows, 1)), 16)
+        self.block_rows = _round_up(min(max(block, 48), 512, max(n_rows, 1)), 16)
         self.flops_per_row = 4 * self.shape[0] * max(n_features, 8)
         self.coef = np.zeros(self.shape, self.dtype)
         self.intercept = np.zeros(self.shape[0], self.dtype)
@@ -409,9 +409,9 @@ class DensePass:
         """Sums of the groups, (n_groups, n_padded_classes, n_padded_features), made once."""
         if self.partial is None:
             size = 8 * self.shape[0] * self.shape[1]
-            # they take at most an eighth of X, or 16 MB where that is more
+            # they take at most an eighth of X, or 16 MB where that is more; but four keep two threads in step
             most = max(X.size * self.dtype.itemsize // 8, 1 << 24) // size
-            n_groups = len(self._groups(len(X), min(max(most, 1), _MAX_GROUPS))) - 1
+            n_groups = len(self._groups(len(X), min(max(most, 4), _MAX_GROUPS))) - 1
             self.partial, self.total = np.empty((n_groups, *self.shape)), np.empty(self.shape)
         return self.partial
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..kernels.dense import DensePass
+from ..kernels.threads import run_tasks
 
 NARROW = (np.uint8, np.int8, np.int16, np.float16)  # read as they are, calculated with as float32
 DTYPES = (np.float64, np.float32, *NARROW)
@@ -101,18 +102,21 @@ class ArraySource(Source):
         return np.ascontiguousarray(X, self.dtype)
 
 
-def check_finite(X, first=0):
+def check_finite(X, first=0, n_threads=1):
     """Raise ValueError, naming the row, where X holds a NaN or an infinity; its rows are numbered from ``first``."""
     step = max((1 << 20) // max(X.shape[1], 1), 1)
-    for start in range(0, len(X), step):
-        rows = X[start : start + step]
+
+    def check(t, slot):
+        rows = X[t * step : (t + 1) * step]
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(rows.sum(dtype=np.float32 if rows.dtype == np.float16 else None)):
-                continue  # no more can be wrong; but sums may overflow
+                return  # no more can be wrong; but sums may overflow
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if len(bad):
             kind = "NaN" if np.isnan(rows[bad[0]]).any() else "infinity"
             raise ValueError(
-                f"Expected finite values, but input X contains {kind} in row {first + start + bad[0]}. Remedy: leave "
-                "out such rows, or impute their values."
+                f"Expected finite values, but input X contains {kind} in row {first + t * step + bad[0]}. Remedy: "
+                "leave out such rows, or impute their values."
             )
+
+    run_tasks(check, -(-len(X) // step), n_threads)
