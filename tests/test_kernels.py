@@ -1,0 +1,119 @@
+"""Kernels against the reference and against long double: any shape, stacked problems, any number of threads."""
+
+import numba
+import numpy as np
+import pytest
+
+import reference
+from softmax_clf.kernels.dense import LOG_PROBA, PROBA, RAW, DensePass
+from softmax_clf.kernels.softmax import exp_float32, exp_float64, log_float64
+
+
+@numba.njit
+def apply(function, x, out):
+    for i in range(len(x)):
+        out[i] = function(x[i])
+
+
+@pytest.mark.parametrize(
+    ("function", "exact", "low", "high", "dtype"),
+    [
+        (exp_float64, np.exp, -708.0, 0.0, np.float64),
+        (exp_float64, np.exp, -1e-3, 0.0, np.float64),
+        (exp_float32, np.exp, -87.0, 0.0, np.float32),
+        (log_float64, np.log, 1.0, 1000.0, np.float64),
+        (log_float64, np.log, 1.0, 1.001, np.float64),
+    ],
+)
+def test_elementary_functions(function, exact, low, high, dtype):
+    """Within 1 ulp in float64 over a million points, within 1.01 in float32, whose reduction rounds once more."""
+    x = np.random.default_rng(0).uniform(low, high, 1_000_000).astype(dtype)
+    out = np.empty_like(x)
+    apply(function, x, out)
+    expected = exact(x.astype(np.longdouble))
+    error = np.abs(out - expected) / np.spacing(np.abs(expected).astype(dtype))
+    assert error.max() <= (1.01 if dtype == np.float32 else 1.0)
+
+
+@pytest.mark.parametrize("function", [exp_float64, exp_float32])
+def test_exp_at_its_ends(function):
+    dtype = np.float32 if function is exp_float32 else np.float64
+    x = np.array([0.0, -0.0, -1e4, np.nan], dtype)
+    out = np.empty_like(x)
+    apply(function, x, out)
+    np.testing.assert_array_equal(out[:2], 1.0)
+    assert 0 < out[2] < 1e-37
+    assert np.isnan(out[3])
+
+
+def problems(rng, n, p, n_classes, n_problems, dtype):
+    n_scores = 1 if n_classes == 2 else n_classes
+    X = rng.standard_normal((n, p)).astype(dtype)
+    y = rng.integers(0, n_classes, n)
+    coef = rng.standard_normal((n_problems, n_scores, p)) / np.sqrt(p)
+    intercept = rng.standard_normal((n_problems, n_scores))
+    weight = rng.integers(0, 3, (2, n)).astype(dtype)
+    weighting = rng.integers(0, 2, n_problems)
+    return X, y, coef, intercept, weight, weighting
+
+
+SHAPES = [(1, 1, 2), (7, 3, 3), (50, 17, 2), (130, 33, 5), (300, 64, 7), (257, 100, 13), (2000, 129, 10)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_problems", [1, 3])
+@pytest.mark.parametrize(("n", "p", "n_classes"), SHAPES)
+def test_stacked_problems(n, p, n_classes, n_problems, dtype):
+    """Each of the problems has the loss and gradient that it has alone, in plain NumPy."""
+    X, y, coef, intercept, weight, weighting = problems(np.random.default_rng(n), n, p, n_classes, n_problems, dtype)
+    passes = DensePass(dtype, n, p, n_problems, coef.shape[1], 2)
+    loss, grad, grad_intercept = passes.loss_gradient(X, coef.reshape(-1, p), intercept.ravel(), y, weight, weighting)
+    grad, grad_intercept = grad.reshape(coef.shape), grad_intercept.reshape(intercept.shape)
+    rtol = 1e-11 if dtype == np.float64 else 2e-5
+    for m in range(n_problems):
+        s = weight[weighting[m]].astype(np.float64)
+        if s.sum() == 0:
+            assert loss[m] == 0
+            continue
+        target = reference.one_hot(y, range(n_classes))
+        objective = reference.Objective(X.astype(np.float64), target, C=np.inf, sample_weight=s)
+        assert loss[m] == pytest.approx(objective.loss(coef[m], intercept[m]) * s.sum(), rel=rtol)
+        expected = objective.grad(coef[m], intercept[m]) * s.sum()
+        atol = rtol * s.sum()
+        np.testing.assert_allclose(grad[m], expected[:, :-1], rtol=rtol, atol=atol)
+        np.testing.assert_allclose(grad_intercept[m], expected[:, -1], rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("n", "p", "n_classes"), [(n, p, k) for n, p, k in SHAPES if k > 2])
+def test_predictions(n, p, n_classes, dtype):
+    X, _, coef, intercept, *_ = problems(np.random.default_rng(n), n, p, n_classes, 1, dtype)
+    passes = DensePass(dtype, n, p, 1, n_classes, 2)
+    raw, proba, log_proba = (passes.predict(X, coef[0], intercept[0], kind) for kind in (RAW, PROBA, LOG_PROBA))
+    expected = X.astype(np.float64) @ coef[0].T + intercept[0]
+    atol = 1e-12 if dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(raw, expected, atol=atol)
+    expected -= np.log(np.exp(expected).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(log_proba, expected, atol=atol)
+    np.testing.assert_allclose(proba, np.exp(expected), atol=atol)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gram_product(dtype):
+    rng = np.random.default_rng(0)
+    X, coef = rng.standard_normal((301, 301)).astype(dtype), rng.standard_normal((7, 301))
+    found = DensePass(dtype, 301, 301, 1, 7, 2).gram_product(X, coef)
+    expected = coef @ X.astype(np.float64).T @ X
+    np.testing.assert_allclose(found, expected, atol=(1e-10 if dtype == np.float64 else 1e-2))
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 7])
+def test_bits_do_not_depend_on_threads(n_threads):
+    X, y, coef, intercept, *_ = problems(np.random.default_rng(0), 20_000, 70, 10, 1, np.float32)
+    nothing, first = np.empty((0, 0), np.float32), np.zeros(1, np.intp)
+    one, several = (
+        DensePass(np.float32, len(X), 70, 1, 10, n).loss_gradient(X, coef[0], intercept[0], y, nothing, first)
+        for n in (1, n_threads)
+    )
+    for a, b in zip(one, several, strict=True):
+        np.testing.assert_array_equal(a, b)
