@@ -287,7 +287,7 @@ class DensePass:
         self.shape = _round_up(self.n_outputs, self.tile_classes), _round_up(n_features, width)
         block = _BLOCK_BYTES // (n_features * self.dtype.itemsize)
         # the sums of a block are added to the totals: with many classes only many rows are worth that
-        block = max(block, min(n_rows, 256) if self.n_outputs > 64 else 0)
+        block = max(block, 256 if self.n_outputs > 64 else 0, 512 if self.n_outputs > 512 else 0)
         self.block_rows = _round_up(min(max(block, 48), 512, max(n_rows, 1)), 16)
         self.flops_per_row = 4 * self.shape[0] * max(n_features, 8)
         self.coef = np.zeros(self.shape, self.dtype)

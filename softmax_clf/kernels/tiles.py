@@ -38,7 +38,7 @@ def _vector_registers():
 VECTOR_BYTES, _N_REGISTERS = _vector_registers()
 TILE_ROWS = 4 if VECTOR_BYTES == 64 else 2  # rows of a score tile; divides the lanes of a vector of float64
 TILE_VECTORS = 4 if _N_REGISTERS == 32 else 2  # vectors of features of a gradient tile
-TILE_CLASSES = (6, 5, 4, 3, 2, 1)  # classes of either, the best first
+TILE_CLASSES = (5, 4, 3, 2, 1)  # classes of either tile, the best first; six are slower, all registers being taken
 
 _INT = ir.IntType(64)
 _INDEX = ir.IntType(32)  # LLVM's type for lanes, alignments and hints

@@ -87,7 +87,7 @@ class DiagonalMetric:
         Positive.
     """
 
-    slack = 5.0  # as much stiffer than the Hessian as directions may be that many features share
+    slack = 20  # as for the Kronecker metric: many features share a direction
 
     def __init__(self, diagonal):
         self.diagonal = diagonal
