@@ -89,7 +89,7 @@ def jit(function=None, **options):
 
 def jit_part(function=None, **options):
     """As `jit`, for what only kernels call: it has no entry from Python and compiles in two thirds of the time."""
-    return jit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
+    return jit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True, **options)
 
 
 def cache_state():
