@@ -10,12 +10,12 @@ Features of any dtype, float16 and uint8 among them, are taken as they are.
 import argparse
 import time
 
-import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from softmax_clf import SoftmaxRegressionClassifierCV
+from softmax_clf.inspection import RegularizationPathDisplay
 
 
 def load(features, labels):
@@ -58,12 +58,9 @@ def main(args):
     if X_test is not None:
         print(f"accuracy on the test rows: {np.mean(clf.predict(X_test) == y_test):.2%}")
 
-    figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-    ax.semilogx(clf.Cs_, scores, ".-", color="#0072B2")
-    ax.axvline(clf.C_, color="#E69F00", linestyle="--", label=f"C = {clf.C_:.3g}")
-    ax.set(title="10 % of the rows held out", xlabel="C, the inverse strength of the penalty", ylabel=args.scoring)
-    ax.legend(frameon=False)
-    figure.savefig(args.out, dpi=100)
+    display = RegularizationPathDisplay.from_estimator(clf)
+    display.ax_.set_title("10 % of the rows held out")
+    display.figure_.savefig(args.out, dpi=100)
     print(f"written to {args.out}")
 
 

@@ -17,12 +17,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer, PolynomialFeatures, StandardScaler
 from sklearn.svm import LinearSVC
 
-from softmax_clf import SoftmaxRegressionClassifier
+from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
 from softmax_clf.features import Flatten
 from softmax_clf.inspection import (
     ContributionDisplay,
     ConvergenceDisplay,
     HyperplaneDisplay,
+    RegularizationPathDisplay,
     ReliabilityDisplay,
     ScoreMapDisplay,
     TemplateDisplay,
@@ -449,12 +450,113 @@ def test_convergence():
     assert ConvergenceDisplay([1.0, 0.5]).plot().ax_.get_ylabel() == "objective"
 
 
+# ------------------------------------------------------------------------------------------ regularisation path
+
+
+def curves(display):
+    """Points of the curves, by what the legend calls them."""
+    return {line.get_label(): line.get_xydata() for line in display.ax_.lines if line.get_marker() != "None"}
+
+
+def test_score_curve_by_hand():
+    """Scores 0 and 2 on two folds: mean 1, standard deviation sqrt(2), standard error 1."""
+    display = RegularizationPathDisplay(
+        [10.0, 1.0], np.ones((2, 2, 3, 1)), list("abc"), ["x"], scores=[[0.0, 3.0], [2.0, 3.0]], score_name="r2", C=10.0
+    ).plot()
+    assert_array_equal(curves(display)["rows held out"], [[1, 3], [10, 1]])  # in increasing order of C
+    (band,) = display.ax_.collections
+    assert_allclose(np.unique(band.get_paths()[0].vertices[:, 1]), [0, 2, 3])
+    assert display.ax_.lines[1].get_xdata() == [10, 10]
+    assert display.ax_.lines[1].get_label() == "chosen: C = 10"
+    assert display.ax_.get_ylabel() == "r2"
+    assert display.ax_.get_xscale() == "log"
+
+
+def test_norms_of_coefficients_by_hand():
+    """Rows (3, 4) and (0, 12) have norms 5 and 12, the columns (3, 0) and (4, 12) 3 and sqrt(160)."""
+    large = np.array([[3.0, 4.0], [0.0, 12.0]])
+    display = RegularizationPathDisplay.from_path([0.1, 1.0], [large / 2, large], class_names=["cat", "dog"])
+    assert_allclose(curves(display)["cat"], [[0.1, 2.5], [1, 5]])
+    assert_allclose(curves(display)["dog"], [[0.1, 6], [1, 12]])
+    assert not display.ax_.collections  # one fold has no spread
+    assert_allclose(curves(display.plot(kind="features"))["x0"][:, 1], [1.5, 3])
+    assert list(curves(display.plot(kind="features", features=1))) == ["x1"]  # the largest
+    assert list(curves(display.plot(kind="features", features=["x0"]))) == ["x0"]
+    assert display.ax_.get_yscale() == "log"
+
+    display = RegularizationPathDisplay.from_path([1.0, np.inf], [[[3.0, -4.0]], [[6.0, -8.0]]])
+    assert_allclose(curves(display)["1 against 0"], [[1, 5], [10, 10]])  # no penalty: a decade beyond
+    assert [text.get_text() for text in display.ax_.texts] == ["no penalty"]
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_path_of_a_classifier_that_chose_C(n_classes):
+    keep = IRIS.target < n_classes
+    X, y = IRIS.data[keep], IRIS.target[keep]
+    chooser = SoftmaxRegressionClassifierCV([0.01, 0.1, 1.0], cv=3, scoring="accuracy")
+    clf = make_pipeline(StandardScaler(), chooser).fit(X, y)
+    display = RegularizationPathDisplay.from_estimator(clf)
+    assert_allclose(curves(display)["rows held out"][:, 1], clf[-1].scores_.mean(axis=(0, 1)))
+    assert display.ax_.get_ylabel() == "accuracy"
+    assert display.C == clf[-1].C_
+
+    display.plot(kind="classes")
+    names = ["setosa", "versicolor", "virginica"] if n_classes == 3 else ["versicolor against setosa"]
+    display = RegularizationPathDisplay.from_estimator(clf, class_names=IRIS.target_names[:n_classes], kind="classes")
+    assert list(curves(display)) == names
+    by_hand = np.linalg.norm(clf[-1].coefs_paths_[:, 0, :, :, :4], axis=3).mean(axis=0)
+    assert_allclose(np.stack(list(curves(display).values()))[:, :, 1].T, by_hand)
+    assert set(curves(display.plot(kind="features"))) == set(IRIS.feature_names)
+    display = RegularizationPathDisplay.from_estimator(clf, feature_names=list("abcd"), kind="features", features=["c"])
+    assert list(curves(display)) == ["c"]
+
+
+def test_path_without_scores_or_intercept():
+    X, y = IRIS.data.to_numpy(), IRIS.target
+    Cs, coefs, *_ = softmax_regression_path(X, y, Cs=[0.1, 1.0])
+    display = RegularizationPathDisplay.from_path(Cs, coefs)
+    assert_allclose(display.class_norms[0], np.linalg.norm(coefs, axis=2))
+    clf = SoftmaxRegressionClassifierCV([0.1, 1.0], cv="holdout", fit_intercept=False, random_state=0).fit(X, y)
+    display = RegularizationPathDisplay.from_estimator(clf)
+    assert not display.ax_.collections
+    assert display.ax_.get_ylabel() == "neg_log_loss"
+    assert display.feature_norms.shape == (1, 2, 4)
+
+
+def test_path_refuses_what_does_not_fit():
+    with pytest.raises(TypeError, match=r"Expected a fitted SoftmaxRegressionClassifierCV.*lacks Cs_, C_.*Remedy"):
+        RegularizationPathDisplay.from_estimator(three_classes())
+    other = SoftmaxRegressionClassifierCV([1.0], cv=3).fit(IRIS.data, IRIS.target)
+    other.scores_ = dict.fromkeys(range(3), np.zeros((3, 1)))  # as LogisticRegressionCV's have been
+    with pytest.raises(TypeError, match=r"scores_ of shape \(n_folds, 1, n_Cs\).*Remedy"):
+        RegularizationPathDisplay.from_estimator(other)
+    coefs = np.ones((2, 3, 4))
+    with pytest.raises(ValueError, match=r"Expected Cs of shape.*\(3,\) and \(2, 3, 4\).*Remedy"):
+        RegularizationPathDisplay.from_path([1, 2, 3], coefs)
+    with pytest.raises(ValueError, match=r"\(2,\) and \(3, 4\)"):
+        RegularizationPathDisplay.from_path([1, 2], coefs[0])
+    with pytest.raises(ValueError, match="each of 3 classes, got 2"):
+        RegularizationPathDisplay.from_path([1, 2], coefs, class_names=["a", "b"])
+    with pytest.raises(ValueError, match="each of 4 features, got 2"):
+        RegularizationPathDisplay.from_path([1, 2], coefs, feature_names=["a", "b"])
+    display = RegularizationPathDisplay.from_path([1, 2], coefs)
+    with pytest.raises(ValueError, match="kind 'scores'.*got 'other'"):
+        display.plot(kind="other")
+    with pytest.raises(ValueError, match="scores.*got none.*Remedy"):
+        display.plot(kind="scores")
+    with pytest.raises(ValueError, match="Expected features among x0, x1, x2, x3, got x7"):
+        display.plot(kind="features", features=["x7"])
+    with pytest.raises(ValueError, match="1 or more"):
+        display.plot(kind="features", features=0)
+
+
 # --------------------------------------------------------------------------------------------------- house rules
 
 
 def test_displays_draw_where_they_are_told():
-    figure, axes = plt.subplots(1, 3)
+    figure, axes = plt.subplots(1, 4)
     clf = three_classes()
+    assert RegularizationPathDisplay.from_path([1, 2], np.ones((2, 3, 4)), ax=axes[3]).ax_ is axes[3]
     assert TemplateDisplay.from_estimator(clf, image_shape=(1, 2), ax=axes[0]).figure_ is figure
     assert HyperplaneDisplay.from_estimator(clf, np.eye(2), ax=axes[1]).ax_ is axes[1]
     assert ReliabilityDisplay.from_predictions([0, 1, 0, 1], PROBA, ax=axes[2]).figure_ is figure

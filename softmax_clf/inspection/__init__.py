@@ -12,6 +12,7 @@ both leave ``ax_`` and ``figure_`` behind. Only drawing needs matplotlib.
 from .convergence import ConvergenceDisplay
 from .evidence import ContributionDisplay, contributions
 from .hyperplanes import HyperplaneDisplay, boundary_distances, signed_distances
+from .regularization_path import RegularizationPathDisplay
 from .reliability import ReliabilityDisplay, expected_calibration_error
 from .score_maps import ScoreMapDisplay, score_map
 from .templates import TemplateDisplay, input_coefficients
@@ -20,6 +21,7 @@ __all__ = [
     "ContributionDisplay",
     "ConvergenceDisplay",
     "HyperplaneDisplay",
+    "RegularizationPathDisplay",
     "ReliabilityDisplay",
     "ScoreMapDisplay",
     "TemplateDisplay",

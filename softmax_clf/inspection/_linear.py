@@ -53,12 +53,8 @@ def take_apart(clf, *, carry_back=False):
         If the steps before are not affine and ``carry_back`` is True.
     """
     clf = getattr(clf, "best_estimator_", clf)
-    before = None
-    linear = clf
-    if isinstance(clf, Pipeline):
-        linear = clf[-1]
-        linear = getattr(linear, "best_estimator_", linear)
-        before = clf[:-1] if len(clf) > 1 else None
+    before = clf[:-1] if isinstance(clf, Pipeline) and len(clf) > 1 else None
+    linear = last_step(clf)
     check_is_fitted(linear)
     missing = [name for name in ("coef_", "intercept_", "classes_") if not hasattr(linear, name)]
     if missing:
@@ -73,6 +69,13 @@ def take_apart(clf, *, carry_back=False):
         return Linear(before, coef, intercept, linear.classes_, _feature_names(before, linear, coef.shape[1]))
     coef, offset = _carry_back(before, coef, intercept)
     return Linear(None, coef, offset, linear.classes_, _feature_names(None, clf, coef.shape[1]))
+
+
+def last_step(clf):
+    """The classifier itself, out of a search, a pipeline, and a search at its end."""
+    clf = getattr(clf, "best_estimator_", clf)
+    clf = clf[-1] if isinstance(clf, Pipeline) else clf
+    return getattr(clf, "best_estimator_", clf)
 
 
 def _feature_names(before, estimator, n_features):
@@ -177,14 +180,26 @@ def check_class_names(class_names, classes):
     return [str(name) for name in names]
 
 
-def choose(names, wanted):
-    """Indices of the wanted ones among the names of outputs; all of them for None."""
+def check_feature_names(feature_names, own):
+    """Names of the features as an array of str: those given, or their own."""
+    names = np.asarray(own if feature_names is None else feature_names, dtype=str)
+    if len(names) != len(own):
+        raise ValueError(
+            f"Expected feature_names with one name for each of {len(own)} features, got {len(names)}. Remedy: name the "
+            "features that the classifier sees, in the order of its coef_."
+        )
+    return names
+
+
+def choose(names, wanted, what="classes"):
+    """Indices of the wanted ones among the names of outputs, or of what else; all of them for None."""
     if wanted is None:
         return list(range(len(names)))
     unknown = [name for name in map(str, wanted) if name not in names]
     if unknown or not len(wanted):
+        among = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
         raise ValueError(
-            f"Expected classes among {', '.join(names)}, got {', '.join(unknown) or 'none'}. Remedy: give names as "
-            "they are written there."
+            f"Expected {what} among {among}, got {', '.join(unknown) or 'none'}. Remedy: give names as they are "
+            "written there."
         )
     return [names.index(str(name)) for name in wanted]

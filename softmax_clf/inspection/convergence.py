@@ -3,6 +3,7 @@
 import numpy as np
 
 from ._drawing import color, one_axes
+from ._linear import last_step
 
 _KINDS = ("suboptimality", "loss")
 
@@ -55,9 +56,7 @@ class ConvergenceDisplay:
         TypeError
             If the estimator kept no ``loss_curve_``.
         """
-        clf = getattr(clf, "best_estimator_", clf)
-        clf = clf[-1] if hasattr(clf, "named_steps") else clf
-        clf = getattr(clf, "best_estimator_", clf)
+        clf = last_step(clf)
         if not hasattr(clf, "loss_curve_"):
             raise TypeError(
                 f"Expected a fitted estimator with loss_curve_, but {type(clf).__name__} has none. Remedy: fit it "

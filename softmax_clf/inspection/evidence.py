@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_array
 
 from ._drawing import DIVERGING, bare, check_image_shape, many_axes, to_images
-from ._linear import check_columns, choose, take_apart
+from ._linear import check_columns, check_feature_names, choose, take_apart
 
 
 def contributions(clf, X, *, carry_back=False):
@@ -135,12 +135,7 @@ class ContributionDisplay:
         added = _added(clf, linear, X)
         if len(added) != 1:
             raise ValueError(f"Expected one sample, X of shape (1, n_inputs), got {len(added)}. Remedy: give X[[i]].")
-        names = linear.feature_names if feature_names is None else np.asarray(feature_names, dtype=str)
-        if len(names) != n_features:
-            raise ValueError(
-                f"Expected feature_names with one name for each of {n_features} features, got {len(names)}. Remedy: "
-                "name the features that the classifier sees, in the order of its coef_."
-            )
+        names = check_feature_names(feature_names, linear.feature_names)
         outputs = linear.output_names(class_names)
         display = cls(added[0], linear.intercept, names, outputs, image_shape=shape, channels_first=channels_first)
         return display.plot(ax, **options)
