@@ -144,6 +144,37 @@ def test_clone_pickle_and_repeated_fit(transformer):
     assert transformer.image_shape_ == (12, 9, 3)
 
 
+def test_a_fit_that_fails_leaves_the_fitted_one_as_it_was(transformer, monkeypatch):
+    images = random_images()
+    frame = pd.DataFrame(images.reshape(len(images), -1)).rename(columns=str)
+    transformer.set_params(image_shape=(11, 9, 3)).fit(frame)
+    expected, before = transformer.transform(frame), vars(transformer).copy()
+    other = random_images(height=3, width=3)  # too small for patches and for blocks
+    attempts = [(frame.to_numpy()[:, :-1], None), (np.full(images.shape, np.nan), None)]
+    if isinstance(transformer, PatchKMeans):
+        attempts += [(other, (3, 3, 3)), (images[:, :5, :5], (5, 5, 3))]  # 12 x 4 patches are too few, see below
+        transformer.set_params(n_centroids=50)
+    if isinstance(transformer, HOG):
+        attempts += [(other, (3, 3, 3))]
+    for X, shape in attempts:
+        transformer.set_params(image_shape=shape)
+        with pytest.raises(ValueError):  # noqa: PT011
+            transformer.fit(X)
+    if isinstance(transformer, PatchKMeans):
+
+        def interrupted(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(patch_kmeans_module, "lloyd", interrupted)
+        transformer.set_params(n_centroids=5, image_shape=None)
+        with pytest.raises(KeyboardInterrupt):
+            transformer.fit(images[:, :8, :8])
+    transformer.set_params(**{name: before[name] for name in transformer.get_params()})
+    assert vars(transformer).keys() == before.keys()
+    assert all(vars(transformer)[name] is value for name, value in before.items() if name.endswith("_"))
+    np.testing.assert_array_equal(transformer.transform(frame), expected)
+
+
 def test_batches_do_not_matter(transformer, monkeypatch):
     images = random_images()
     expected = transformer.fit_transform(images)
@@ -264,6 +295,21 @@ def test_hog_refuses_small_images():
     pytest.importorskip("skimage")
     with pytest.raises(ValueError, match=r"does not fit into images of \(11, 9\) pixels"):
         HOG().fit(random_images())
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"orientations": 0}, "orientations == 0, must be >= 1"),
+        ({"pixels_per_cell": 8}, "pixels_per_cell must be two positive integers, height and width; got 8"),
+        ({"pixels_per_cell": (8, 0)}, r"pixels_per_cell .* got \(8, 0\)"),
+        ({"cells_per_block": (2, 2, 2)}, r"cells_per_block .* got \(2, 2, 2\)"),
+    ],
+)
+def test_hog_refuses_bad_parameters(params, message):
+    pytest.importorskip("skimage")
+    with pytest.raises(ValueError, match=message):
+        HOG(**params).fit(random_images())
 
 
 def test_hog_says_that_it_needs_scikit_image(monkeypatch):

@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import _check_feature_names, check_array, check_is_fitted
+from sklearn.utils.validation import _check_feature_names, _get_feature_names, check_array, check_is_fitted
 
 # Pixels converted to float32 at a time: 16 MB, which the caches and the smallest machine can bear.
 _BATCH_PIXELS = 4 * 2**20
@@ -59,13 +59,19 @@ class ImageTransformer(TransformerMixin, BaseEstimator):
     ``image_shape_`` (H, W, C), ``n_features_in_`` (H*W*C) and, for data frames, ``feature_names_in_``.
     """
 
-    def _fit_images(self, X):
-        """Check X, set the fitted attributes, and return X as a view (n, H, W, C)."""
-        _check_feature_names(self, X, reset=True)
+    def _read_images(self, X):
+        """Check X to be fitted on, and return it as a view (n, H, W, C)."""
+        _get_feature_names(X)  # refuses mixed ones, before long work
         X = check_numeric(self, X)
-        self.image_shape_ = self._find_shape(X.shape)
+        return self._view(X, self._find_shape(X.shape))
+
+    def _set_fitted(self, X, images, **learned):
+        """Set all fitted attributes: the last thing that fit does, so that one that fails leaves them as they were."""
+        _check_feature_names(self, X, reset=True)
+        self.image_shape_ = images.shape[1:]
         self.n_features_in_ = prod(self.image_shape_)
-        return self._view(X)
+        vars(self).update(learned)
+        return self
 
     def _check_images(self, X):
         """Check X against what was fitted, and return it as a view (n, H, W, C)."""
@@ -82,7 +88,7 @@ class ImageTransformer(TransformerMixin, BaseEstimator):
                 f"{type(self).__name__} was fitted on images of shape (H, W, C) = {self.image_shape_}, "
                 f"but X holds images of shape {self._array_shape(X.shape)}"
             )
-        return self._view(X)
+        return self._view(X, self.image_shape_)
 
     def _find_shape(self, shape):
         """(H, W, C) of the images in an array of this shape, from ``image_shape`` where that is given."""
@@ -119,8 +125,8 @@ class ImageTransformer(TransformerMixin, BaseEstimator):
             return (*shape[1:], 1)
         return (*shape[2:], shape[1]) if self.channels_first else shape[1:]
 
-    def _view(self, X):
-        height, width, channels = self.image_shape_
+    def _view(self, X, shape):
+        height, width, channels = shape
         if self.channels_first:
             return X.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
         return X.reshape(-1, height, width, channels)

@@ -1,6 +1,9 @@
 """Histograms of oriented gradients, by scikit-image."""
 
+from numbers import Integral
+
 import numpy as np
+from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from ..kernels.threads import effective_n_threads, run_tasks
@@ -88,16 +91,21 @@ class HOG(ImageTransformer):
         ImportError
             If scikit-image is not installed.
         ValueError
-            If an image is smaller than a block.
+            If a parameter is out of range, or an image is smaller than a block.
         """
         _skimage_hog()
-        self._fit_images(X)
-        if min(self._n_blocks()) < 1:
+        check_scalar(self.orientations, "orientations", Integral, min_val=1)
+        for name in ("pixels_per_cell", "cells_per_block"):
+            sizes = getattr(self, name)
+            if np.shape(sizes) != (2,) or not all(isinstance(size, Integral) and size > 0 for size in sizes):
+                raise ValueError(f"{name} must be two positive integers, height and width; got {sizes!r}")
+        images = self._read_images(X)
+        if min(self._n_blocks(images.shape[1:])) < 1:
             raise ValueError(
                 f"a block of cells_per_block={self.cells_per_block} cells of pixels_per_cell={self.pixels_per_cell} "
-                f"pixels does not fit into images of {self.image_shape_[:2]} pixels: make cells or blocks smaller"
+                f"pixels does not fit into images of {images.shape[1:3]} pixels: make cells or blocks smaller"
             )
-        return self
+        return self._set_fitted(X, images)
 
     def transform(self, X):
         """Compute the histograms.
@@ -144,10 +152,10 @@ class HOG(ImageTransformer):
             progress(rows.stop)
         return features
 
-    def _n_blocks(self):
+    def _n_blocks(self, shape):
         return tuple(
             size // cell - block + 1
-            for size, cell, block in zip(self.image_shape_, self.pixels_per_cell, self.cells_per_block, strict=False)
+            for size, cell, block in zip(shape, self.pixels_per_cell, self.cells_per_block, strict=False)
         )
 
     def get_feature_names_out(self, input_features=None):
@@ -162,7 +170,7 @@ class HOG(ImageTransformer):
         names : ndarray of shape (n_features_out,), object
         """
         check_is_fitted(self)
-        shape = (*self._n_blocks(), *self.cells_per_block, self.orientations)
+        shape = (*self._n_blocks(self.image_shape_), *self.cells_per_block, self.orientations)
         return np.array(["_".join(("hog", *map(str, index))) for index in np.ndindex(*shape)], dtype=object)
 
 

@@ -1,5 +1,6 @@
 """Features learned from patches by k-means: Coates, Lee and Ng, AISTATS 2011."""
 
+from math import prod
 from numbers import Integral, Real
 
 import numpy as np
@@ -149,11 +150,12 @@ class PatchKMeans(ImageTransformer):
             check_scalar(getattr(self, name), name, Integral, min_val=1)
         check_scalar(self.contrast_eps, "contrast_eps", Real, min_val=0, include_boundaries="neither")
         check_scalar(self.whitening_eps, "whitening_eps", Real, min_val=0, include_boundaries="neither")
-        images = self._fit_images(X)
-        if min(self.image_shape_[:2]) < self.patch_size:
+        images = self._read_images(X)
+        height, width = images.shape[1:3]
+        if min(height, width) < self.patch_size:
             raise ValueError(
                 f"patches of {self.patch_size} x {self.patch_size} pixels do not fit into images of "
-                f"{self.image_shape_[0]} x {self.image_shape_[1]}: make patch_size smaller"
+                f"{height} x {width}: make patch_size smaller"
             )
         random_state = check_random_state(self.random_state)
         patches = self._sample_patches(images, random_state)
@@ -163,21 +165,22 @@ class PatchKMeans(ImageTransformer):
                 f"make n_centroids smaller, or give more images or a larger n_patches"
             )
         with blas_on_one_thread():
-            self.patch_mean_, self.whitening_ = _whitening(patches, self.whitening_eps)
+            mean, whitening = _whitening(patches, self.whitening_eps)
             for start in range(0, len(patches), _BLOCK):
                 block = patches[start : start + _BLOCK]
-                block[:] = (block - self.patch_mean_) @ self.whitening_
+                block[:] = (block - mean) @ whitening
             # Near the mean of the patches, as in Coates' code. Of 1600 centroids that start on patches a fifth stay
             # with less than ten of 80,000, outliers; so 5 %, and the inertia is lower.
             start = 0.1 * random_state.standard_normal((self.n_centroids, patches.shape[1]))
-            self.centroids_, self.inertia_, self.n_iter_ = lloyd(
+            centroids, inertia, n_iter = lloyd(
                 patches,
                 start.astype(np.float32),
                 max_iter=self.max_iter,
                 n_threads=effective_n_threads(self.n_jobs),
                 progress=Progress("PatchKMeans: k-means", self.max_iter, self.verbose),
             )
-        return self
+        learned = {"patch_mean_": mean, "whitening_": whitening, "centroids_": centroids}
+        return self._set_fitted(X, images, **learned, inertia_=inertia, n_iter_=n_iter)
 
     def transform(self, X):
         """Encode images.
@@ -210,7 +213,7 @@ class PatchKMeans(ImageTransformer):
         offset = (np.einsum("ij,ij->i", centroids, centroids) + 2 * mean_cross).astype(np.float32)
         filters, mean_product = filters.astype(np.float32), mean_product.astype(np.float32)
 
-        rows, cols = self._positions()
+        rows, cols = _positions(self.image_shape_, self.patch_size)
         quadrants = 2 * (2 * rows > rows[-1]) + (2 * cols > cols[-1])
         bands = [slice(start, start + _BAND) for start in range(0, len(rows), _BAND)]
         n_threads = effective_n_threads(self.n_jobs)
@@ -240,17 +243,12 @@ class PatchKMeans(ImageTransformer):
                 progress(chunk.stop)
         return features.reshape(len(images), -1)
 
-    def _positions(self):
-        """Rows and columns of the upper left corners of all patches in an image."""
-        height, width, _ = self.image_shape_
-        shape = (height - self.patch_size + 1, width - self.patch_size + 1)
-        rows, cols = np.indices(shape, dtype=np.intp).reshape(2, -1)
-        return rows, cols
-
     def _sample_patches(self, images, random_state):
         """Draw patches, each position of each image at most once, and normalise them: (n_patches, d) float32."""
-        _, width, channels = self.image_shape_
-        rows, cols = self._positions()
+        shape = images.shape[1:]
+        _, width, channels = shape
+        n_pixels = prod(shape)
+        rows, cols = _positions(shape, self.patch_size)
         n_patches = min(self.n_patches, len(images) * len(rows))
         drawn = sample_without_replacement(len(images) * len(rows), n_patches, random_state=random_state)
         drawn.sort()  # so that each image is read once
@@ -258,8 +256,8 @@ class PatchKMeans(ImageTransformer):
         edges = np.searchsorted(image, np.arange(len(images) + 1))
 
         patches = np.empty((n_patches, self.patch_size * self.patch_size * channels), np.float32)
-        for chunk in batches(len(images), self.n_features_in_):
-            batch = as_float32(images[chunk]).reshape(-1, self.n_features_in_)
+        for chunk in batches(len(images), n_pixels):
+            batch = as_float32(images[chunk]).reshape(-1, n_pixels)
             for i, pixels in enumerate(batch, chunk.start):
                 own = slice(edges[i], edges[i + 1])
                 normalize_patches(
@@ -290,6 +288,14 @@ class PatchKMeans(ImageTransformer):
             [f"patchkmeans_{r}_{c}_{j}" for r in range(2) for c in range(2) for j in range(len(self.centroids_))],
             dtype=object,
         )
+
+
+def _positions(image_shape, patch_size):
+    """Rows and columns of the upper left corners of all patches in an image."""
+    height, width, _ = image_shape
+    shape = (height - patch_size + 1, width - patch_size + 1)
+    rows, cols = np.indices(shape, dtype=np.intp).reshape(2, -1)
+    return rows, cols
 
 
 def _whitening(patches, eps):

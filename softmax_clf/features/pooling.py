@@ -44,9 +44,9 @@ class Flatten(TransformerMixin, BaseEstimator):
         -------
         self
         """
+        rows = check_numeric(self, X)
         _check_feature_names(self, X, reset=True)
-        X = check_numeric(self, X)
-        self.sample_shape_ = X.shape[1:]
+        self.sample_shape_ = rows.shape[1:]
         self.n_features_in_ = prod(self.sample_shape_)
         return self
 
@@ -149,8 +149,7 @@ class GlobalAveragePooling(ImageTransformer):
         -------
         self
         """
-        self._fit_images(X)
-        return self
+        return self._set_fitted(X, self._read_images(X))
 
     def transform(self, X):
         """Average over positions, with sums in float64.
