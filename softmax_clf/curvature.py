@@ -3,14 +3,15 @@
 import numpy as np
 from scipy.special import expit
 
+from .kernels.dense import PROBA, RAW
 from .kernels.gram import GramFactor, LowRankFactor, add_weighted_gram
 from .solvers.metric import (
     BLOCKS,
-    DIAGONAL,
     EXACT,
+    HEAD,
     BlocksMetric,
-    DiagonalMetric,
     ExactMetric,
+    HeadMetric,
     KroneckerMetric,
     MetricPlan,
     plan_metric,
@@ -32,13 +33,13 @@ class Curvature:
         self.effective_dim, self.evenness = None, 1.0
         self.samples = {}
         self.origin = None
-        self.design = self.squares = None
+        self.design = self.head_rows = None
         self.plan = self._plan()
 
     def _plan(self):
         o = self.objective
         if o.source.is_wide_and_sparse:
-            return MetricPlan(DIAGONAL, 0, 1.0)
+            return MetricPlan(HEAD, min(o.source.n_samples, 10 * len(o.source.head)), 3.0)
         shape = o.source.n_samples, o.n_columns, o.n_outputs, o.source.dtype.itemsize
         return plan_metric(*shape, o.n_passes, self.effective_dim, self.evenness)
 
@@ -60,48 +61,71 @@ class Curvature:
     def _make(self, point):
         if self.plan.kind == EXACT:
             return ExactMetric(self._hess(point))
-        if self.plan.kind == DIAGONAL:
-            return self._diagonal()
         rows, row_weight = self._sample(self.plan.n_rows)
-        if self.objective.fit_intercept and self.origin is None:
-            # close enough to every weighted mean that what is left is subtracted without cancellation
-            first, _ = self.objective.rows(rows[:1000])
-            self.origin = first.mean(axis=0, dtype=np.float64).astype(first.dtype)
+        if self.plan.kind == HEAD:
+            return self._head(point, rows, row_weight) or self._head(np.zeros_like(point), rows, row_weight)
+        self._set_origin(self.objective.rows(rows[:1000])[0])
         if self.plan.kind == BLOCKS:
             return self._blocks(point, rows, row_weight)
-        return self._kronecker(point, rows, row_weight)
+        for at in (point, np.zeros_like(point)):  # the metric at the origin leads back from far out
+            metric = self._kronecker(self._panels(at, rows, row_weight), self.objective.source.n_features, len(rows))
+            if metric is not None:
+                break
+        return metric
 
-    def _diagonal(self):
-        """The diagonal of the Hessian of the null model, which does not depend on the point."""
+    def _set_origin(self, rows):
+        """A point close enough to every weighted mean that what is left is subtracted without cancellation."""
+        if self.objective.fit_intercept and self.origin is None:
+            self.origin = rows[:1000].mean(axis=0, dtype=np.float64).astype(rows.dtype)
+
+    def _head(self, point, rows, row_weight):
+        """A Kronecker block for the features that many rows have, the diagonal for the others; None far out."""
         o = self.objective
-        frequency = o.frequency[-o.n_outputs :, None]
-        spread = np.maximum(frequency * (1 - frequency), 0.25 / o.source.n_samples)  # of an absent class too
-        if self.squares is None:
-            self.squares = o.source.mean_squares(o.weight)
+        n, source = o.source.n_samples, o.source
+        coef, intercept = o.split(point)
+        proba = o.passes.predict(source, coef, intercept, PROBA if o.n_outputs > 1 else RAW, o.offset)
+        proba = expit(proba) if o.n_outputs == 1 else proba
+        spread = proba * (1 - proba) * (1 / n if o.weight is None else o.weight[:, None] / n)
+        if self.head_rows is None:
+            self.head_rows = source.take_head(rows)
             if o.unscale is not None:
-                self.squares *= o.unscale**2
-        diagonal = spread * self.squares + o.l2_reg_strength
-        diagonal[diagonal == 0] = np.inf  # a feature that no row has, without a penalty: it stays where it is
-        return DiagonalMetric(np.hstack([diagonal, spread]) if o.fit_intercept else diagonal)
+                self.head_rows *= o.unscale[source.head].astype(self.head_rows.dtype)
+        self._set_origin(self.head_rows)
+        panel = self.head_rows, proba[rows].astype(np.float64), row_weight
+        kronecker = self._kronecker([panel], len(source.head), len(rows))
+        if kronecker is None:
+            return None
+        diagonal = np.empty(point.shape)
+        by_feature = diagonal[:, : source.n_features]
+        by_feature[:] = o.passes.weighted_squares(source, spread)
+        if o.unscale is not None:
+            by_feature *= o.unscale**2
+        by_feature += o.l2_reg_strength
+        by_feature[by_feature == 0] = np.inf  # a feature that no row has, without a penalty: it stays where it is
+        if o.fit_intercept:
+            diagonal[:, -1] = np.maximum(spread.sum(axis=0), np.finfo(np.float64).tiny)
+        columns = np.append(source.head, source.n_features) if o.fit_intercept else source.head
+        return HeadMetric(diagonal, columns, kronecker, o.pieces)
 
     def _blocks(self, point, rows, row_weight):
         """A Gram matrix for each class, of row weights s_i/S p_ik (1 - p_ik)."""
         o = self.objective
-        sums = _GramSums(o, o.n_outputs, self.origin)
-        for X, offset, weight in self._panels(rows, row_weight):
-            proba = self._proba(X, offset, point)
+        sums = _GramSums(o, o.source.n_features, o.n_outputs, self.origin)
+        for X, proba, weight in self._panels(point, rows, row_weight):
             sums.add(X, weight[:, None] * proba * (1 - proba))
         return BlocksMetric([sums.factor(k, o.l2_reg_strength, n_outputs=1) for k in range(o.n_outputs)])
 
-    def _kronecker(self, point, rows, row_weight):
-        """One Gram matrix, of row weights s_i/S sum_k p_ik (1 - p_ik); of low rank where the rows are few."""
+    def _kronecker(self, panels, n_features, n_rows):
+        """One Gram matrix, of row weights s_i/S sum_k p_ik (1 - p_ik); of low rank where the rows are few.
+
+        None where all rows are sure of their class: far out, where no curvature is left.
+        """
         o = self.objective
         between = np.zeros((o.n_outputs, o.n_outputs))
-        low_rank = len(rows) < o.source.n_features
-        sums = None if low_rank else _GramSums(o, 1, self.origin)
+        low_rank = n_rows < n_features
+        sums = None if low_rank else _GramSums(o, n_features, 1, self.origin)
         scaled, curvatures = [], []
-        for X, offset, weight in self._panels(rows, row_weight):
-            proba = self._proba(X, offset, point)
+        for X, proba, weight in panels:
             weighted = proba * weight[:, None]
             between += np.diag(weighted.sum(axis=0)) - weighted.T @ proba
             curvature = (weighted * (1 - proba)).sum(axis=1, keepdims=True)
@@ -112,8 +136,8 @@ class Curvature:
                 sums.add(X, curvature)
         curvature = np.concatenate(curvatures)
         mass = curvature.sum()
-        if not mass > 1e-100:  # far out, where every row is sure of its class: the metric at the origin leads back
-            return self._kronecker(np.zeros_like(point), rows, row_weight)
+        if not mass > 1e-100:
+            return None
         self.evenness = max(mass**2 / (len(curvature) * (curvature @ curvature)), 1e-3)
 
         def factored(ridge):
@@ -186,13 +210,14 @@ class Curvature:
         self.samples[n_rows] = sample
         return sample
 
-    def _panels(self, rows, row_weight):
-        """Sampled rows, some at a time, their offsets and their weights."""
+    def _panels(self, point, rows, row_weight):
+        """Sampled rows, some at a time, their probabilities and their weights."""
         o = self.objective
         size = max(_PANEL_BYTES // (o.source.n_features * o.source.dtype.itemsize), 256)
         for start in range(0, len(rows), size):
             panel = slice(start, start + size)
-            yield *o.rows(rows[panel]), row_weight[panel]
+            X, offset = o.rows(rows[panel])
+            yield X, self._proba(X, offset, point), row_weight[panel]
 
     def _proba(self, X, offset, point, augmented=False):
         """Probabilities (n_rows, n_outputs), in float64, for small pieces of data; ``augmented`` X ends with ones."""
@@ -217,14 +242,13 @@ class _GramSums:
     Parameters
     ----------
     objective : SoftmaxObjective
-    n_blocks : int
+    n_features, n_blocks : int
     origin : array (n_features,) or None
         Taken off every row, where there is an intercept.
     """
 
-    def __init__(self, objective, n_blocks, origin):
-        self.objective, self.origin, self.n_rows = objective, origin, 0
-        p = objective.source.n_features
+    def __init__(self, objective, n_features, n_blocks, origin):
+        self.objective, self.origin, self.n_rows, p = objective, origin, 0, n_features
         # small ones in float64, for the sake of ill-conditioned data
         dtype = np.float32 if objective.source.dtype == np.float32 and p > 1024 else np.float64
         self.grams = [np.zeros((p, p), dtype) for _ in range(n_blocks)]

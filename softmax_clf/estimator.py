@@ -23,7 +23,7 @@ from sklearn.utils.validation import (
 
 from .curvature import Curvature
 from .kernels.dense import LOG_PROBA, PROBA, RAW
-from .kernels.threads import blas_on_one_thread, effective_n_threads
+from .kernels.threads import Pieces, blas_on_one_thread, effective_n_threads
 from .objective import SoftmaxObjective
 from .solvers.lbfgs import lbfgs
 from .solvers.metric import EXACT
@@ -32,7 +32,7 @@ from .sources.arrays import DTYPES, ArraySource, check_finite
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource, is_stream
 
-_PAIRS_BYTES = 1 << 28  # of the solver's memory, where it is kept short: all of it is read in each iteration
+_PAIRS_BYTES = 1 << 27  # of the solver's memory, where it is kept short: all of it is read in each iteration
 
 
 class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
@@ -371,6 +371,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             exact=curvature.plan.kind == EXACT,
             memory=min(max(_PAIRS_BYTES // (16 * start.size), 5), 20),
             report=report,
+            pieces=Pieces(start.size, objective.n_threads),
         )
         point = next(solver)
         while True:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .kernels.threads import Pieces
+
 
 class SoftmaxObjective:
     """Penalised mean cross-entropy of a softmax of linear scores.
@@ -40,6 +42,7 @@ class SoftmaxObjective:
         self.l2_reg_strength, self.fit_intercept = l2_reg_strength, fit_intercept
         self.n_classes, self.n_outputs = n_classes, 1 if n_classes == 2 else n_classes
         self.n_columns = source.n_features + int(fit_intercept)
+        self.pieces = Pieces(self.n_columns, n_threads, self.n_outputs)
         n = source.n_samples
         if sample_weight is None:
             self.weight = None
@@ -80,8 +83,13 @@ class SoftmaxObjective:
 
     def penalty(self, point):
         """The second part of F at a point."""
-        penalised = point[:, : self.source.n_features]
-        return self.l2_reg_strength / 2 * float(np.vdot(penalised, penalised))
+        p = self.source.n_features
+
+        def squares(columns):
+            penalised = point[:, columns.start : min(columns.stop, p)]
+            return float(np.vdot(penalised, penalised))
+
+        return self.l2_reg_strength / 2 * self.pieces.sum(squares)
 
     def evaluate(self, point):
         """F and its gradient at a point: one pass over the rows.
@@ -100,14 +108,19 @@ class SoftmaxObjective:
             return self.passes.loss_gradient(X, coef, intercept, self.y[rows], weight, self.weighting, offset)
 
         loss, grad_coef, grad_intercept = self.source.sum(part)
-        n = self.source.n_samples
+        n, p = self.source.n_samples, self.source.n_features
         grad = np.empty_like(point)
-        np.multiply(grad_coef, 1 / n if self.unscale is None else self.unscale / n, out=grad[:, : coef.shape[1]])
-        penalised = point[:, : coef.shape[1]]
-        grad[:, : coef.shape[1]] += self.l2_reg_strength * penalised
+
+        def assemble(columns):
+            columns = slice(columns.start, min(columns.stop, p))
+            unscale = 1.0 if self.unscale is None else self.unscale[columns]
+            piece = np.multiply(grad_coef[:, columns], unscale / n, out=grad[:, columns])
+            piece += self.l2_reg_strength * point[:, columns]
+
+        self.pieces.each(assemble)
         if self.fit_intercept:
             grad[:, -1] = grad_intercept / n
-        return loss[0] / n + self.l2_reg_strength / 2 * np.vdot(penalised, penalised), grad
+        return loss[0] / n + self.penalty(point), grad
 
 
 class StackedObjectives:

@@ -30,7 +30,7 @@ from sklearn.utils.validation import _check_method_params, _check_sample_weight,
 
 from .curvature import Curvature
 from .estimator import SoftmaxRegressionClassifier
-from .kernels.threads import blas_on_one_thread, effective_n_threads
+from .kernels.threads import Pieces, blas_on_one_thread, effective_n_threads
 from .objective import SoftmaxObjective, StackedObjectives
 from .solvers.lbfgs import lbfgs
 from .solvers.metric import EXACT
@@ -174,6 +174,7 @@ class _Walk:
                 max_iter=self.max_iter,
                 noise=self.noise,
                 report=lambda *record: None,
+                pieces=Pieces(start[m].size, 1),
                 memory=_PAIRS,
                 exact=self.metrics.curvatures[m].plan.kind == EXACT,
             )

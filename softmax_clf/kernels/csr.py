@@ -281,7 +281,7 @@ class CsrPass:
         if self.pointwise is None:
             self.pointwise = np.zeros((self.n_rows, self.n_padded), self.dtype)
             self.grad = np.empty((self.n_outputs, self.n_features))
-        intercept = self._set_point(np.ascontiguousarray(coef), intercept)
+        intercept = self._set_point(coef, intercept)
         offset = np.empty((0, 0), self.dtype) if offset is None else offset
         kernel = _loss_kernel(*self.tile, BLOCK_LOSS[self.n_scores == 1, y.ndim])
         bounds = self._cut(X.indptr)
@@ -294,14 +294,38 @@ class CsrPass:
             )  # fmt: skip
 
         self._run(bounds, rows)
-        by_feature, C = _gradient_kernel(*self.tile), X.columns
-        sums = np.empty((self.n_threads, self.n_padded))
+        self._by_feature(X.columns, X.columns.data, self.grad)
+        return loss.sum(axis=0), self.grad, grad_intercept.sum(axis=0)
+
+    def _by_feature(self, columns, data, out):
+        """``sum_i x_ij * pointwise[i]`` for every feature, the values x in the order of ``columns``."""
+        kernel, sums = _gradient_kernel(*self.tile), np.empty((self.n_threads, self.n_padded))
 
         def features(t, start, stop, slot):
-            by_feature(C.data, C.indices, C.indptr, start, stop, self.pointwise, sums[slot], self.grad)
+            kernel(data, columns.indices, columns.indptr, start, stop, self.pointwise, sums[slot], out)
 
-        self._run(self._cut(C.indptr), features)
-        return loss.sum(axis=0), self.grad, grad_intercept.sum(axis=0)
+        self._run(self._cut(columns.indptr), features)
+
+    def weighted_squares(self, X, row_weight):
+        """``sum_i row_weight[i, k] * x_ij^2``.
+
+        Parameters
+        ----------
+        X : source
+        row_weight : array (n_samples, n_outputs)
+
+        Returns
+        -------
+        array (n_outputs, n_features) float64
+        """
+        data, out = X.columns.data, np.empty((self.n_outputs, self.n_features))
+        largest = max(data.max(initial=0.0), -data.min(initial=0.0)) or 1.0
+        squares = np.square(data / largest)  # neither over- nor underflow
+        squares.flags.writeable = False  # as the data are: no other compiled kernel
+        self.pointwise[:, : self.n_outputs] = row_weight
+        self._by_feature(X.columns, squares, out)
+        out *= float(largest) ** 2
+        return out
 
     def predict(self, X, coef, intercept, kind, offset=None):
         """Raw predictions, probabilities or log-probabilities (``kind``) of the rows of X, for one problem."""

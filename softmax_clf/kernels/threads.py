@@ -226,6 +226,46 @@ class _Pool:
 _pool = _Pool()
 
 
+_PIECE = 1 << 16  # numbers: half of a core's cache
+
+
+class Pieces:
+    """A range in slices that the pool works on side by side: for arithmetic on arrays that are long.
+
+    The slices, and so every sum over them, do not depend on the number of threads.
+
+    Parameters
+    ----------
+    size : int
+        End of the range.
+    n_threads : int
+    width : int
+        Numbers that belong to each place of the range.
+    """
+
+    def __init__(self, size, n_threads, width=1):
+        length = max(_PIECE // width, 1)
+        self.slices = [slice(start, min(start + length, size)) for start in range(0, max(size, 1), length)]
+        self.n_threads = n_threads
+
+    def each(self, function):
+        """Call ``function(piece)`` for every slice."""
+        if len(self.slices) == 1:
+            function(self.slices[0])
+        else:
+            run_tasks(lambda q, slot: function(self.slices[q]), len(self.slices), self.n_threads)
+
+    def sum(self, function):
+        """Add up what ``function(piece)`` returns, numbers or arrays, in the order of the slices."""
+        parts = [0.0] * len(self.slices)
+
+        def task(q, slot):
+            parts[q] = function(self.slices[q])
+
+        run_tasks(task, len(parts), self.n_threads if len(parts) > 1 else 1)
+        return sum(parts[1:], parts[0])
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # BLAS
 

@@ -14,41 +14,67 @@ class _Memory:
     """The last steps s and gradient changes y, and the product of the inverse Hessian that they imply with a vector.
 
     The compact form of the two-loop recursion (R. H. Byrd, J. Nocedal and R. B. Schnabel, Representations of
-    quasi-Newton matrices, Mathematical Programming 63, 1994, theorem 2.2): four products with all pairs at once.
+    quasi-Newton matrices, Mathematical Programming 63, 1994, theorem 2.2): products with all pairs at once.
     """
 
-    def __init__(self, size, capacity):
-        self.steps, self.changes = np.empty((capacity, size)), np.empty((capacity, size))
-        self.products = np.zeros((capacity, capacity))  # [a, b] = steps[a] @ changes[b]
+    def __init__(self, capacity, pieces):
+        size = pieces.slices[-1].stop
+        self.pieces, self.capacity = pieces, capacity
+        # with a slot to spare, for a pair that may be refused
+        self.steps, self.changes = np.empty((capacity + 1, size)), np.empty((capacity + 1, size))
+        self.products = np.zeros((capacity + 1, capacity + 1))  # [a, b] = steps[a] @ changes[b]
         self.order = []  # slots in use, oldest first
 
-    def add(self, step, change):
-        if len(self.order) == len(self.steps):
-            self.order.append(self.order.pop(0))
-        else:
-            self.order.append(len(self.order))
-        slot, used = self.order[-1], len(self.order)
-        self.steps[slot], self.changes[slot] = step, change
-        self.products[slot, :used] = self.changes[:used] @ step
-        self.products[:used, slot] = self.steps[:used] @ change
+    def add(self, direction, step, grad, previous_grad, natural, previous_natural):
+        """Keep s = step * direction and y = grad - previous_grad, unless rounding hides the curvature between them.
+
+        Returns
+        -------
+        scale : float or None
+            By how much the metric is too stiff along y; None if the pair is not kept.
+        """
+        slot = min(set(range(len(self.order) + 1)) - set(self.order))
+        used = max([slot, *self.order]) + 1
+
+        def fill(piece):
+            s, y = self.steps[slot, piece], self.changes[slot, piece]
+            np.multiply(direction[piece], step, out=s)
+            np.subtract(grad[piece], previous_grad[piece], out=y)
+            squares = s @ s, y @ y, y @ (natural[piece] - previous_natural[piece])
+            return np.concatenate([self.steps[:used, piece] @ y, self.changes[:used, piece] @ s, squares])
+
+        sums = self.pieces.sum(fill)
+        curvature, (s_squared, y_squared, y_natural) = sums[slot], sums[2 * used :]
+        if not curvature > 1e-14 * np.sqrt(s_squared) * np.sqrt(y_squared):
+            return None
+        self.products[:used, slot], self.products[slot, :used] = sums[:used], sums[used : 2 * used]
+        self.order = [*self.order, slot][-self.capacity :]
+        return curvature / y_natural
 
     def inverse_hessp(self, vector, solve, scale):
         """Apply the inverse Hessian that starts from ``scale * solve`` to ``vector``; there must be a pair."""
-        used, order = len(self.order), self.order
+        order, pieces = self.order, self.pieces
+        used = max(order) + 1
         steps, changes = self.steps[:used], self.changes[:used]
         products = self.products[np.ix_(order, order)]
-        alpha = np.empty(used)
-        alpha[order] = solve_triangular(products, (steps @ vector)[order], check_finite=False)
-        result = scale * solve(vector - alpha @ changes)
-        diagonal = np.empty(used)
-        diagonal[order] = products.diagonal()
-        rest = diagonal * alpha - changes @ result
-        beta = np.empty(used)
-        beta[order] = solve_triangular(products, rest[order], trans=1, check_finite=False)
-        return result + beta @ steps
+        alpha, beta = np.zeros(used), np.zeros(used)
+        along = pieces.sum(lambda q: steps[:, q] @ vector[q])
+        alpha[order] = solve_triangular(products, along[order], check_finite=False)
+        rest = np.empty_like(vector)
+        pieces.each(lambda q: np.subtract(vector[q], alpha @ changes[:, q], out=rest[q]))
+        result = solve(rest)
+
+        def scaled(piece):
+            result[piece] *= scale
+            return changes[:, piece] @ result[piece]
+
+        rest = products.diagonal() * alpha[order] - pieces.sum(scaled)[order]
+        beta[order] = solve_triangular(products, rest, trans=1, check_finite=False)
+        pieces.each(lambda q: np.add(result[q], beta @ steps[:, q], out=result[q]))
+        return result
 
 
-def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory=20, exact=False):
+def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory=20, exact=False):
     """Minimise a smooth convex function; a generator that yields points and is sent (objective, gradient).
 
     1. Step: the L-BFGS direction, its initial matrix being the metric scaled to the last step.
@@ -70,6 +96,8 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory=20, exa
     noise : float
         Relative rounding error of the objective.
     report : callable (iteration, objective, suboptimality)
+    pieces : Pieces
+        Of ``point.size`` numbers: slices that are worked on side by side.
     memory : int
         Pairs kept.
     exact : bool
@@ -79,8 +107,8 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory=20, exa
     -------
     Solution
     """
-    shape = point.shape
-    pairs, made_at = _Memory(point.size, memory), 0
+    shape, memory = point.shape, 0 if exact else memory
+    pairs, made_at = _Memory(memory, pieces), 0
     objective, grad = yield point
     metric = make_metric(point)
     gap = next_refresh = _patience(metric)
@@ -90,10 +118,20 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory=20, exa
     def solve(vector):
         return metric.solve(vector.reshape(shape)).ravel()
 
+    def moved(point, step, direction):
+        result, point, direction = np.empty(shape), point.ravel(), direction.ravel()
+        flat = result.ravel()
+        pieces.each(lambda q: np.add(point[q], step * direction[q], out=flat[q]))
+        return result
+
+    def dot(a, b):
+        a, b = a.ravel(), b.ravel()
+        return float(pieces.sum(lambda q: a[q] @ b[q]))
+
     for iteration in range(max_iter + 1):
         direction = -natural if not pairs.order else -pairs.inverse_hessp(grad.ravel(), solve, scale).reshape(shape)
-        slope = np.vdot(grad, direction)
-        decrement = metric.slack * max(np.vdot(grad, natural), -slope) / 2
+        slope = dot(grad, direction)
+        decrement = metric.slack * max(dot(grad, natural), -slope) / 2
         estimate = _suboptimality(decrement, solution.loss_curve[made_at:], objective)
         solution.point, solution.objective, solution.suboptimality = point, objective, estimate
         solution.n_iter = iteration
@@ -110,10 +148,9 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory=20, exa
         # line search
         step, rounding = 1.0, noise * abs(objective)
         for _ in range(_MAX_BACKTRACKS):
-            trial = point + step * direction
-            new_objective, new_grad = yield trial
-            if np.isfinite(new_objective) and np.isfinite(new_grad).all():
-                new_slope = np.vdot(new_grad, direction)
+            new_objective, new_grad = yield (trial := moved(point, step, direction))
+            new_slope = dot(new_grad, direction)  # not finite, if any of the gradient is not
+            if np.isfinite(new_objective) and np.isfinite(new_slope):
                 if new_objective <= objective + _SUFFICIENT_DECREASE * step * slope:
                     break
                 if new_objective <= objective + rounding and abs(new_slope) <= _CURVATURE * abs(slope):
@@ -128,14 +165,11 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory=20, exa
                 return solution
             # Far out the Hessian all but vanishes, and its steps lead nowhere. At the origin it is largest.
             metric, made_at, at_origin = make_metric(np.zeros_like(point)), iteration, True
-            pairs, natural, scale = _Memory(point.size, memory), metric.solve(grad), 1.0
+            pairs, natural, scale = _Memory(memory, pieces), metric.solve(grad), 1.0
             next_refresh = iteration + 1 + _patience(metric)
             continue
 
         at_origin = False
-        change = (new_grad - grad).ravel()
-        taken = step * direction.ravel()
-        curvature = taken @ change
         previous_grad, previous_natural = grad, natural
         point, objective, grad = trial, new_objective, new_grad
         if exact:
@@ -147,9 +181,9 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory=20, exa
             gap = max(gap * 3 // 2, _patience(metric))
             next_refresh += gap
         natural = metric.solve(grad)
-        if not exact and curvature > 1e-14 * np.linalg.norm(taken) * np.linalg.norm(change):
-            pairs.add(taken, change)
-            scale = curvature / (change @ (natural - previous_natural).ravel())
+        if not exact:
+            vectors = (array.ravel() for array in (grad, previous_grad, natural, previous_natural))
+            scale = pairs.add(direction.ravel(), step, *vectors) or scale
     raise AssertionError("unreachable")
 
 

@@ -11,7 +11,8 @@ blocks      the blocks on the diagonal, one a class: sum_i s_i/S p_ik (1 - p_ik)
 kronecker   one block for all, B (x) A: A = sum_i s_i/S t_i x_i x_i' with t_i = 1 - ||p_i||^2, and B the mean of
             (diag(p_i) - p_i p_i') of trace one. At W = 0 it is exact (D. Bohning, Multinomial logistic regression
             algorithm, Annals of the Institute of Statistical Mathematics 44, 1992), later what survives averaging
-diagonal    that of the blocks, p_i being the frequencies of the classes
+head        of sparse data with many features: a Kronecker block for those that many rows have, for the others, which
+            seldom meet, the diagonal of the blocks
 
 Multinomial scores can be shifted by the same vector for all classes without changing F's first part, so the
 steps of every metric are centred over the classes.
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotrs
 
-EXACT, BLOCKS, KRONECKER, DIAGONAL = "exact", "blocks", "kronecker", "diagonal"
+EXACT, BLOCKS, KRONECKER, HEAD = "exact", "blocks", "kronecker", "head"
 
 
 def _centred(step):
@@ -78,23 +79,38 @@ class BlocksMetric:
         return _centred(np.concatenate([f.solve(grad[k : k + 1]) for k, f in enumerate(self.factors)]))
 
 
-class DiagonalMetric:
-    """The diagonal alone, for features too many and rows too sparse for more.
+class HeadMetric:
+    """For features too many for more: a Kronecker metric on those that many rows have, the diagonal on the others.
 
     Parameters
     ----------
     diagonal : array (n_outputs, n_columns) float64
         Positive.
+    head : array of intp
+        Columns, increasing.
+    kronecker : KroneckerMetric
+        On these columns.
+    pieces : Pieces
+        Of the columns, worked on side by side.
     """
 
     slack = 20  # as for the Kronecker metric: many features share a direction
 
-    def __init__(self, diagonal):
-        self.diagonal = diagonal
+    def __init__(self, diagonal, head, kronecker, pieces):
+        self.diagonal, self.head, self.kronecker, self.pieces = diagonal, head, kronecker, pieces
 
     def solve(self, grad):
         """Step (n_outputs, n_columns) whose image under the metric is ``grad``."""
-        return _centred(grad / self.diagonal)
+        step = np.empty_like(grad)
+
+        def divide(columns):
+            piece = np.divide(grad[:, columns], self.diagonal[:, columns], out=step[:, columns])
+            if len(piece) > 1:
+                piece -= piece.sum(axis=0) / len(piece)
+
+        self.pieces.each(divide)
+        step[:, self.head] = self.kronecker.solve(grad[:, self.head])
+        return step
 
 
 class ExactMetric:
@@ -131,7 +147,7 @@ class MetricPlan:
 
     Attributes
     ----------
-    kind : 'exact', 'blocks', 'kronecker' or 'diagonal'
+    kind : 'exact', 'blocks', 'kronecker' or 'head'
     n_rows : int
         Rows sampled. A Kronecker metric of fewer rows than columns is of low rank.
     passes : float

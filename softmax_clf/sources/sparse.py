@@ -8,6 +8,8 @@ from ..kernels.csr import CsrPass
 from .arrays import Source
 
 _MAX_DENSE_FEATURES = 4096  # up to as many, rows are made dense for the sake of a metric
+_MAX_HEAD = 512  # of more features, those are that rows have most often
+_HEAD_SHARE = 0.01  # of the rows
 
 
 class CsrSource(Source):
@@ -68,12 +70,16 @@ class CsrSource(Source):
         variance = by_column(stored * (data - mean[column]) ** 2) + np.maximum(absent, 0.0) * mean**2
         return mean, variance / total
 
-    def mean_squares(self, weight):
-        """Weighted mean square of each feature (n_features,)."""
-        rows, data = self.columns.indices, self.columns.data.astype(np.float64)
-        column = np.repeat(np.arange(self.n_features), np.diff(self.columns.indptr))
-        squares = data**2 if weight is None else weight[rows] * data**2
-        return np.bincount(column, squares, self.n_features) / (self.n_samples if weight is None else weight.sum())
+    @cached_property
+    def head(self):
+        """The features that many rows have, at most _MAX_HEAD of them, as increasing indices."""
+        counts = np.diff(self.columns.indptr)
+        most = np.argsort(-counts, kind="stable")[:_MAX_HEAD]
+        return np.sort(most[counts[most] >= _HEAD_SHARE * self.n_samples])
+
+    def take_head(self, rows):
+        """Some rows of the head, (n_rows, n_head), as :meth:`take`."""
+        return self.X[rows][:, self.head].toarray(order="C")
 
 
 def _read_only(array):
