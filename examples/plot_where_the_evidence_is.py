@@ -36,6 +36,7 @@ def main(args):
         patches = PatchKMeans(100, patch_size=3, contrast_eps=1 / 16**2, random_state=0)
     names = [str(name) for name in data.target_names]
     train, test = images[N_SHOWN:], images[:N_SHOWN]
+    shown = test if args.cifar10 else 1 - test  # digits as ink on paper: the colours stand out on white
 
     # PatchKMeans sums activations over each quarter of the image; all four together make the average.
     quarters = patches.fit_transform(train).reshape(len(train), 4, -1)
@@ -51,13 +52,15 @@ def main(args):
     extent = (margin - 0.5, width - margin - 0.5, height - margin - 0.5, margin - 0.5)
     figure, axes = plt.subplots(N_SHOWN, 4, figsize=(8.5, 2.3 * N_SHOWN), layout="constrained")
     for i, row in enumerate(axes):
-        row[0].imshow(test[i], cmap="gray")
+        row[0].imshow(shown[i], cmap="gray")
         row[0].set_title(f"label: {names[y[i]]}", fontsize="medium")
         row[0].set_axis_off()
         best = [names[k] for k in np.argsort(-scores[i])[:3]]
-        options = {"image": test[i], "extent": extent, "class_names": names, "classes": best}
+        options = {"image": shown[i], "extent": extent, "class_names": names, "classes": best}
         ScoreMapDisplay.from_estimator(clf, maps[i], ax=row[1:], **options)
-    figure.suptitle("Scores of the three best classes at each position: red for, blue against")
+    figure.suptitle(
+        "Scores of the three best classes at each position: red for, blue against, the same scale in each row"
+    )
     figure.savefig(args.out, dpi=100)
     print(f"written to {args.out}")
 

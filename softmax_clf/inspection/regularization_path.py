@@ -200,7 +200,7 @@ class RegularizationPathDisplay:
         if np.isinf(self.Cs[-1]):
             place = {"rotation": 90, "ha": "right", "va": "bottom", "transform": ax.get_xaxis_transform()}
             ax.text(Cs[-1], 0.02, "no penalty", color="0.3", fontsize="small", **place)
-        ax.set(xscale="log", xlabel="C, the inverse strength of the penalty")
+        ax.set(xscale="log", xlabel="C, inverse strength of the penalty")
         if kind == "scores":
             ax.set_ylabel(self.score_name)
         else:
