@@ -32,7 +32,7 @@ def recipes(image_shape):
         **{
             f"PatchKMeans({k})": (
                 PatchKMeans(k, random_state=0, **layout),
-                np.logspace(-5, -1, 9),
+                np.logspace(-4, 0, 9),
                 True,
                 f"patches of 6 x 6; {standardized}",
             )
@@ -127,7 +127,7 @@ def measure_encoding(data, n_centroids, n_rounds):
 
 
 def report(accuracies, encodings):
-    header = ["features", "preprocessing", "number", "C", "held out", "test accuracy"]
+    header = ["features", "preprocessing", "how many", "C", "held out", "test accuracy"]
     header += ["features", "choice of C and fit", "10,000 test images", "in all"]
     rows = []
     for name, r in accuracies.items():

@@ -275,6 +275,13 @@ def test_score_map_averages_to_the_score_of_the_average(n_classes):
     assert_allclose(proba.sum(axis=3), 1)
 
 
+def test_score_map_of_a_classifier_fitted_on_a_frame():
+    clf, X, _ = iris(3, StandardScaler())
+    maps = X.to_numpy()[:18].reshape(2, 3, 3, 4)
+    assert_array_equal(score_map(clf, maps).reshape(18, 3), clf.decision_function(X[:18]))
+    assert len(ScoreMapDisplay.from_estimator(clf, maps[0], class_names=IRIS.target_names).ax_) == 3
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 3, 5), (3, 3, 2), (2, 2)])
 def test_score_map_refuses_other_shapes(shape):
     with pytest.raises(ValueError, match=r"\(n_samples, H, W, 2\), got.*Remedy"):
@@ -325,6 +332,7 @@ def test_calibration_takes_classes_that_are_absent():
         ([0, 1, 0, 1], PROBA[:, 0], {}, "n_samples, n_features"),
         ([0, 1, 0, 1], PROBA, {"kind": "top"}, "kind"),
         ([0, 1, 0, 1], PROBA, {"n_bins": 0}, "n_bins"),
+        ([0, 1, 0, 1], PROBA, {"n_bins": 2.5}, "n_bins, an integer"),
     ],
 )
 def test_calibration_refuses_what_does_not_fit(y, proba, options, message):
@@ -423,11 +431,20 @@ def test_hyperplanes_refuse_what_does_not_fit():
     X = np.zeros((3, 2))
     with pytest.raises(ValueError, match=r"3 labels.*got 2"):
         HyperplaneDisplay.from_estimator(three_classes(), X, [0, 1])
+    with pytest.raises(ValueError, match="each of 2 features, got 1"):
+        HyperplaneDisplay.from_estimator(three_classes(), X, feature_names=["a"])
     with pytest.raises(ValueError, match=r"got also.*5"):
         HyperplaneDisplay.from_estimator(three_classes(), X, [0, 1, 5])
 
 
 # -------------------------------------------------------------------------------------------------- convergence
+
+
+def test_convergence_by_hand():
+    """A minimum of at least 1 leaves the objectives 3, 2 and 1.5 at most 2, 1 and 0.5 above it."""
+    display = ConvergenceDisplay([3.0, 2.0, 1.5], lower_bound=1.0, name="fit").plot()
+    assert_array_equal(display.ax_.lines[0].get_xydata(), [[0, 2], [1, 1], [2, 0.5]])
+    assert_array_equal(display.plot(kind="loss").ax_.lines[0].get_ydata(), [3, 2, 1.5])
 
 
 def test_convergence():

@@ -135,15 +135,22 @@ def _carry_back(before, coef, intercept):
 def _apply(before, points):
     """What the steps make of points, as float64; a data frame goes in where they were fitted on one."""
     sample_shape = getattr(before[0], "sample_shape_", None)  # Flatten takes samples of the shape that it has seen
-    X = points if sample_shape is None else points.reshape(-1, *sample_shape)
-    if hasattr(before, "feature_names_in_"):
-        import pandas as pd
-
-        X = pd.DataFrame(X, columns=before.feature_names_in_)
+    X = with_names(before, points) if sample_shape is None else points.reshape(-1, *sample_shape)
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         features = before.transform(X)
     return features.toarray() if issparse(features) else np.asarray(features, dtype=np.float64)
+
+
+def with_names(estimator, rows):
+    """Rows as a data frame, if that is what the estimator was fitted on."""
+    if not hasattr(estimator, "feature_names_in_"):
+        return rows
+    try:
+        import pandas as pd
+    except ImportError:  # fitted on another kind of frame; scikit-learn warns
+        return rows
+    return pd.DataFrame(rows, columns=estimator.feature_names_in_)
 
 
 def n_columns(X):

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_array, column_or_1d
 
 from ._drawing import color, marker, one_axes
-from ._linear import check_class_names, check_columns, take_apart
+from ._linear import check_class_names, check_columns, check_feature_names, take_apart
 
 
 def signed_distances(clf, X, *, carry_back=False):
@@ -209,7 +209,7 @@ class HyperplaneDisplay:
                 "columns, or on two components of PCA made beforehand."
             )
         check_columns(clf, X)
-        names = linear.feature_names if feature_names is None else feature_names
+        names = check_feature_names(feature_names, linear.feature_names)
         points = check_array(X, dtype=np.float64, input_name="X")
         low, high = points.min(axis=0), points.max(axis=0)
         around = margin * np.where(high > low, high - low, 1.0)
@@ -224,7 +224,7 @@ class HyperplaneDisplay:
             (left, right, bottom, top),
             linear.coef,
             linear.intercept,
-            [str(name) for name in names],
+            list(names),
             check_class_names(class_names, linear.classes),
             points,
             None if y is None else _class_indices(linear.classes, y, len(points)),

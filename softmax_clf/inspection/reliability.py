@@ -1,5 +1,7 @@
 """Do probabilities mean what they say? Of what is predicted with 80 %, 80 % should come true."""
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.utils.validation import check_array, column_or_1d
 
@@ -62,8 +64,8 @@ def _curves(y, proba, classes, n_bins, kind):
     """Classes, and for each curve its bins that are not empty: mean p, share that came true, number of predictions."""
     if kind not in _KINDS:
         raise ValueError(f"Expected kind 'top_label' or 'per_class', got {kind!r}. Remedy: choose one of these.")
-    if n_bins != int(n_bins) or n_bins < 1:
-        raise ValueError(f"Expected n_bins of at least 1, got {n_bins!r}. Remedy: 10 is usual.")
+    if not isinstance(n_bins, Integral) or n_bins < 1:
+        raise ValueError(f"Expected n_bins, an integer of at least 1, got {n_bins!r}. Remedy: 10 is usual.")
     y = column_or_1d(y)
     n_classes = n_columns(proba)
     proba = check_array(proba, dtype=np.float64, input_name="proba")
@@ -88,8 +90,8 @@ def _curves(y, proba, classes, n_bins, kind):
         raise ValueError(f"Expected labels among {classes!r}, got also {unknown[:5]!r}. Remedy: leave out those rows.")
     if kind == "top_label":
         best = proba.argmax(axis=1)
-        return classes, [_bins(proba[np.arange(len(y)), best], classes[best] == y, int(n_bins))]
-    return classes, [_bins(proba[:, k], classes[k] == y, int(n_bins)) for k in range(n_classes)]
+        return classes, [_bins(proba[np.arange(len(y)), best], classes[best] == y, n_bins)]
+    return classes, [_bins(proba[:, k], classes[k] == y, n_bins) for k in range(n_classes)]
 
 
 def _bins(predicted, came_true, n_bins):

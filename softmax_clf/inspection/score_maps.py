@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_array
 
 from ._drawing import DIVERGING, bare, many_axes
-from ._linear import choose, take_apart
+from ._linear import choose, take_apart, with_names
 
 
 def score_map(clf, maps, *, response_method="decision_function"):
@@ -65,7 +65,7 @@ def score_map(clf, maps, *, response_method="decision_function"):
             "single map; move channels to the end; and leave a pooling step out of the pipeline, as in "
             "score_map(pipeline[1:], maps)."
         )
-    response = getattr(clf, response_method)(maps.reshape(-1, expected))
+    response = getattr(clf, response_method)(with_names(clf, maps.reshape(-1, expected)))
     return response.reshape(*maps.shape[:3], *response.shape[1:])
 
 
