@@ -30,6 +30,7 @@ class Curvature:
 
     def __init__(self, objective):
         self.objective = objective
+        self.n_problems = 1  # that a metric is to serve
         self.effective_dim, self.evenness = None, 1.0
         self.samples = {}
         self.origin = None
@@ -41,7 +42,7 @@ class Curvature:
         if o.source.is_wide_and_sparse:
             return MetricPlan(HEAD, min(o.source.n_samples, 10 * len(o.source.head)), 3.0)
         shape = o.source.n_samples, o.n_columns, o.n_outputs, o.source.dtype.itemsize
-        return plan_metric(*shape, o.n_passes, self.effective_dim, self.evenness)
+        return plan_metric(*shape, o.n_passes, self.effective_dim, self.evenness, self.n_problems)
 
     def metric(self, point):
         """The metric at a point (n_outputs, n_columns), of the kind that costs a fit least by what is known so far.
@@ -55,7 +56,9 @@ class Curvature:
             self.plan = self._plan()
         with np.errstate(over="raise", invalid="raise"):
             metric = self._make(point)
-        metric.passes = self.plan.passes
+        # iterations before it is made anew: twice its cost, fewer where a bad one is dearer
+        passes = self.plan.passes / self.n_problems
+        metric.patience = max(4, round(min(2 * passes, 8 + passes / 2)))
         return metric
 
     def _make(self, point):
@@ -113,7 +116,9 @@ class Curvature:
         sums = _GramSums(o, o.source.n_features, o.n_outputs, self.origin)
         for X, proba, weight in self._panels(point, rows, row_weight):
             sums.add(X, weight[:, None] * proba * (1 - proba))
-        return BlocksMetric([sums.factor(k, o.l2_reg_strength, n_outputs=1) for k in range(o.n_outputs)])
+        factors = [sums.factor(k, o.l2_reg_strength, n_outputs=1) for k in range(o.n_outputs)]
+        self.effective_dim = max(factor.effective_dim for factor in factors)
+        return BlocksMetric(factors)
 
     def _kronecker(self, panels, n_features, n_rows):
         """One Gram matrix, of row weights s_i/S sum_k p_ik (1 - p_ik); of low rank where the rows are few.

@@ -1,7 +1,7 @@
 """L-BFGS in a refreshed metric."""
 
 import numpy as np
-from scipy.linalg import solve_triangular
+from scipy.linalg.lapack import dtrtrs
 
 from .stopping import Solution
 
@@ -59,7 +59,7 @@ class _Memory:
         products = self.products[np.ix_(order, order)]
         alpha, beta = np.zeros(used), np.zeros(used)
         along = pieces.sum(lambda q: steps[:, q] @ vector[q])
-        alpha[order] = solve_triangular(products, along[order], check_finite=False)
+        alpha[order] = dtrtrs(products, along[order])[0]
         rest = np.empty_like(vector)
         pieces.each(lambda q: np.subtract(vector[q], alpha @ changes[:, q], out=rest[q]))
         result = solve(rest)
@@ -69,7 +69,7 @@ class _Memory:
             return changes[:, piece] @ result[piece]
 
         rest = products.diagonal() * alpha[order] - pieces.sum(scaled)[order]
-        beta[order] = solve_triangular(products, rest, trans=1, check_finite=False)
+        beta[order] = dtrtrs(products, rest, trans=1)[0]
         pieces.each(lambda q: np.add(result[q], beta @ steps[:, q], out=result[q]))
         return result
 
@@ -89,7 +89,8 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
     point : array (n_outputs, n_columns) float64
     make_metric : callable point -> metric
         With ``solve(grad)``, the step whose image under the metric is the gradient, ``slack``, how many times too
-        small half the squared gradient in it may be as an estimate of F - F*, and ``passes``, what it cost to make.
+        small half the squared gradient in it may be as an estimate of F - F*, and ``patience``, the iterations before
+        it is made anew.
     target : callable point -> float
         What F - F* must be at most.
     max_iter : int
@@ -111,7 +112,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
     pairs, made_at = _Memory(memory, pieces), 0
     objective, grad = yield point
     metric = make_metric(point)
-    gap = next_refresh = _patience(metric)
+    gap = next_refresh = metric.patience
     solution, at_origin = Solution(point), False
     natural, scale = metric.solve(grad), 1.0  # natural: the gradient as a step of the metric
 
@@ -166,7 +167,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
             # Far out the Hessian all but vanishes, and its steps lead nowhere. At the origin it is largest.
             metric, made_at, at_origin = make_metric(np.zeros_like(point)), iteration, True
             pairs, natural, scale = _Memory(memory, pieces), metric.solve(grad), 1.0
-            next_refresh = iteration + 1 + _patience(metric)
+            next_refresh = iteration + 1 + metric.patience
             continue
 
         at_origin = False
@@ -178,18 +179,13 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
             metric = None  # the old one's memory is the new one's
             metric, made_at = make_metric(point), iteration + 1
             previous_natural = metric.solve(previous_grad)
-            gap = max(gap * 3 // 2, _patience(metric))
+            gap = max(gap * 3 // 2, metric.patience)
             next_refresh += gap
         natural = metric.solve(grad)
         if not exact:
             vectors = (array.ravel() for array in (grad, previous_grad, natural, previous_natural))
             scale = pairs.add(direction.ravel(), step, *vectors) or scale
     raise AssertionError("unreachable")
-
-
-def _patience(metric):
-    """Iterations before the metric is made anew: twice its cost, fewer where a bad one is dearer."""
-    return max(4, round(min(2 * metric.passes, 8 + metric.passes / 2)))
 
 
 def _suboptimality(decrement, loss_curve, objective):

@@ -159,7 +159,7 @@ class MetricPlan:
     passes: float
 
 
-def plan_metric(n_samples, n_columns, n_outputs, itemsize, n_passes=0, effective_dim=None, evenness=1.0):
+def plan_metric(n_samples, n_columns, n_outputs, itemsize, n_passes=0, effective_dim=None, evenness=1.0, n_problems=1):
     """Choose the metric by what a whole fit costs with it.
 
     The better the metric, the fewer the passes. Their counts are typical of pixels, patch features and embeddings.
@@ -182,6 +182,8 @@ def plan_metric(n_samples, n_columns, n_outputs, itemsize, n_passes=0, effective
         Directions in which the data outweigh the penalty, as an earlier metric found them; None assumes all.
     evenness : float
         Rows that carry curvature, as a share of the rows of an earlier sample.
+    n_problems : int
+        Fits that share the metric.
     """
     n, p, K, size = n_samples, n_columns, n_outputs, n_columns * n_outputs
     d = p if effective_dim is None else min(max(effective_dim, 1.0), p)
@@ -213,5 +215,5 @@ def plan_metric(n_samples, n_columns, n_outputs, itemsize, n_passes=0, effective
             options.append((BLOCKS, n_rows, 10 * (1 + 1.5 * g + g**2) * difficulty**0.6, n_metrics, sampled(n_rows, K)))
     if size <= 1000:
         options.append((EXACT, n, 8, 8, 2e6 + 100.0 * n * size + 2.5 * n * size**2 + size**3))
-    kind, n_rows, _, _, made = min(options, key=lambda o: o[2] * one_pass + o[3] * o[4])
+    kind, n_rows, _, _, made = min(options, key=lambda o: o[2] * one_pass * n_problems + o[3] * o[4])
     return MetricPlan(kind, n_rows, made / one_pass)
