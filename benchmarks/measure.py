@@ -172,7 +172,9 @@ def note(text):
 STYLES = [
     {"color": color, "marker": marker, "markersize": 4, "linewidth": 1.4}
     for color, marker in zip(
-        ["#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"], "os^Dv<>", strict=True
+        ["#000000", "#E69F00", "#56B4E9", "#009E73", "#999999", "#0072B2", "#D55E00", "#CC79A7"],
+        "os^DXv<>",
+        strict=True,
     )
 ]
 

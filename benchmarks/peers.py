@@ -21,7 +21,7 @@ MAX_ITER = 1000
 @dataclasses.dataclass
 class Snapshot:
     seconds: float
-    passes: int  # evaluations of loss and gradient; iterations for Newton's method, epochs for AdamW
+    passes: int  # evaluations of loss and gradient; iterations of Newton's method and SAG, epochs of AdamW
     setting: float  # what gets a fit there: tol, max_iter or epochs
     coef: np.ndarray
     intercept: np.ndarray
@@ -114,18 +114,18 @@ class Ours(Peer):
         return self.name
 
 
-class SklearnNewton(Peer):
-    """scikit-learn's second-order solvers, for small data: one fit per number of iterations."""
+class SklearnSolver(Peer):
+    """scikit-learn's solvers other than L-BFGS, where they are known to do well: one fit per number of iterations."""
 
     ladder = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 17, 20, 25, 32, 40, 50, 64, 80, 100)
     probe = 3
 
-    def __init__(self, solver):
-        self.solver = solver
+    def __init__(self, solver, small, sparse):
+        self.solver, self.small, self.sparse = solver, small, sparse
         self.name = f"sklearn-{solver}"
 
     def suits(self, problem):
-        return problem.small
+        return (self.small and problem.small) or (self.sparse and problem.sparse)
 
     def fit(self, problem, C, setting):
         from sklearn.linear_model import LogisticRegression
@@ -208,6 +208,9 @@ class SklearnexLbfgs(SklearnLbfgs):
 
     name = "sklearnex-lbfgs"
 
+    def suits(self, problem):
+        return not problem.sparse  # it would hand such data to scikit-learn
+
     def model(self, C, max_iter):
         from sklearnex.linear_model import LogisticRegression
 
@@ -225,6 +228,9 @@ class SklearnexLbfgs(SklearnLbfgs):
 
 class TorchPeer(Peer):
     """A linear layer in PyTorch on the CPU, penalty in the loss so that the minimiser is everyone's."""
+
+    def suits(self, problem):
+        return not problem.sparse
 
     @contextlib.contextmanager
     def limit(self, n_threads):
@@ -332,7 +338,7 @@ class TorchAdamW(TorchPeer):
     learning_rate = 1e-3
 
     def suits(self, problem):
-        return not problem.small
+        return super().suits(problem) and not problem.small
 
     def prepare(self, problem, C):
         super().prepare(problem, C)
@@ -369,8 +375,9 @@ PEERS = {
     for peer in (
         Ours(),
         SklearnLbfgs(),
-        SklearnNewton("newton-cholesky"),
-        SklearnNewton("newton-cg"),
+        SklearnSolver("newton-cholesky", small=True, sparse=False),
+        SklearnSolver("newton-cg", small=True, sparse=True),
+        SklearnSolver("sag", small=False, sparse=True),
         SklearnexLbfgs(),
         TorchLbfgs(),
         TorchAdamW(),

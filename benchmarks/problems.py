@@ -6,6 +6,7 @@ import pathlib
 import re
 
 import numpy as np
+import scipy.sparse
 
 BLOCK_ROWS = 8192  # rows converted to float64, or generated, at a time
 
@@ -27,6 +28,10 @@ class Problem:
     @property
     def shape(self):
         return (*self.X.shape, len(self.classes))
+
+    @property
+    def sparse(self):
+        return scipy.sparse.issparse(self.X)
 
     @property
     def small(self):
@@ -89,6 +94,40 @@ def powerlaw(n_samples, n_features, n_classes, seed=0, dtype=np.float32):
         X[start:stop] = (z @ mixing)[: stop - start]
         y[start:stop] = scores[: stop - start].argmax(axis=1)
     return X, y
+
+
+def text(n_samples, n_features, n_classes, tfidf, seed=0):
+    """Documents as counts of words, or as TF-IDF: words by Zipf's law, a seventh of them from 2000 of the class's own.
+
+    float64, as scikit-learn's vectorisers give it; some 110 distinct words a document.
+    """
+    rng = np.random.default_rng(seed)
+    law = 1 / np.arange(1, n_features + 1)
+    law /= law.sum()
+    cumulated = np.cumsum(law)
+    y = rng.integers(n_classes, size=n_samples)
+    n_words = rng.poisson(130, n_samples) + 1
+    n_own = n_words // 6
+    rows = [np.repeat(np.arange(n_samples), n_words)]
+    words = [np.searchsorted(cumulated, rng.random(n_words.sum()))]
+    for k in range(n_classes):
+        own = rng.choice(n_features, size=2000, p=law, replace=False)
+        documents = np.flatnonzero(y == k)
+        rows.append(np.repeat(documents, n_own[documents]))
+        words.append(rng.choice(own, size=n_own[documents].sum(), p=law[own] / law[own].sum()))
+    rows, words = np.concatenate(rows), np.minimum(np.concatenate(words), n_features - 1)
+    X = scipy.sparse.csr_matrix((np.ones(len(rows)), (rows, words)), shape=(n_samples, n_features))
+    if tfidf:
+        from sklearn.feature_extraction.text import TfidfTransformer
+
+        X = TfidfTransformer(sublinear_tf=True).fit_transform(X)
+    return X, y
+
+
+def _text(name, options):
+    n_samples = 11_000
+    X, y = text(n_samples + 2000, 100_000, 20, name.endswith("tfidf"))
+    return Problem(name, X[:n_samples], y[:n_samples], X[n_samples:], y[n_samples:])
 
 
 def _generated(name, shape, Cs):
@@ -181,6 +220,8 @@ LOADERS = {
     "cifar-features": _cifar_features,
     "cifar-features-raw": _cifar_features,
     "embeddings": _embeddings,
+    "text-counts": _text,
+    "text-tfidf": _text,
     "powerlaw-100": lambda name, options: _generated(name, (50_000, 512, 100), (1.0,)),
 }
 

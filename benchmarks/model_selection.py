@@ -1,0 +1,201 @@
+"""The choice of C: SoftmaxRegressionClassifierCV beside GridSearchCV over our own classifier and LogisticRegressionCV.
+
+python benchmarks/model_selection.py --cifar10 PATH --embeddings DIR
+"""
+
+import argparse
+import dataclasses
+import statistics
+import time
+import warnings
+
+import measure
+import numpy as np
+
+import problems
+
+CS = np.logspace(-4, 4, 10)
+N_FOLDS = 5
+PROBE_CS = np.logspace(-6, 5, 45)  # those of the evaluation of DINOv2 (Oquab et al., 2023, appendix B)
+PROBE_SHAPE = "powerlaw-50000x768x100"
+N_PROBED = 3  # of them, by scikit-learn
+
+
+def patch_features(options):
+    """CIFAR-10, 8,000 x 300: patch features of 75 centroids, standardised."""
+    if options.cifar10 is None:
+        return problems.load("powerlaw-8000x300x10")
+    from softmax_clf.datasets import load_cifar10
+    from softmax_clf.features import PatchKMeans
+
+    data = load_cifar10(options.cifar10)
+    encoder = PatchKMeans(75, image_shape=data.image_shape, channels_first=True, random_state=0)
+    X = encoder.fit_transform(data.X_train[:8000])
+    X -= X.mean(axis=0)
+    X /= X.std(axis=0)
+    return problems.Problem("cifar-features", X, data.y_train[:8000], X[:100], data.y_train[:100])
+
+
+def clocked(function):
+    """Seconds and the result of one call."""
+    measure.quiet()
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = function()
+    return time.perf_counter() - start, result
+
+
+def cross_validation(problem, n_rounds, max_iter):
+    """Ten values of C on five folds: times, mean scores and choices."""
+    from sklearn.linear_model import LogisticRegressionCV
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+
+    from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
+
+    X, y = problem.X, problem.y
+    splits = list(StratifiedKFold(N_FOLDS).split(X, y))
+    ours = SoftmaxRegressionClassifierCV(CS, cv=splits)
+    grid = GridSearchCV(SoftmaxRegressionClassifier(), {"C": CS}, cv=splits, scoring="neg_log_loss")
+    few = dataclasses.replace(problem, X=X[:2000], y=y[:2000])
+    SoftmaxRegressionClassifierCV([1e-2, 1.0], cv=2).fit(few.X, few.y)  # kernels compiled or loaded from their cache
+    times = {"ours": [], "grid": []}
+    for _ in range(n_rounds):
+        for name, model in (("ours", ours), ("grid", grid)):
+            seconds, _ = clocked(lambda model=model: model.fit(X, y))
+            times[name].append(seconds)
+    measure.note(f"{problem.name}: {times}")
+
+    # LogisticRegressionCV on the first fold, in one process on one BLAS thread: `n_jobs` of those are its fastest
+    # setting, and all folds take as many times as long as there are rounds of processes, if these are undisturbed.
+    peer = LogisticRegressionCV(
+        Cs=CS,
+        cv=splits[:1],
+        scoring="neg_log_loss",
+        tol=1e-6,
+        max_iter=max_iter,
+        refit=False,
+        l1_ratios=(0.0,),
+        use_legacy_attributes=False,
+    )
+    with measure.blas_threads(1):
+        seconds, peer = clocked(lambda: peer.fit(X, y))
+    n_rounds_of_folds = N_FOLDS / min(measure.cores(), N_FOLDS)
+    ours_scores, grid_scores = ours.scores_[:, 0], grid.cv_results_["mean_test_score"]
+    return {
+        "problem": problem.name,
+        "shape": problem.shape,
+        "seconds": times,
+        "peer_seconds_a_fold": seconds,
+        "peer_seconds": seconds * n_rounds_of_folds,
+        "peer_max_iter": max_iter,
+        "peer_n_iter": np.asarray(peer.n_iter_).ravel().tolist(),
+        "mean_scores": ours_scores.mean(axis=0).tolist(),
+        "grid_difference": float(np.abs(ours_scores.mean(axis=0) - grid_scores).max()),
+        "peer_difference": np.abs(ours_scores[0] - np.asarray(peer.scores_).ravel()).tolist(),
+        "C": [float(ours.C_), float(grid.best_params_["C"])],
+        "first_fold_C": [float(CS[ours_scores[0].argmax()]), float(CS[np.asarray(peer.scores_).ravel().argmax()])],
+    }
+
+
+def linear_probe(max_iter):
+    """45 values of C on a tenth held out, then a fit on all rows; and scikit-learn at some of the values."""
+    from sklearn.linear_model import LogisticRegression
+
+    from softmax_clf import SoftmaxRegressionClassifierCV
+
+    problem = problems.load(PROBE_SHAPE)
+    X, y = problem.X, problem.y
+    model = SoftmaxRegressionClassifierCV(PROBE_CS, cv="holdout", scoring="accuracy", random_state=0)
+    seconds, model = clocked(lambda: model.fit(X, y))
+    measure.note(f"{problem.name}: {seconds:.1f} s")
+    train = np.random.default_rng(0).permutation(len(y))[: 9 * len(y) // 10]
+    X_train, y_train = X[train], y[train]
+    parts = []
+    for C in PROBE_CS[np.linspace(0, len(PROBE_CS) - 1, N_PROBED).astype(int)]:
+        peer = LogisticRegression(C=C, tol=1e-6, max_iter=max_iter)
+        with measure.blas_threads(measure.cores()):
+            peer_seconds, peer = clocked(lambda peer=peer: peer.fit(X_train, y_train))
+        parts.append({"C": float(C), "seconds": peer_seconds, "n_iter": int(peer.n_iter_.max())})
+        measure.note(f"{parts[-1]}")
+    return {
+        "shape": problem.shape,
+        "seconds": seconds,
+        "C": float(model.C_),
+        "peer": parts,
+        "peer_max_iter": max_iter,
+        "peer_seconds": len(PROBE_CS) * statistics.mean(part["seconds"] for part in parts),
+    }
+
+
+def report(results, probe):
+    rows = []
+    for r in results:
+        ours, grid = (statistics.median(r["seconds"][name]) for name in ("ours", "grid"))
+        cut_short = max(r["peer_n_iter"]) >= r["peer_max_iter"]
+        rows.append(
+            [
+                f"{r['problem']}, {r['shape'][0]:,} x {r['shape'][1]}",
+                measure.duration(ours),
+                f"{grid / ours:.2f} x",
+                f"{'> ' * cut_short}{r['peer_seconds'] / ours:,.0f} x",
+                f"{r['grid_difference']:.1e}",
+                f"{max(r['peer_difference']):.1e}",
+                f"{r['C'][0]:.3g}, {r['C'][1]:.3g}",
+                f"{r['first_fold_C'][0]:.3g}, {r['first_fold_C'][1]:.3g}",
+            ]
+        )
+    header = [
+        "data",
+        "ours",
+        "GridSearchCV",
+        "LogisticRegressionCV",
+        "scores: to grid",
+        "to LogisticRegressionCV",
+        "C: ours, grid",
+        "C of fold 1: ours, LogisticRegressionCV",
+    ]
+    text = (
+        f"{len(CS)} values of C from {CS[0]:g} to {CS[-1]:g}, {N_FOLDS} stratified folds, float32; times as multiples "
+        "of ours, the fit on all rows included (LogisticRegressionCV without it). GridSearchCV is over our own "
+        "classifier, its fits on all cores one after another. LogisticRegressionCV (L-BFGS, tol=1e-6) was run on the "
+        "first fold, one process on one BLAS thread, and its time multiplied by the rounds that `n_jobs` processes "
+        "would take for all folds; `>`: it stopped at max_iter. Scores: the largest difference for any C, of means "
+        "over folds (grid) and of the first fold.\n\n" + measure.markdown_table(header, rows)
+    )
+    if probe:
+        values = ", ".join(f"{part['seconds']:.0f} s at C={part['C']:.1g} ({part['n_iter']})" for part in probe["peer"])
+        cut_short = max(part["n_iter"] for part in probe["peer"]) >= probe["peer_max_iter"]
+        n, p, n_classes = probe["shape"]
+        text += (
+            f"\n## A linear probe: {len(PROBE_CS)} values of C, a tenth held out\n\n{n:,} x {p} float32, {n_classes} "
+            f"classes, generated; the fit on all rows included: {measure.duration(probe['seconds'])}. scikit-learn's "
+            f"LogisticRegression at {N_PROBED} of the values (iterations): {values}; for all, one after another, "
+            f"{'more than ' * cut_short}{measure.duration(probe['peer_seconds'])} at that rate, "
+            f"{'> ' * cut_short}{probe['peer_seconds'] / probe['seconds']:,.0f} x.\n"
+        )
+    return text
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", default=["features", "embeddings", "probe"], metavar="PART")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--max-iter", type=int, default=10_000, help="of scikit-learn on the small features (10,000)")
+    parser.add_argument("--large-max-iter", type=int, default=500, help="of scikit-learn on the others (500)")
+    parser.add_argument("--out", default=measure.RESULTS, metavar="DIR")
+    problems.add_arguments(parser)
+    options = parser.parse_args()
+
+    results = []
+    if "features" in options.parts:
+        results.append(cross_validation(patch_features(options), options.rounds, options.max_iter))
+    if "embeddings" in options.parts:
+        results.append(cross_validation(problems.load("embeddings", options), options.rounds, options.large_max_iter))
+    probe = linear_probe(options.large_max_iter) if "probe" in options.parts else None
+    data = {"cross_validation": results, "linear_probe": probe}
+    measure.save(options.out, "model_selection", "The choice of C", report(results, probe), data)
+
+
+if __name__ == "__main__":
+    main()
