@@ -32,6 +32,7 @@ from .sources.arrays import DTYPES, ArraySource, check_finite
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource, is_stream
 
+_LARGE = 1_000_000  # values of X from which on they are checked on all threads
 _PAIRS_BYTES = 1 << 28  # of the solver's memory, where it is kept short: all of it is read in each iteration
 
 
@@ -229,6 +230,8 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
 
     def _source(self, X, reset):
         """X, checked, as a source of rows."""
+        if not reset and self._is_as_fitted(X):
+            return ArraySource(X)
         if issparse(X):
             dtype = [np.float64, np.float32]
             return CsrSource(validate_data(self, X, accept_sparse="csr", dtype=dtype, order=None, reset=reset))
@@ -237,11 +240,23 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             return StreamSource(X, verbose=self.verbose)
         # scikit-learn's check for NaN runs on one thread, and copies half of float16: ours is for what is large
         is_float = isinstance(X, np.ndarray) and X.dtype in (np.float32, np.float64)
-        large = (is_float and X.size > 1e6) or getattr(X, "dtype", None) == np.float16
+        large = (is_float and X.size > _LARGE) or getattr(X, "dtype", None) == np.float16
         X = validate_data(self, X, dtype=list(DTYPES), order=None, ensure_all_finite=not large, reset=reset)
         if large:
             check_finite(X, n_threads=effective_n_threads(self.n_jobs))
         return ArraySource(X)
+
+    def _is_as_fitted(self, X):
+        """Whether X is an array that scikit-learn's checks would pass on as it is: they take longer than a few rows."""
+        return (
+            type(X) is np.ndarray
+            and X.dtype in (np.float32, np.float64)
+            and X.ndim == 2
+            and 0 < X.size <= _LARGE
+            and X.shape[1] == self.n_features_in_
+            and not hasattr(self, "feature_names_in_")
+            and bool(np.isfinite(X).all())
+        )
 
     def _targets(self, y, n_samples):
         """The classes, and labels as indices of them (n_samples,) or target probabilities (n_samples, n_classes)."""
@@ -555,7 +570,8 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
 
     def _coef(self):
         """`coef_` as a dense array."""
-        check_is_fitted(self)
+        if not hasattr(self, "coef_"):  # what follows takes as long as ten rows
+            check_is_fitted(self)
         return self.coef_.toarray() if issparse(self.coef_) else self.coef_
 
     def __sklearn_tags__(self):
