@@ -429,11 +429,8 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         # one row is not worth asking how many cores there are
         n_threads = effective_n_threads(self.n_jobs) if source.n_samples * coef.size > 1e6 else 1
         passes = source.passes(1, len(coef), n_threads)
-        parts = [
-            passes.predict(part, coef, self.intercept_, kind, None if offset is None else offset[rows])
-            for part, rows in source.parts()
-        ]
-        out = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        out = np.empty((source.n_samples, len(coef)), source.dtype)
+        passes.predict(source.parts(), coef, self.intercept_, kind, out, offset)
         if not np.isfinite(out).all():
             row = int(np.isfinite(out).all(axis=1).argmin())
             raise ValueError(

@@ -243,7 +243,7 @@ class CsrPass:
     """The passes over sparse rows; parameters and methods as those of :class:`~.dense.DensePass`.
 
     Instead of arrays the methods take sources: objects with ``data, indices, indptr`` of the CSR format, and the
-    same of the transpose in ``columns``.
+    same of the transpose in ``columns``; one part, of all rows.
     """
 
     def __init__(self, dtype, n_rows, n_features, n_problems, n_scores, n_threads):
@@ -276,8 +276,9 @@ class CsrPass:
         self._run(cuts, lambda t, start, stop, slot: _set_coef(coef, start, stop, self.coef))
         return np.ascontiguousarray(np.broadcast_to(intercept, self.n_outputs), self.dtype)
 
-    def loss_gradient(self, X, coef, intercept, y, weight, weighting, offset=None):
-        """Weighted cross-entropy and its gradient, summed over the rows of X."""
+    def loss_gradient(self, parts, coef, intercept, y, weight, weighting, offset=None):
+        """Weighted cross-entropy and its gradient, summed over the rows."""
+        ((X, _),) = parts
         if self.pointwise is None:
             self.pointwise = np.zeros((self.n_rows, self.n_padded), self.dtype)
             self.grad = np.empty((self.n_outputs, self.n_features))
@@ -303,11 +304,11 @@ class CsrPass:
         self._run(self._cut(C.indptr), features)
         return loss.sum(axis=0), self.grad, grad_intercept.sum(axis=0)
 
-    def predict(self, X, coef, intercept, kind, offset=None):
-        """Raw predictions, probabilities or log-probabilities (``kind``) of the rows of X, for one problem."""
+    def predict(self, parts, coef, intercept, kind, out, offset=None):
+        """Raw predictions, probabilities or log-probabilities (``kind``) of the rows, for one problem."""
+        ((X, _),) = parts
         intercept = self._set_point(np.ascontiguousarray(coef), intercept)
         offset = np.empty((0, 0), self.dtype) if offset is None else offset
-        out = np.empty((len(X.indptr) - 1, self.n_scores), self.dtype)
         kernel = _predict_kernel(*self.tile)
 
         def rows(t, start, stop, slot):
@@ -315,4 +316,3 @@ class CsrPass:
             kernel(X.data, X.indices, X.indptr, start, stop, self.coef, intercept, offset, kind, *workspace, out)
 
         self._run(self._cut(X.indptr), rows)
-        return out

@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from .arrays import DTYPES, NARROW, Source, check_finite
+from .arrays import DTYPES, NARROW, Source, check_finite, slice_rows
 
-_BUDGET = 1 << 27  # bytes of rows held at a time, the slice that is worked on and the one that is read meanwhile
 _PAGE = 4096
 
 
@@ -34,13 +33,13 @@ def is_stream(X):
 class StreamSource(Source):
     """A source of rows that reads slices of them, one ahead of the work, in a thread.
 
+    Two slices are held at a time, half as much more where they are converted. Those of a memory map are not: they
+    belong to the system, which drops them when it needs the memory.
+
     Parameters
     ----------
     X : object with ``shape`` (n_samples, n_features), ``dtype`` and slices of rows that NumPy can make arrays of
         Of a dtype of :data:`~.arrays.DTYPES`; slices of any other number are converted to float64.
-    budget : int
-        Bytes of rows held at a time. Those of a memory map are not held: they belong to the system, which drops them
-        when it needs the memory.
     verbose : bool
         Whether to show on stderr how far a pass is that takes longer than a second.
 
@@ -51,19 +50,18 @@ class StreamSource(Source):
         first time, are not finite.
     """
 
-    def __init__(self, X, *, budget=_BUDGET, verbose=False):
+    def __init__(self, X, *, verbose=False):
         self.X, self.verbose = X, verbose
         self.n_samples, self.n_features = (int(size) for size in X.shape)
         kept = np.dtype(X.dtype) in DTYPES
         narrow = np.dtype(X.dtype) in NARROW
         self.stored = np.dtype(X.dtype) if kept else np.dtype(np.float64)
         self.dtype = np.dtype(np.float32) if narrow else self.stored
-        size = self.stored.itemsize + (0 if kept else np.dtype(X.dtype).itemsize)
-        self.part_rows = min(max(budget // (2 * size * max(self.n_features, 1)), 1), self.n_samples)
-        self.checked = np.full(-(-self.n_samples // self.part_rows), self.stored.kind != "f")
+        self.slice_rows = slice_rows(self.n_samples, self.n_features, self.stored.itemsize)
+        self.checked = np.full(-(-self.n_samples // self.slice_rows), self.stored.kind != "f")
 
     def parts(self):
-        bounds = [*range(0, self.n_samples, self.part_rows), self.n_samples]
+        bounds = [*range(0, self.n_samples, self.slice_rows), self.n_samples]
         places = [slice(*pair) for pair in itertools.pairwise(bounds)]
         self._check_file()
         if len(places) == 1:
@@ -91,7 +89,7 @@ class StreamSource(Source):
         taken = np.empty((len(rows), self.n_features), self.dtype)
         first = 0
         while first < len(rows):
-            last = int(np.searchsorted(rows, rows[first] + self.part_rows))
+            last = int(np.searchsorted(rows, rows[first] + self.slice_rows))
             place = slice(int(rows[first]), int(rows[last - 1]) + 1)
             taken[first:last] = self._read(place)[rows[first:last] - place.start]
             first = last
