@@ -236,8 +236,9 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             dtype = [np.float64, np.float32]
             return CsrSource(validate_data(self, X, accept_sparse="csr", dtype=dtype, order=None, reset=reset))
         if is_stream(X) and 0 not in X.shape:
+            source = StreamSource(X, verbose=self.verbose)
             validate_data(self, X, skip_check_array=True, reset=reset)
-            return StreamSource(X, verbose=self.verbose)
+            return source
         # scikit-learn's check for NaN runs on one thread, and copies half of float16: ours is for what is large
         is_float = isinstance(X, np.ndarray) and X.dtype in (np.float32, np.float64)
         large = (is_float and X.size > _LARGE) or getattr(X, "dtype", None) == np.float16

@@ -157,6 +157,39 @@ def test_a_memory_map_of_a_file_that_was_cut_short(tmp_path):
         file.truncate(X.offset + 1000 * 64 * 8 + 17)
     with pytest.raises(ValueError, match="rows from 1000 on"):
         SoftmaxRegressionClassifier().fit(X, DIGIT)
+    for view, y, row in ((X[100:], DIGIT[100:], 900), (X[1::2, 3:], DIGIT[1::2], 500), (X[::-1], DIGIT[::-1], 0)):
+        with pytest.raises(ValueError, match=f"rows from {row} on"):
+            SoftmaxRegressionClassifier().fit(view, y)
+    kept = SoftmaxRegressionClassifier(C=1e-2).fit(X[100:1000], DIGIT[100:1000])
+    expected = SoftmaxRegressionClassifier(C=1e-2).fit(DIGITS[100:1000], DIGIT[100:1000])
+    assert_array_equal(kept.coef_, expected.coef_)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a mapped file cannot be cut there")
+def test_a_fortran_memory_map_of_a_file_that_was_cut_short(tmp_path):
+    X = mapped(tmp_path, DIGITS, "F")
+    with open(tmp_path / "X.npy", "r+b") as file:
+        file.truncate(X.offset + 1797 * 63 * 8 + 1500 * 8)
+    for view, y in ((X, DIGIT), (X[10:], DIGIT[10:])):
+        with pytest.raises(ValueError, match=f"rows from {1500 - len(DIGIT) + len(y)} on"):
+            SoftmaxRegressionClassifier().fit(view, y)
+    SoftmaxRegressionClassifier(C=1e-2).fit(X[:, :63], DIGIT)
+
+
+@pytest.mark.parametrize("values", [DIGITS[:100] + 1j, np.full((100, 64), "a"), np.full((100, 64), "a", object)])
+@pytest.mark.parametrize("container", ["memmap", "h5py", "least"])
+def test_what_is_not_a_real_number_is_refused(tmp_path, container, values):
+    if values.dtype != complex and container == "memmap":
+        values = values.astype("S1")
+    if values.dtype != complex and container == "h5py":
+        values = values.astype(pytest.importorskip("h5py").string_dtype() if values.dtype == object else "S1")
+    clf = SoftmaxRegressionClassifier()
+    match = "Complex data not supported" if values.dtype == complex else "real numbers|could not convert"
+    with pytest.raises(ValueError, match=match):
+        clf.fit(CONTAINERS[container](tmp_path, values), DIGIT[:100])
+    assert not hasattr(clf, "n_features_in_")
+    with pytest.raises(ValueError, match=match):
+        clf.fit(DIGITS, DIGIT).predict(CONTAINERS[container](tmp_path, values))
 
 
 def test_wrong_lengths_and_widths(small_slices):

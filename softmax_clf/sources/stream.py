@@ -12,12 +12,13 @@ import numpy as np
 from .arrays import DTYPES, NARROW, Source, check_finite, slice_rows
 
 _PAGE = 4096
+_NUMBERS = "biuf"  # kinds of dtype
 
 
 def is_stream(X):
     """Whether X is to be read in slices: a memory map, or no array but with the shape, dtype and slices of one."""
     if isinstance(X, np.memmap):
-        return X.ndim == 2
+        return X.ndim == 2 and X.dtype.kind in _NUMBERS  # any other is refused as an array of that kind would be
     if isinstance(X, np.ndarray) or hasattr(X, "iloc") or hasattr(X, "__dataframe__"):
         return False
     if hasattr(X, "__array_namespace__") or hasattr(X, "nnz"):
@@ -25,7 +26,8 @@ def is_stream(X):
     if not all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__")):
         return False
     try:
-        return len(X.shape) == 2 and np.dtype(X.dtype).kind in "biuf"
+        np.dtype(X.dtype)
+        return len(X.shape) == 2
     except TypeError:
         return False
 
@@ -46,11 +48,17 @@ class StreamSource(Source):
     Raises
     ------
     ValueError
-        From what reads rows, with their numbers, where rows are missing, cannot be read, have another width or, the
-        first time, are not finite.
+        Where X does not hold real numbers. From what reads rows, with their numbers, where rows are missing, cannot be
+        read, have another width or, the first time, are not finite.
     """
 
     def __init__(self, X, *, verbose=False):
+        if np.dtype(X.dtype).kind not in _NUMBERS:
+            problem = "Complex data not supported: e" if np.dtype(X.dtype).kind == "c" else "E"
+            raise ValueError(
+                f"{problem}xpected X to hold real numbers, got a {type(X).__name__} of dtype {X.dtype}. Remedy: store "
+                "it as numbers, or read and convert it first."
+            )
         self.X, self.verbose = X, verbose
         self.n_samples, self.n_features = (int(size) for size in X.shape)
         kept = np.dtype(X.dtype) in DTYPES
@@ -125,11 +133,19 @@ class StreamSource(Source):
     def _check_file(self):
         """A file cut short behind a memory map ends the process when it is read, not the call."""
         X = self.X
-        if isinstance(X, np.memmap) and isinstance(X.base, mmap.mmap) and X.filename is not None:
-            held = (os.path.getsize(X.filename) - X.offset) // X.itemsize
-            if held < X.size:
-                row = max(held, 0) // max(self.n_features, 1) if X.flags.c_contiguous else 0
-                raise ValueError(
-                    f"Expected {self.n_samples} rows of X in {X.filename}, but the file has been cut short: rows from "
-                    f"{row} on are missing. Remedy: write the file again."
-                )
+        whole = X
+        while isinstance(whole, np.memmap) and not isinstance(whole.base, mmap.mmap):
+            whole = whole.base  # X may be a view; only the array that was mapped knows where in the file it begins
+        if not isinstance(whole, np.memmap) or whole.filename is None:
+            return
+        begin = X.ctypes.data - whole.ctypes.data + whole.offset
+        n_bytes = os.path.getsize(whole.filename)
+        across = max((self.n_features - 1) * X.strides[1], 0) + X.itemsize  # from a row's first value to its end
+        ends = begin + across + np.array([0, self.n_samples - 1]) * X.strides[0]
+        if ends.max() > n_bytes:
+            forward = ends[0] <= n_bytes and X.strides[0] > 0
+            row = (n_bytes - ends[0]) // X.strides[0] + 1 if forward else 0
+            raise ValueError(
+                f"Expected {self.n_samples} rows of X in {whole.filename}, but the file has been cut short: rows from "
+                f"{row} on are missing. Remedy: write the file again."
+            )
