@@ -33,6 +33,7 @@ from .sources.sparse import CsrSource
 from .sources.stream import StreamSource, is_stream
 
 _LARGE = 1_000_000  # values of X from which on they are checked on all threads
+_TINY = 2.0**-30  # float32 values whose squares, weighted, begin to underflow
 _PAIRS_BYTES = 1 << 28  # of the solver's memory, where it is kept short: all of it is read in each iteration
 
 
@@ -186,7 +187,11 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             )
         start = self._start(classes, source.n_features, previous, coef_init, intercept_init)
         n_threads = effective_n_threads(self.n_jobs)
-        scale = self._scale(source, weight, n_threads) if self.standardize else None
+        scale, strength = None, 0.0 if np.isinf(self.C) else 1.0 / (self.C * weight_sum)
+        if self.standardize:
+            scale = self._scale(source, weight, n_threads)
+        elif unit := _unit(source):  # the same objective in other units
+            scale, strength = np.full(source.n_features, unit), strength / unit**2
         if scale is not None:
             start[:, : source.n_features] *= np.where(np.isfinite(scale), scale, 0.0)
 
@@ -195,7 +200,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             y_index,
             n_classes,
             sample_weight=weight,
-            l2_reg_strength=0.0 if np.isinf(self.C) else 1.0 / (self.C * weight_sum),
+            l2_reg_strength=strength,
             fit_intercept=self.fit_intercept,
             n_threads=n_threads,
             offset=_checked_offset(offset, source.n_samples, n_classes),
@@ -576,6 +581,14 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _unit(source):
+    """A power of two as large as the first rows, where they are so small in float32 that metrics would underflow."""
+    if source.dtype != np.float32 or source.is_wide_and_sparse:  # whose metric is made in float64
+        return None
+    peak = float(np.abs(source.take(np.arange(min(source.n_samples, 100)))).max())
+    return 2.0 ** np.floor(np.log2(peak)) if 0 < peak < _TINY else None
 
 
 def _one_row_a_class(rows):

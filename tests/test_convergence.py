@@ -92,6 +92,20 @@ def test_units_that_are_a_power_of_two_change_no_bit(name, C):
     assert list(scaled.loss_curve_) == list(clf.loss_curve_)
 
 
+@pytest.mark.parametrize("shape", [(600, 30), (300, 1500)], ids=["Gram matrix", "low rank"])
+@pytest.mark.parametrize("exponent", [-45, -70, -95])
+def test_float32_features_whose_squares_underflow(shape, exponent):
+    """They were taken to be at their minimum at zero, or took several times the iterations."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal(shape).astype(np.float32)
+    y = (X[:, :4] + rng.standard_normal((len(X), 4))).argmax(axis=1)
+    clf = SoftmaxRegressionClassifier(C=1e-2).fit(X, y)
+    scaled = SoftmaxRegressionClassifier(C=1e-2 * 4.0**-exponent).fit(X * np.float32(2.0**exponent), y)
+    assert scaled.n_iter_ == clf.n_iter_
+    assert relative_norm(2.0**exponent * scaled.coef_, clf.coef_) <= 1e-5
+    assert scaled.objective_ == pytest.approx(clf.objective_, rel=1e-6)
+
+
 def test_weights_of_any_scale():
     """F divides by the total weight and by C: weights and 1 / C may be multiplied by the same number."""
     problem = problems.load("wine")
