@@ -67,6 +67,7 @@ class Curvature:
             # close enough to every weighted mean that what is left is subtracted without cancellation
             first, _ = self.objective.rows(rows[:1000])
             self.origin = first.mean(axis=0, dtype=np.float64).astype(first.dtype)
+            del first
         if self.plan.kind == BLOCKS:
             return self._blocks(point, rows, row_weight)
         return self._kronecker(point, rows, row_weight)
@@ -99,26 +100,27 @@ class Curvature:
         between = np.zeros((o.n_outputs, o.n_outputs))
         low_rank = len(rows) < o.source.n_features
         sums = None if low_rank else _GramSums(o, 1, self.origin)
-        scaled, curvatures = [], []
+        kept = np.empty((len(rows), o.source.n_features), o.source.dtype) if low_rank else None
+        curvature = np.empty(0)
         for X, offset, weight in self._panels(rows, row_weight):
             proba = self._proba(X, offset, point)
             weighted = proba * weight[:, None]
             between += np.diag(weighted.sum(axis=0)) - weighted.T @ proba
-            curvature = (weighted * (1 - proba)).sum(axis=1, keepdims=True)
-            curvatures.append(curvature[:, 0])
+            panel = (weighted * (1 - proba)).sum(axis=1)
             if low_rank:
-                scaled.append(X)
+                kept[len(curvature) : len(curvature) + len(X)] = X
             else:
-                sums.add(X, curvature)
-        curvature = np.concatenate(curvatures)
+                sums.add(X, panel[:, None])
+            curvature = np.append(curvature, panel)
         mass = curvature.sum()
         if not mass > 1e-100:  # far out, where every row is sure of its class: the metric at the origin leads back
+            del kept, sums
             return self._kronecker(np.zeros_like(point), rows, row_weight)
         self.evenness = max(mass**2 / (len(curvature) * (curvature @ curvature)), 1e-3)
 
         def factored(ridge):
             if low_rank:
-                return self._low_rank(np.concatenate(scaled), curvature, ridge)
+                return self._low_rank(kept, curvature, ridge)
             return sums.factor(0, ridge, n_outputs=o.n_outputs)
 
         metric = KroneckerMetric(factored, between / mass, o.l2_reg_strength)
@@ -126,13 +128,15 @@ class Curvature:
         return metric
 
     def _low_rank(self, rows, row_weight, ridge):
+        """Of rows that are used up: they are the one copy there is, and become the factor."""
         o = self.objective
         mass = max(row_weight.sum(), np.finfo(np.float64).tiny)
         center = None
         if o.fit_intercept:
-            center = row_weight @ rows / mass
-            rows = rows - center.astype(rows.dtype)
-        rows = rows * np.sqrt(row_weight).astype(rows.dtype)[:, None]
+            bands = [slice(start, start + 64) for start in range(0, len(rows), 64)]  # float64 is a copy
+            center = sum(row_weight[band] @ rows[band] for band in bands) / mass
+            rows -= center.astype(rows.dtype)
+        rows *= np.sqrt(row_weight).astype(rows.dtype)[:, None]
         trace = float(np.vdot(rows, rows))
         # A sample leaves out the small directions of the rest: their share, by measurement about 0.3 of a direction's
         # mean. All rows leave out nothing, but the inverse is a difference, with digits for directions up to so much
