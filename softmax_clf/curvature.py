@@ -86,8 +86,10 @@ class Curvature:
         o = self.objective
         n, source = o.source.n_samples, o.source
         coef, intercept = o.split(point)
-        proba = o.passes.predict(source, coef, intercept, PROBA if o.n_outputs > 1 else RAW, o.offset)
-        proba = expit(proba) if o.n_outputs == 1 else proba
+        proba = np.empty((n, o.n_outputs), source.dtype)
+        o.passes.predict(source.parts(), coef, intercept, PROBA if o.n_outputs > 1 else RAW, proba, o.offset)
+        if o.n_outputs == 1:
+            proba = expit(proba)
         spread = proba * (1 - proba) * (1 / n if o.weight is None else o.weight[:, None] / n)
         if self.head_rows is None:
             self.head_rows = source.take_head(rows)
@@ -129,17 +131,17 @@ class Curvature:
         between = np.zeros((o.n_outputs, o.n_outputs))
         low_rank = n_rows < n_features
         sums = None if low_rank else _GramSums(o, n_features, 1, self.origin)
-        scaled, curvatures = [], []
+        kept = np.empty((n_rows, n_features), o.source.dtype) if low_rank else None
+        curvature = np.empty(0)
         for X, proba, weight in panels:
             weighted = proba * weight[:, None]
             between += np.diag(weighted.sum(axis=0)) - weighted.T @ proba
-            curvature = (weighted * (1 - proba)).sum(axis=1, keepdims=True)
-            curvatures.append(curvature[:, 0])
+            panel = (weighted * (1 - proba)).sum(axis=1)
             if low_rank:
-                scaled.append(X)
+                kept[len(curvature) : len(curvature) + len(X)] = X
             else:
-                sums.add(X, curvature)
-        curvature = np.concatenate(curvatures)
+                sums.add(X, panel[:, None])
+            curvature = np.append(curvature, panel)
         mass = curvature.sum()
         if not mass > 1e-100:
             return None
@@ -147,7 +149,7 @@ class Curvature:
 
         def factored(ridge):
             if low_rank:
-                return self._low_rank(np.concatenate(scaled), curvature, ridge)
+                return self._low_rank(kept, curvature, ridge)
             return sums.factor(0, ridge, n_outputs=o.n_outputs)
 
         metric = KroneckerMetric(factored, between / mass, o.l2_reg_strength)
@@ -155,13 +157,15 @@ class Curvature:
         return metric
 
     def _low_rank(self, rows, row_weight, ridge):
+        """Of rows that are used up: they are the one copy there is, and become the factor."""
         o = self.objective
         mass = max(row_weight.sum(), np.finfo(np.float64).tiny)
         center = None
         if o.fit_intercept:
-            center = row_weight @ rows / mass
-            rows = rows - center.astype(rows.dtype)
-        rows = rows * np.sqrt(row_weight).astype(rows.dtype)[:, None]
+            bands = [slice(start, start + 64) for start in range(0, len(rows), 64)]  # float64 is a copy
+            center = sum(row_weight[band] @ rows[band] for band in bands) / mass
+            rows -= center.astype(rows.dtype)
+        rows *= np.sqrt(row_weight).astype(rows.dtype)[:, None]
         trace = float(np.vdot(rows, rows))
         # A sample leaves out the small directions of the rest: their share, by measurement about 0.3 of a direction's
         # mean. All rows leave out nothing, but the inverse is a difference, with digits for directions up to so much

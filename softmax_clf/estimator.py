@@ -32,6 +32,8 @@ from .sources.arrays import DTYPES, ArraySource, check_finite
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource, is_stream
 
+_LARGE = 1_000_000  # values of X from which on they are checked on all threads
+_TINY = 2.0**-30  # float32 values whose squares, weighted, begin to underflow
 _PAIRS_BYTES = 1 << 27  # of the solver's memory, where it is kept short: all of it is read in each iteration
 
 
@@ -185,7 +187,11 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             )
         start = self._start(classes, source.n_features, previous, coef_init, intercept_init)
         n_threads = effective_n_threads(self.n_jobs)
-        scale = self._scale(source, weight, n_threads) if self.standardize else None
+        scale, strength = None, 0.0 if np.isinf(self.C) else 1.0 / (self.C * weight_sum)
+        if self.standardize:
+            scale = self._scale(source, weight, n_threads)
+        elif unit := _unit(source):  # the same objective in other units
+            scale, strength = np.full(source.n_features, unit), strength / unit**2
         if scale is not None:
             start[:, : source.n_features] *= np.where(np.isfinite(scale), scale, 0.0)
 
@@ -194,7 +200,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             y_index,
             n_classes,
             sample_weight=weight,
-            l2_reg_strength=0.0 if np.isinf(self.C) else 1.0 / (self.C * weight_sum),
+            l2_reg_strength=strength,
             fit_intercept=self.fit_intercept,
             n_threads=n_threads,
             offset=_checked_offset(offset, source.n_samples, n_classes),
@@ -229,19 +235,34 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
 
     def _source(self, X, reset):
         """X, checked, as a source of rows."""
+        if not reset and self._is_as_fitted(X):
+            return ArraySource(X)
         if issparse(X):
             dtype = [np.float64, np.float32]
             return CsrSource(validate_data(self, X, accept_sparse="csr", dtype=dtype, order=None, reset=reset))
         if is_stream(X) and 0 not in X.shape:
+            source = StreamSource(X, verbose=self.verbose)
             validate_data(self, X, skip_check_array=True, reset=reset)
-            return StreamSource(X, verbose=self.verbose)
+            return source
         # scikit-learn's check for NaN runs on one thread, and copies half of float16: ours is for what is large
         is_float = isinstance(X, np.ndarray) and X.dtype in (np.float32, np.float64)
-        large = (is_float and X.size > 1e6) or getattr(X, "dtype", None) == np.float16
+        large = (is_float and X.size > _LARGE) or getattr(X, "dtype", None) == np.float16
         X = validate_data(self, X, dtype=list(DTYPES), order=None, ensure_all_finite=not large, reset=reset)
         if large:
             check_finite(X, n_threads=effective_n_threads(self.n_jobs))
         return ArraySource(X)
+
+    def _is_as_fitted(self, X):
+        """Whether X is an array that scikit-learn's checks would pass on as it is: they take longer than a few rows."""
+        return (
+            type(X) is np.ndarray
+            and X.dtype in (np.float32, np.float64)
+            and X.ndim == 2
+            and 0 < X.size <= _LARGE
+            and X.shape[1] == self.n_features_in_
+            and not hasattr(self, "feature_names_in_")
+            and bool(np.isfinite(X).all())
+        )
 
     def _targets(self, y, n_samples):
         """The classes, and labels as indices of them (n_samples,) or target probabilities (n_samples, n_classes)."""
@@ -415,11 +436,8 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         # one row is not worth asking how many cores there are
         n_threads = effective_n_threads(self.n_jobs) if source.n_samples * coef.size > 1e6 else 1
         passes = source.passes(1, len(coef), n_threads)
-        parts = [
-            passes.predict(part, coef, self.intercept_, kind, None if offset is None else offset[rows])
-            for part, rows in source.parts()
-        ]
-        out = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        out = np.empty((source.n_samples, len(coef)), source.dtype)
+        passes.predict(source.parts(), coef, self.intercept_, kind, out, offset)
         if not np.isfinite(out).all():
             row = int(np.isfinite(out).all(axis=1).argmin())
             raise ValueError(
@@ -556,13 +574,23 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
 
     def _coef(self):
         """`coef_` as a dense array."""
-        check_is_fitted(self)
+        if not hasattr(self, "coef_"):  # what follows takes as long as ten rows
+            check_is_fitted(self)
         return self.coef_.toarray() if issparse(self.coef_) else self.coef_
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _unit(source):
+    """A power of two as large as the first rows, where they are so small in float32 that metrics would underflow."""
+    if source.dtype != np.float32:
+        return None
+    first = source.data if source.is_wide_and_sparse else source.take(np.arange(min(source.n_samples, 100)))
+    peak = float(np.abs(first[:1_000_000]).max(initial=0.0))
+    return 2.0 ** np.floor(np.log2(peak)) if 0 < peak < _TINY else None
 
 
 def _one_row_a_class(rows):

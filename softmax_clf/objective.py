@@ -101,13 +101,9 @@ class SoftmaxObjective:
         """
         self.n_passes += 1
         coef, intercept = self.split(point)
-
-        def part(X, rows):
-            offset = None if self.offset is None else self.offset[rows]
-            weight = self.pass_weight[:, rows]
-            return self.passes.loss_gradient(X, coef, intercept, self.y[rows], weight, self.weighting, offset)
-
-        loss, grad_coef, grad_intercept = self.source.sum(part)
+        loss, grad_coef, grad_intercept = self.passes.loss_gradient(
+            self.source.parts(), coef, intercept, self.y, self.pass_weight, self.weighting, self.offset
+        )
         n, p = self.source.n_samples, self.source.n_features
         grad = np.empty_like(point)
 
@@ -221,12 +217,9 @@ class StackedObjectives:
         coef, intercept = self.split(problems, points)
         coef, intercept = coef.reshape(-1, p), intercept.ravel()
         weighting = np.asarray(problems, np.intp)
-
-        def part(X, rows):
-            weight = self.pass_weight[:, rows]
-            return self.passes.loss_gradient(X, coef, intercept, self.y[rows], weight, weighting)
-
-        loss, grad_coef, grad_intercept = self.source.sum(part)
+        loss, grad_coef, grad_intercept = self.passes.loss_gradient(
+            self.source.parts(), coef, intercept, self.y, self.pass_weight, weighting
+        )
         n, strength = self.source.n_samples, self.l2_reg_strength[problems]
         grad = np.empty_like(points)
         by_coef, penalised = grad[..., :p], points[..., :p]

@@ -1,5 +1,6 @@
 """The fit reaches the minimum of the objective, to the tolerance asked for, on every kind of problem."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -9,6 +10,10 @@ from sklearn.exceptions import ConvergenceWarning
 import problems
 import reference
 from softmax_clf import SoftmaxRegressionClassifier
+from softmax_clf.curvature import Curvature
+from softmax_clf.kernels.gram import LowRankFactor
+from softmax_clf.objective import SoftmaxObjective
+from softmax_clf.sources.arrays import ArraySource
 
 GRID = [
     pytest.param(name, C, weighted, fit_intercept, id=f"{name}-C={C:g}{'-weighted' * weighted}{'-b' * fit_intercept}")
@@ -90,6 +95,33 @@ def test_units_that_are_a_power_of_two_change_no_bit(name, C):
     np.testing.assert_array_equal(2.0**10 * scaled.coef_, clf.coef_)
     np.testing.assert_array_equal(scaled.intercept_, clf.intercept_)
     assert list(scaled.loss_curve_) == list(clf.loss_curve_)
+
+
+def test_a_low_rank_metric_is_one_copy_of_its_rows():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((300, 30_000), np.float32), rng.integers(3, size=300)
+    params = {"sample_weight": None, "l2_reg_strength": 1e-2, "fit_intercept": True, "n_threads": 1}
+    curvature = Curvature(SoftmaxObjective(ArraySource(X), y, 3, **params))
+    tracemalloc.start()
+    metric = curvature.metric(np.zeros((3, 30_001)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert isinstance(metric.factor, LowRankFactor)
+    assert peak <= 1.6 * X.nbytes
+
+
+@pytest.mark.parametrize("shape", [(600, 30), (300, 1500)], ids=["Gram matrix", "low rank"])
+@pytest.mark.parametrize("exponent", [-45, -70, -95])
+def test_float32_features_whose_squares_underflow(shape, exponent):
+    """They were taken to be at their minimum at zero, or took several times the iterations."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal(shape).astype(np.float32)
+    y = (X[:, :4] + rng.standard_normal((len(X), 4))).argmax(axis=1)
+    clf = SoftmaxRegressionClassifier(C=1e-2).fit(X, y)
+    scaled = SoftmaxRegressionClassifier(C=1e-2 * 4.0**-exponent).fit(X * np.float32(2.0**exponent), y)
+    assert scaled.n_iter_ == clf.n_iter_
+    assert relative_norm(2.0**exponent * scaled.coef_, clf.coef_) <= 1e-5
+    assert scaled.objective_ == pytest.approx(clf.objective_, rel=1e-6)
 
 
 def test_weights_of_any_scale():

@@ -92,6 +92,20 @@ def test_stacked_problems():
         assert_allclose(grad, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_few_rows_are_predicted_as_among_many(n_classes):
+    """Of few rows, only the coefficients that they need are looked up; an empty row needs none."""
+    X, y = words(n_classes=n_classes)
+    clf = SoftmaxRegressionClassifier(max_iter=3, tol=0.5).fit(X, y)
+    X = sp.csr_array(sp.vstack([X[:2], sp.csr_array((1, X.shape[1])), X]))
+    for method in METHODS:
+        whole = getattr(clf, method)(X)
+        assert X[:3].nnz < X.shape[1] // 4 < X.nnz
+        for few in (X[:3], X[:1], X[2:3]):
+            start = 2 if few.nnz == 0 else 0
+            assert_array_equal(getattr(clf, method)(few), whole[start : start + few.shape[0]])
+
+
 def test_long_rows_and_columns():
     """More stored values in a column than are summed in float32."""
     rng = np.random.default_rng(0)

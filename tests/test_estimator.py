@@ -23,7 +23,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import problems
 import reference
-from softmax_clf import SoftmaxRegressionClassifier
+from softmax_clf import SoftmaxRegressionClassifier, estimator
 
 IRIS, SPECIES = load_iris(return_X_y=True)
 CANCER, BENIGN = load_breast_cancer(return_X_y=True)
@@ -172,6 +172,47 @@ def test_any_number_of_rows(n_rows):
     for method in METHODS:
         whole = getattr(clf, method)(IRIS)
         assert_allclose(getattr(clf, method)(IRIS[-n_rows:]), whole[-n_rows:], rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("method", ["predict", *METHODS])
+def test_few_rows_are_not_checked_for_longer_than_they_take(monkeypatch, method, dtype):
+    """An array like that of the fit, finite, goes past scikit-learn's checks, which take twice as long as one row."""
+    clf = SoftmaxRegressionClassifier().fit(IRIS.astype(dtype), SPECIES)
+    X = IRIS[50:53].astype(dtype)
+    expected = getattr(clf, method)(np.ma.masked_array(X))
+    monkeypatch.setattr(estimator, "validate_data", None)
+    for made in (X, np.asfortranarray(X), np.repeat(X, 2, axis=0)[::2]):
+        assert_array_equal(getattr(clf, method)(made), expected)
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.full((1, 4), np.nan),
+        np.full((1, 4), np.inf, np.float32),
+        np.zeros((1, 3)),
+        np.zeros(4),
+        np.zeros((1, 1, 4)),
+        np.zeros((0, 4)),
+        np.zeros((1, 4), complex),
+        np.ma.masked_array(np.full((1, 4), np.nan)),
+    ],
+    ids=lambda X: f"{X.dtype}{X.shape}",
+)
+def test_errors_of_predictions_are_those_of_scikit_learn(X):
+    ours, theirs = (clf.fit(IRIS, SPECIES) for clf in (SoftmaxRegressionClassifier(), LogisticRegression(tol=1e-2)))
+    with pytest.raises(ValueError) as expected:  # noqa: PT011
+        theirs.predict_proba(X)
+    with pytest.raises(type(expected.value)) as found:
+        ours.predict_proba(X)
+    assert str(found.value).replace(type(ours).__name__, type(theirs).__name__) == str(expected.value)
+
+
+def test_names_of_features_are_missed():
+    clf = SoftmaxRegressionClassifier().fit(pd.DataFrame(IRIS, columns=list("abcd")), SPECIES)
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        clf.predict_proba(IRIS[:1])
 
 
 def test_logarithms_of_vanishing_probabilities():

@@ -1,5 +1,7 @@
 """Kernels against the reference and against long double: any shape, stacked problems, any number of threads."""
 
+import itertools
+
 import numba
 import numpy as np
 import pytest
@@ -57,6 +59,11 @@ def problems(rng, n, p, n_classes, n_problems, dtype):
     return X, y, coef, intercept, weight, weighting
 
 
+def whole(X):
+    """X in one part."""
+    return [(X, slice(0, len(X)))]
+
+
 SHAPES = [(1, 1, 2), (7, 3, 3), (50, 17, 2), (130, 33, 5), (300, 64, 7), (257, 100, 13), (2000, 129, 10)]
 
 
@@ -67,7 +74,9 @@ def test_stacked_problems(n, p, n_classes, n_problems, dtype):
     """Each of the problems has the loss and gradient that it has alone, in plain NumPy."""
     X, y, coef, intercept, weight, weighting = problems(np.random.default_rng(n), n, p, n_classes, n_problems, dtype)
     passes = DensePass(dtype, n, p, n_problems, coef.shape[1], 2)
-    loss, grad, grad_intercept = passes.loss_gradient(X, coef.reshape(-1, p), intercept.ravel(), y, weight, weighting)
+    loss, grad, grad_intercept = passes.loss_gradient(
+        whole(X), coef.reshape(-1, p), intercept.ravel(), y, weight, weighting
+    )
     grad, grad_intercept = grad.reshape(coef.shape), grad_intercept.reshape(intercept.shape)
     rtol = 1e-11 if dtype == np.float64 else 2e-5
     for m in range(n_problems):
@@ -89,7 +98,9 @@ def test_stacked_problems(n, p, n_classes, n_problems, dtype):
 def test_predictions(n, p, n_classes, dtype):
     X, _, coef, intercept, *_ = problems(np.random.default_rng(n), n, p, n_classes, 1, dtype)
     passes = DensePass(dtype, n, p, 1, n_classes, 2)
-    raw, proba, log_proba = (passes.predict(X, coef[0], intercept[0], kind) for kind in (RAW, PROBA, LOG_PROBA))
+    raw, proba, log_proba = np.empty((3, n, n_classes), dtype)
+    for kind, out in ((RAW, raw), (PROBA, proba), (LOG_PROBA, log_proba)):
+        passes.predict(whole(X), coef[0], intercept[0], kind, out)
     expected = X.astype(np.float64) @ coef[0].T + intercept[0]
     atol = 1e-12 if dtype == np.float64 else 1e-5
     np.testing.assert_allclose(raw, expected, atol=atol)
@@ -112,8 +123,30 @@ def test_bits_do_not_depend_on_threads(n_threads):
     X, y, coef, intercept, *_ = problems(np.random.default_rng(0), 20_000, 70, 10, 1, np.float32)
     nothing, first = np.empty((0, 0), np.float32), np.zeros(1, np.intp)
     one, several = (
-        DensePass(np.float32, len(X), 70, 1, 10, n).loss_gradient(X, coef[0], intercept[0], y, nothing, first)
+        DensePass(np.float32, len(X), 70, 1, 10, n).loss_gradient(whole(X), coef[0], intercept[0], y, nothing, first)
         for n in (1, n_threads)
     )
     for a, b in zip(one, several, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("n_classes", [2, 10])
+def test_bits_do_not_depend_on_parts(n_classes):
+    """Slices that come one by one, or several at once, or in memory of another order, add up to the same bits."""
+    X, y, coef, intercept, weight, _ = problems(np.random.default_rng(0), 20_000, 70, n_classes, 1, np.float32)
+    offset = np.random.default_rng(1).standard_normal((len(X), len(coef[0]))).astype(np.float32)
+    slice_rows = 6_667
+    results = []
+    for n_slices, order in ((1, "C"), (2, "C"), (3, "C"), (1, "F"), (3, "F")):
+        cuts = [*range(0, len(X), n_slices * slice_rows), len(X)]
+        parts = [(np.asarray(X[a:b], order=order), slice(a, b)) for a, b in itertools.pairwise(cuts)]
+        passes = DensePass(np.float32, slice_rows, 70, 1, len(coef[0]), 2)
+        sums = passes.loss_gradient(parts, coef[0], intercept[0], y, weight, np.ones(1, np.intp), offset)
+        out = np.empty_like(offset)
+        passes.predict(parts, coef[0], intercept[0], RAW, out, offset)
+        moments = passes.moments(parts, np.zeros(70), weight[1].astype(np.float64))
+        results.append([*(np.array(a) for a in sums), out, *moments])
+    for result in results[1:]:
+        for a, b in zip(result, results[0], strict=True):
+            np.testing.assert_array_equal(a, b)
+    np.testing.assert_allclose(results[0][3], X @ coef[0].T + intercept[0] + offset, atol=1e-4)

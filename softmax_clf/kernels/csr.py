@@ -243,7 +243,7 @@ class CsrPass:
     """The passes over sparse rows; parameters and methods as those of :class:`~.dense.DensePass`.
 
     Instead of arrays the methods take sources: objects with ``data, indices, indptr`` of the CSR format, and the
-    same of the transpose in ``columns``.
+    same of the transpose in ``columns``; one part, of all rows.
     """
 
     def __init__(self, dtype, n_rows, n_features, n_problems, n_scores, n_threads):
@@ -252,8 +252,7 @@ class CsrPass:
         self.tile = _tile(self.n_outputs, self.dtype.itemsize)
         width = self.tile[0] * self.tile[1]
         self.n_padded = -(-self.n_outputs // width) * width
-        self.coef = np.zeros((n_features, self.n_padded), self.dtype)
-        self.pointwise = self.grad = None
+        self.coef = self.pointwise = self.grad = None
         self.workspaces = [self._workspace() for _ in range(n_threads)]
 
     def _workspace(self):
@@ -272,12 +271,15 @@ class CsrPass:
         run_tasks(lambda t, slot: task(t, bounds[t], bounds[t + 1], slot), len(bounds) - 1, self.n_threads)
 
     def _set_point(self, coef, intercept):
+        if self.coef is None:
+            self.coef = np.zeros((self.n_features, self.n_padded), self.dtype)
         cuts = np.append(np.arange(0, self.n_features, 1 << 14), self.n_features)
         self._run(cuts, lambda t, start, stop, slot: _set_coef(coef, start, stop, self.coef))
         return np.ascontiguousarray(np.broadcast_to(intercept, self.n_outputs), self.dtype)
 
-    def loss_gradient(self, X, coef, intercept, y, weight, weighting, offset=None):
-        """Weighted cross-entropy and its gradient, summed over the rows of X."""
+    def loss_gradient(self, parts, coef, intercept, y, weight, weighting, offset=None):
+        """Weighted cross-entropy and its gradient, summed over the rows."""
+        ((X, _),) = parts
         if self.pointwise is None:
             self.pointwise = np.zeros((self.n_rows, self.n_padded), self.dtype)
             self.grad = np.empty((self.n_outputs, self.n_features))
@@ -327,16 +329,24 @@ class CsrPass:
         out *= float(largest) ** 2
         return out
 
-    def predict(self, X, coef, intercept, kind, offset=None):
-        """Raw predictions, probabilities or log-probabilities (``kind``) of the rows of X, for one problem."""
-        intercept = self._set_point(np.ascontiguousarray(coef), intercept)
+    def predict(self, parts, coef, intercept, kind, out, offset=None):
+        """Raw predictions, probabilities or log-probabilities (``kind``) of the rows, for one problem."""
+        ((X, _),) = parts
+        indices = X.indices
+        if len(indices) < self.n_features // 4:
+            # of few rows: the coefficients of each stored value, instead of transposing those of all features
+            self.coef = np.zeros((len(indices), self.n_padded), self.dtype)
+            self.coef[:, : self.n_outputs] = coef[:, indices].T
+            indices = np.arange(len(indices), dtype=indices.dtype)
+            indices.flags.writeable = False  # as those of X: one compiled kernel
+            intercept = np.ascontiguousarray(np.broadcast_to(intercept, self.n_outputs), self.dtype)
+        else:
+            intercept = self._set_point(np.ascontiguousarray(coef), intercept)
         offset = np.empty((0, 0), self.dtype) if offset is None else offset
-        out = np.empty((len(X.indptr) - 1, self.n_scores), self.dtype)
         kernel = _predict_kernel(*self.tile)
 
         def rows(t, start, stop, slot):
             workspace = self.workspaces[slot]
-            kernel(X.data, X.indices, X.indptr, start, stop, self.coef, intercept, offset, kind, *workspace, out)
+            kernel(X.data, indices, X.indptr, start, stop, self.coef, intercept, offset, kind, *workspace, out)
 
         self._run(self._cut(X.indptr), rows)
-        return out

@@ -4,9 +4,10 @@ A block of rows goes through scores, softmax and gradient while it lies in cache
 Float32 and float64 rows in C order are read where they are; any other rows are converted, a block at a
 time, into a workspace.
 
-Determinism: rows are cut into groups by the shape of the data alone, a group is summed in order by one
-thread into sums of its own, and those are added in the order of the groups. So the bits of a result do not
-depend on the number of threads.
+Determinism: rows are cut into slices of some size, and each slice into groups, by the shape of the data alone. The
+first groups of all slices are summed in order, by one thread at a time, into sums of their own, and so are the
+others; those sums are added in the order of the groups. So the bits of a result depend neither on the number of
+threads nor on whether slices come one by one or all at once.
 """
 
 from functools import lru_cache
@@ -32,7 +33,7 @@ from .tiles import TILE_CLASSES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, gradient
 _BLOCK_BYTES = 1 << 18  # of X in a block: it and the next one, fetched ahead, stay in a second-level cache
 _GROUP_FLOPS = 4e6  # at least this much work for a thread to take: some 50 us against 20 us for the hand-over
 _CALL_FLOPS = 1e9  # at most this much in one kernel call, some 20 ms: Ctrl-C waits for it
-_MAX_GROUPS = 48
+_MAX_GROUPS = 32  # of a slice: with more, a thread works on too little of each slice at a time
 
 RAW, PROBA, LOG_PROBA = 0, 1, 2  # what `predict` writes
 BLOCK_LOSS = {  # by whether two classes share one score, and by the dimensions of y
@@ -96,12 +97,12 @@ def _loss_gradient_kernel(tile_classes, locate, block_loss):
 
     @jit
     def loss_gradient(
-        X, start, stop, coef, intercept, y, offset, weight, weighting, n_scores, fresh,
+        X, place, start, stop, coef, intercept, y, offset, weight, weighting, n_scores, fresh,
         rows, scores, work, loss_out, grad_out, grad_intercept_out,
     ):  # fmt: skip
         """One pass over X[start:stop], added to the outputs (set, where ``fresh``).
 
-        X : (n_samples, n_features)                         # IN
+        X : (n_rows, n_features)                            # IN rows from ``place`` on, of n_samples
         coef : (n_padded_classes, n_padded_features)        # IN
         intercept : (n_padded_classes,)                     # IN
         y : (n_samples,) intp or (n_samples, n_scores)      # IN
@@ -128,11 +129,12 @@ def _loss_gradient_kernel(tile_classes, locate, block_loss):
                     row_weight[:n_rows] = 1.0
                 else:
                     for i in range(n_rows):
-                        row_weight[i] = weight[weighting[m], row + i]
-                add_offset(scores, m * n_scores, n_scores, row, n_rows, offset)
+                        row_weight[i] = weight[weighting[m], place + row + i]
+                add_offset(scores, m * n_scores, n_scores, place + row, n_rows, offset)
                 loss_out[m] += block_loss(
-                    scores, m * n_scores, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out
-                )
+                    scores, m * n_scores, n_scores, place + row, n_rows,
+                    intercept, y, row_weight, work, grad_intercept_out,
+                )  # fmt: skip
             block_gradient(block, first, n_rows, scores, block_rows, grad_out)
 
     return loss_gradient
@@ -167,10 +169,10 @@ def _predict_kernel(tile_classes, locate):
     block_scores, _ = _tile_loops(tile_classes, scores_only=True)
 
     @jit
-    def predict(X, start, stop, coef, intercept, offset, kind, rows, scores, work, out):
+    def predict(X, place, start, stop, coef, intercept, offset, kind, rows, scores, work, out):
         """Raw predictions, probabilities or their logarithms of X[start:stop].
 
-        X : (n_samples, n_features)                         # IN
+        X : (n_rows, n_features)                            # IN rows from ``place`` on, of n_samples
         coef : (n_padded_classes, n_padded_features)        # IN
         intercept : (n_padded_classes,)                     # IN
         offset : (n_samples, n_scores) or (0, 0)            # IN
@@ -184,7 +186,7 @@ def _predict_kernel(tile_classes, locate):
             n_rows = min(block_rows, stop - row)
             block, first = locate(X, row, n_rows, rows)
             block_scores(block, first, n_rows, coef, scores)
-            add_offset(scores, 0, n_scores, row, n_rows, offset)
+            add_offset(scores, 0, n_scores, place + row, n_rows, offset)
             shift_scores(scores, 0, n_scores, n_rows, intercept, row_max)
             if kind == PROBA:
                 exponentiate(scores, 0, n_scores, n_rows, row_max, row_sum)
@@ -196,17 +198,17 @@ def _predict_kernel(tile_classes, locate):
                 for k in range(n_scores):
                     for i in range(n_rows):
                         scores[k, i] -= row_max[i]
-                        out[row + i, k] = scores[k, i]
+                        out[place + row + i, k] = scores[k, i]
                 row_max[:n_rows] = 0.0
                 exponentiate(scores, 0, n_scores, n_rows, row_max, row_sum)
                 for i in range(n_rows):
                     log_sum = log_float64(np.float64(row_sum[i]))
                     for k in range(n_scores):
-                        out[row + i, k] -= log_sum
+                        out[place + row + i, k] -= log_sum
             else:
                 for i in range(n_rows):
                     for k in range(n_scores):
-                        out[row + i, k] = scores[k, i]
+                        out[place + row + i, k] = scores[k, i]
 
     return predict
 
@@ -214,10 +216,10 @@ def _predict_kernel(tile_classes, locate):
 @lru_cache
 def _moments_kernel(locate):
     @jit
-    def moments(X, start, stop, shift, weight, fresh, rows, first_out, second_out):
+    def moments(X, place, start, stop, shift, weight, fresh, rows, first_out, second_out):
         """Weighted sums of ``x - shift`` and of its square, over X[start:stop] (set, where ``fresh``).
 
-        X : (n_samples, n_features)                         # IN
+        X : (n_rows, n_features)                            # IN rows from ``place`` on, of n_samples
         shift : (n_features,) float64                       # IN
         weight : (n_samples,) float64, or (0,)              # IN
         rows : (block_rows, n_features)                     # workspace
@@ -231,7 +233,7 @@ def _moments_kernel(locate):
             n_rows = min(block_rows, stop - row)
             block, first = locate(X, row, n_rows, rows)
             for i in range(n_rows):
-                x, w = block[first + i], 1.0 if weight.shape[0] == 0 else weight[row + i]
+                x, w = block[first + i], 1.0 if weight.shape[0] == 0 else weight[place + row + i]
                 for j in range(shift.shape[0]):
                     d = x[j] - shift[j]
                     first_out[j] += w * d
@@ -272,15 +274,16 @@ class DensePass:
     ----------
     dtype : float32 or float64
         Of the arithmetic, of coefficients and of probabilities.
-    n_rows : int
-        The most rows that an array will have.
+    slice_rows : int
+        Rows of a slice.
     n_features, n_problems, n_scores : int
         Problems are stacked: coefficients are (n_problems * n_scores, n_features).
     n_threads : int
     """
 
-    def __init__(self, dtype, n_rows, n_features, n_problems, n_scores, n_threads):
+    def __init__(self, dtype, slice_rows, n_features, n_problems, n_scores, n_threads):
         self.dtype, self.n_features, self.n_threads = np.dtype(dtype), n_features, n_threads
+        self.slice_rows = max(slice_rows, 1)
         self.n_problems, self.n_scores, self.n_outputs = n_problems, n_scores, n_problems * n_scores
         self.tile_classes = _tile_classes(self.n_outputs)
         width = VECTOR_BYTES // self.dtype.itemsize
@@ -288,18 +291,18 @@ class DensePass:
         block = _BLOCK_BYTES // (n_features * self.dtype.itemsize)
         # the sums of a block are added to the totals: with many classes only many rows are worth that
         block = max(block, 256 if self.n_outputs > 64 else 0, 512 if self.n_outputs > 512 else 0)
-        self.block_rows = _round_up(min(max(block, 48), 512, max(n_rows, 1)), 16)
+        self.block_rows = _round_up(min(max(block, 48), 512, self.slice_rows), 16)
         self.flops_per_row = 4 * self.shape[0] * max(n_features, 8)
         self.coef = np.zeros(self.shape, self.dtype)
         self.intercept = np.zeros(self.shape[0], self.dtype)
         self.workspaces = {}
         self.partial = self.total = None
 
-    def _groups(self, n_rows, max_groups):
-        """First rows of the groups, and the end."""
-        n_groups = min(max(int(n_rows * self.flops_per_row / _GROUP_FLOPS), 1), max_groups)
-        size = _round_up(-(-n_rows // n_groups), self.block_rows)
-        return [*range(0, n_rows, size), n_rows]
+    def _groups(self, max_groups):
+        """First rows of the groups of a slice, and the end."""
+        n_groups = min(max(int(self.slice_rows * self.flops_per_row / _GROUP_FLOPS), 1), max_groups)
+        size = _round_up(-(-self.slice_rows // n_groups), self.block_rows)
+        return [*range(0, self.slice_rows, size), self.slice_rows]
 
     def _workspace(self, slot, convert):
         """Converted rows, scores and row values of one thread."""
@@ -309,53 +312,60 @@ class DensePass:
             self.workspaces[slot, convert] = rows, scores, np.empty((4, self.block_rows), self.dtype)
         return self.workspaces[slot, convert]
 
-    def _run(self, kernel_of, X, max_groups, task):
+    def _run(self, kernel_of, parts, max_groups, task):
+        """Call ``task(kernel, X, place, g, start, stop, fresh, workspace)`` for the rows of all groups.
+
+        X begins at ``place`` among all rows; its rows start:stop are in group g, the first of it where ``fresh``.
+        """
+        bounds = self._groups(max_groups)
+        rows_per_call = max(int(_CALL_FLOPS / self.flops_per_row) // self.block_rows, 1) * self.block_rows
+        for X, rows in parts:
+            self._run_part(kernel_of, X, rows.start, bounds, rows_per_call, task)
+        return len(bounds) - 1
+
+    def _run_part(self, kernel_of, X, place, bounds, rows_per_call, task):
+        """As :meth:`_run`, for one or more whole slices."""
         convert = not (X.dtype == self.dtype and X.flags.c_contiguous)
-        bounds = self._groups(len(X), max_groups)
+        n_rows = len(X)
         if convert:
             X, locate = readable(X)
         else:
             X, locate = X.view(), _in_place
             X.flags.writeable = False  # writeable or not, one compiled kernel
         kernel = kernel_of(locate)
-        rows_per_call = max(int(_CALL_FLOPS / self.flops_per_row) // self.block_rows, 1) * self.block_rows
         n_threads = min(self.n_threads, len(bounds) - 1)
         for slot in range(n_threads):
             self._workspace(slot, convert)
 
         def group(g, slot):
-            stop = bounds[g + 1]
-            for start in range(bounds[g], stop, rows_per_call):
-                task(
-                    kernel,
-                    X,
-                    g,
-                    start,
-                    min(start + rows_per_call, stop),
-                    start == bounds[g],
-                    self.workspaces[slot, convert],
-                )
+            fresh = place == 0
+            for first in range(0, n_rows, self.slice_rows):
+                stop = min(first + bounds[g + 1], n_rows)
+                for start in range(first + bounds[g], stop, rows_per_call):
+                    end = min(start + rows_per_call, stop)
+                    task(kernel, X, place, g, start, end, fresh, self.workspaces[slot, convert])
+                    fresh = False
 
         run_tasks(group, len(bounds) - 1, n_threads)
-        return len(bounds) - 1
 
     def _set_point(self, coef, intercept):
         self.coef[: self.n_outputs, : self.n_features] = coef
         self.intercept[: self.n_outputs] = intercept
 
-    def loss_gradient(self, X, coef, intercept, y, weight, weighting, offset=None):
-        """Weighted cross-entropy and its gradient, summed over the rows of X.
+    def loss_gradient(self, parts, coef, intercept, y, weight, weighting, offset=None):
+        """Weighted cross-entropy and its gradient, summed over the rows.
 
         Parameters
         ----------
-        X : array (n_rows, n_features)
+        parts : iterable of (array (n_rows, n_features), slice)
+            All rows in order, one or more whole slices at a time, and their places among the n_samples.
         coef : array (n_outputs, n_features), intercept : array (n_outputs,) or 0
-        y : array (n_rows,) intp, or (n_rows, n_scores) of dtype
+        y : array (n_samples,) intp, or (n_samples, n_scores) of dtype
             Labels, in range(n_scores), or 0 and 1 where n_scores is 1; or target probabilities, those of class 1 where
             n_scores is 1. They are not checked here.
-        weight : array (n_weightings, n_rows) of dtype, or (0, 0) for none
+        weight : array (n_weightings, n_samples) of dtype, or (0, 0) for none
         weighting : array (n_problems,) intp
-        offset : array (n_rows, n_scores) of dtype, or None
+        offset : array (n_samples, n_scores) of dtype, or None
             Added to the scores of every problem.
 
         Returns
@@ -364,31 +374,29 @@ class DensePass:
             ``grad`` is valid until the next call.
         """
         self._set_point(coef, intercept)
-        partial = self._partial(X)
+        partial = self._partial()
         loss = np.empty((len(partial), self.n_problems))
         grad_intercept = np.empty((len(partial), self.shape[0]))
+        offset = np.empty((0, 0), self.dtype) if offset is None else offset
 
-        def task(kernel, X, g, start, stop, fresh, workspace):
+        def task(kernel, X, place, g, start, stop, fresh, workspace):
             kernel(
-                X, start, stop, self.coef, self.intercept, y, offset, weight, weighting, self.n_scores, fresh,
+                X, place, start, stop, self.coef, self.intercept, y, offset, weight, weighting, self.n_scores, fresh,
                 *workspace, loss[g], partial[g], grad_intercept[g],
             )  # fmt: skip
 
         block_loss = BLOCK_LOSS[self.n_scores == 1, y.ndim]
-        offset = np.empty((0, 0), self.dtype) if offset is None else offset
-        y, weight = np.ascontiguousarray(y), np.ascontiguousarray(weight)  # slices of few strides: few compiled kernels
-        n_groups = self._run(
-            lambda locate: _loss_gradient_kernel(self.tile_classes, locate, block_loss), X, len(partial), task
+        self._run(
+            lambda locate: _loss_gradient_kernel(self.tile_classes, locate, block_loss), parts, len(partial), task
         )
-        grad = self._sum_groups(partial[:n_groups])
-        return loss[:n_groups].sum(axis=0), grad, grad_intercept[:n_groups, : self.n_outputs].sum(axis=0)
+        return loss.sum(axis=0), self._sum_groups(partial), grad_intercept[:, : self.n_outputs].sum(axis=0)
 
     def gram_product(self, X, coef):
         """``coef @ X.T @ X``, each row of X read once.
 
         Parameters
         ----------
-        X : array (n_rows, n_features) of dtype, C-contiguous
+        X : array (slice_rows, n_features) of dtype, C-contiguous
         coef : array (n_outputs, n_features)
 
         Returns
@@ -397,21 +405,22 @@ class DensePass:
             Valid until the next call.
         """
         self._set_point(coef, 0.0)
-        partial = self._partial(X)
+        partial = self._partial()
 
-        def task(kernel, X, g, start, stop, fresh, workspace):
+        def task(kernel, X, place, g, start, stop, fresh, workspace):
             kernel(X, start, stop, self.coef, fresh, workspace[1], partial[g])
 
-        n_groups = self._run(lambda locate: _gram_product_kernel(self.tile_classes), X, len(partial), task)
-        return self._sum_groups(partial[:n_groups])
+        whole = [(X, slice(0, len(X)))]
+        self._run(lambda locate: _gram_product_kernel(self.tile_classes), whole, len(partial), task)
+        return self._sum_groups(partial)
 
-    def _partial(self, X):
+    def _partial(self):
         """Sums of the groups, (n_groups, n_padded_classes, n_padded_features), made once."""
         if self.partial is None:
             size = 8 * self.shape[0] * self.shape[1]
-            # they take at most an eighth of X, or 16 MB where that is more; but four keep two threads in step
-            most = max(X.size * self.dtype.itemsize // 8, 1 << 24) // size
-            n_groups = len(self._groups(len(X), min(max(most, 4), _MAX_GROUPS))) - 1
+            # they take at most an eighth of a slice, or 16 MB where that is more; but four keep two threads in step
+            most = max(self.slice_rows * self.n_features * self.dtype.itemsize // 8, 1 << 24) // size
+            n_groups = len(self._groups(min(max(most, 4), _MAX_GROUPS))) - 1
             self.partial, self.total = np.empty((n_groups, *self.shape)), np.empty(self.shape)
         return self.partial
 
@@ -427,14 +436,14 @@ class DensePass:
         )
         return self.total[: self.n_outputs, : self.n_features]
 
-    def moments(self, X, shift, weight):
-        """Weighted sums of ``x - shift`` and of its square over the rows of X.
+    def moments(self, parts, shift, weight):
+        """Weighted sums of ``x - shift`` and of its square over the rows.
 
         Parameters
         ----------
-        X : array (n_rows, n_features)
+        parts : iterable of (array (n_rows, n_features), slice)
         shift : array (n_features,) float64
-        weight : array (n_rows,) float64, or None
+        weight : array (n_samples,) float64, or None
 
         Returns
         -------
@@ -443,26 +452,29 @@ class DensePass:
         weight = np.empty(0) if weight is None else weight
         partial = np.empty((_MAX_GROUPS, 2, self.n_features))
 
-        def task(kernel, X, g, start, stop, fresh, workspace):
+        def task(kernel, X, place, g, start, stop, fresh, workspace):
             rows = workspace[0] if len(workspace[0]) else np.empty((self.block_rows, 0), self.dtype)
-            kernel(X, start, stop, shift, weight, fresh, rows, *partial[g])
+            kernel(X, place, start, stop, shift, weight, fresh, rows, *partial[g])
 
-        n_groups = self._run(_moments_kernel, X, _MAX_GROUPS, task)
+        n_groups = self._run(_moments_kernel, parts, _MAX_GROUPS, task)
         return tuple(partial[:n_groups].sum(axis=0))
 
-    def predict(self, X, coef, intercept, kind, offset=None):
-        """Raw predictions, probabilities or log-probabilities (``kind``) of the rows of X, for one problem.
+    def predict(self, parts, coef, intercept, kind, out, offset=None):
+        """Raw predictions, probabilities or log-probabilities (``kind``) of the rows, for one problem.
 
-        Returns
-        -------
-        array (n_rows, n_scores) of dtype
+        Parameters
+        ----------
+        parts : iterable of (array (n_rows, n_features), slice)
+        coef : array (n_scores, n_features), intercept : array (n_scores,) or 0
+        kind : RAW, PROBA or LOG_PROBA
+        out : array (n_samples, n_scores) of dtype
+            Written to.
+        offset : array (n_samples, n_scores) of dtype, or None
         """
         self._set_point(coef, intercept)
-        out = np.empty((len(X), self.n_scores), self.dtype)
         offset = np.empty((0, 0), self.dtype) if offset is None else offset
 
-        def task(kernel, X, g, start, stop, fresh, workspace):
-            kernel(X, start, stop, self.coef, self.intercept, offset, kind, *workspace, out)
+        def task(kernel, X, place, g, start, stop, fresh, workspace):
+            kernel(X, place, start, stop, self.coef, self.intercept, offset, kind, *workspace, out)
 
-        self._run(lambda locate: _predict_kernel(self.tile_classes, locate), X, 4 * _MAX_GROUPS, task)
-        return out
+        self._run(lambda locate: _predict_kernel(self.tile_classes, locate), parts, _MAX_GROUPS, task)

@@ -144,7 +144,7 @@ class LowRankFactor(_Factor):
     Parameters
     ----------
     rows : array (n_rows, n_features)
-        R, sqrt(w_i) (x_i - center).
+        R, sqrt(w_i) (x_i - center); overwritten.
     ridge : float
         Positive. What the rows leave out should be in it.
     center, mass, n_outputs, n_threads
@@ -159,8 +159,14 @@ class LowRankFactor(_Factor):
         run_tasks(lambda t, slot: np.matmul(rows[bands[t]], rows.T, out=outer[bands[t]]), len(bands), n_threads)
         inverse = inverse_factor(outer, ridge).astype(rows.dtype)
         self.effective_dim = n_rows - ridge * float(np.vdot(inverse, inverse))
-        self.rows, self.ridge = np.empty_like(rows), ridge
-        run_tasks(lambda t, slot: np.matmul(inverse[bands[t]], rows, out=self.rows[bands[t]]), len(bands), n_threads)
+        self.rows, self.ridge = rows, ridge
+        step = 256
+
+        def columns(t, slot):
+            band = rows[:, t * step : (t + 1) * step]
+            band[:] = inverse @ band
+
+        run_tasks(columns, -(-size // step), n_threads)
         self.passes = DensePass(rows.dtype, n_rows, size, 1, n_outputs, n_threads)
 
     def _solve(self, grad):

@@ -9,23 +9,30 @@ NARROW = (np.uint8, np.int8, np.int16, np.float16)  # read as they are, calculat
 DTYPES = (np.float64, np.float32, *NARROW)
 
 _SMALL = 1 << 24  # bytes: rather copied once than converted at every pass
+_SLICE_BYTES = 1 << 26  # at most, of rows that are summed as one
+
+
+def slice_rows(n_samples, n_features, itemsize):
+    """Rows of a slice: as many in each, up to one, wherever they are read from. See :mod:`~..kernels.dense`."""
+    most = max(_SLICE_BYTES // (max(n_features, 1) * itemsize), 1)
+    return -(-n_samples // -(-n_samples // most))
 
 
 class Source:
-    """What is the same for rows of any kind that are read in parts: sums over the parts, in order."""
+    """What is the same for rows of any kind that are read in parts."""
 
     n_samples: int
     n_features: int
-    part_rows: int
+    slice_rows: int
     dtype: np.dtype
     is_wide_and_sparse = False  # whether a dense array of its features by its features is out of the question
 
     def passes(self, n_problems, n_scores, n_threads):
         """What passes over the parts: loss and gradient, predictions. See :class:`~..kernels.dense.DensePass`."""
-        return DensePass(self.dtype, self.part_rows, self.n_features, n_problems, n_scores, n_threads)
+        return DensePass(self.dtype, self.slice_rows, self.n_features, n_problems, n_scores, n_threads)
 
     def parts(self):
-        """Rows as an array, and their place as a slice, for one part after another."""
+        """Rows as an array, and their place as a slice, for one part of whole slices after another."""
         raise NotImplementedError
 
     def take(self, rows):
@@ -37,33 +44,11 @@ class Source:
         """
         raise NotImplementedError
 
-    def sum(self, function):
-        """Add up ``function(X_part, rows)`` over the parts, in order.
-
-        Parameters
-        ----------
-        function : callable
-            Takes rows as an array and their place as a slice; returns a tuple of float64 arrays that may be its own
-            workspaces: they are read before the next call.
-        """
-        totals = None
-        for X, rows in self.parts():
-            part = function(X, rows)
-            if rows.stop - rows.start == self.n_samples:
-                return part
-            if totals is None:
-                totals = tuple(np.array(a) for a in part)
-            else:
-                for total, a in zip(totals, part, strict=True):
-                    total += a
-        return totals
-
     def moments(self, weight, n_threads):
         """Mean and variance of each feature, float64, rows weighted by ``weight`` (n_samples,) or all alike (None)."""
         # a value near each mean: what is left is squared without cancellation
         shift = self.take(np.arange(min(self.n_samples, 100))).mean(axis=0, dtype=np.float64)
-        passes = self.passes(1, 1, n_threads)
-        first, second = self.sum(lambda X, rows: passes.moments(X, shift, None if weight is None else weight[rows]))
+        first, second = self.passes(1, 1, n_threads).moments(self.parts(), shift, weight)
         total = self.n_samples if weight is None else weight.sum()
         return shift + first / total, np.maximum(second / total - (first / total) ** 2, 0.0)
 
@@ -71,8 +56,8 @@ class Source:
 class ArraySource(Source):
     """A dense array as a source of rows.
 
-    What a source must answer, whatever it reads from: its sizes and the dtype of its arithmetic, its rows in parts, a
-    function summed over them, some of its rows, and the passes that suit them. The objective asks for nothing else.
+    What a source must answer, whatever it reads from: its sizes and the dtype of its arithmetic, its rows in parts,
+    some of its rows, and the passes that suit them. The objective asks for nothing else.
 
     Parameters
     ----------
@@ -84,15 +69,15 @@ class ArraySource(Source):
     ----------
     dtype : float32 or float64
         Of the arithmetic, of coefficients and of probabilities.
-    part_rows : int
-        The most rows of a part.
+    slice_rows : int
+        Rows of a slice, of which parts are made.
     """
 
     def __init__(self, X):
         self.dtype = X.dtype if X.dtype in (np.float64, np.float32) else np.dtype(np.float32)
         self.X = np.ascontiguousarray(X) if X.dtype == self.dtype and X.nbytes <= _SMALL else X
         self.n_samples, self.n_features = X.shape
-        self.part_rows = self.n_samples
+        self.slice_rows = slice_rows(*X.shape, X.itemsize)
 
     def parts(self):
         yield self.X, slice(0, self.n_samples)

@@ -35,7 +35,7 @@ class CsrSource(Source):
         self.X = X
         self.dtype = X.dtype
         self.n_samples, self.n_features = X.shape
-        self.part_rows = self.n_samples
+        self.slice_rows = self.n_samples
         self.data, self.indices, self.indptr = (_read_only(a) for a in (X.data, X.indices, X.indptr))
         self.is_wide_and_sparse = self.n_features > _MAX_DENSE_FEATURES
 
@@ -48,7 +48,7 @@ class CsrSource(Source):
         return columns
 
     def passes(self, n_problems, n_scores, n_threads):
-        return CsrPass(self.dtype, self.part_rows, self.n_features, n_problems, n_scores, n_threads)
+        return CsrPass(self.dtype, self.slice_rows, self.n_features, n_problems, n_scores, n_threads)
 
     def parts(self):
         yield self, slice(0, self.n_samples)

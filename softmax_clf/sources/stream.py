@@ -9,16 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from .arrays import DTYPES, NARROW, Source, check_finite
+from .arrays import DTYPES, NARROW, Source, check_finite, slice_rows
 
-_BUDGET = 1 << 27  # bytes of rows held at a time, the slice that is worked on and the one that is read meanwhile
 _PAGE = 4096
+_NUMBERS = "biuf"  # kinds of dtype
 
 
 def is_stream(X):
     """Whether X is to be read in slices: a memory map, or no array but with the shape, dtype and slices of one."""
     if isinstance(X, np.memmap):
-        return X.ndim == 2
+        return X.ndim == 2 and X.dtype.kind in _NUMBERS  # any other is refused as an array of that kind would be
     if isinstance(X, np.ndarray) or hasattr(X, "iloc") or hasattr(X, "__dataframe__"):
         return False
     if hasattr(X, "__array_namespace__") or hasattr(X, "nnz"):
@@ -26,7 +26,8 @@ def is_stream(X):
     if not all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__")):
         return False
     try:
-        return len(X.shape) == 2 and np.dtype(X.dtype).kind in "biuf"
+        np.dtype(X.dtype)
+        return len(X.shape) == 2
     except TypeError:
         return False
 
@@ -34,36 +35,41 @@ def is_stream(X):
 class StreamSource(Source):
     """A source of rows that reads slices of them, one ahead of the work, in a thread.
 
+    Two slices are held at a time, half as much more where they are converted. Those of a memory map are not: they
+    belong to the system, which drops them when it needs the memory.
+
     Parameters
     ----------
     X : object with ``shape`` (n_samples, n_features), ``dtype`` and slices of rows that NumPy can make arrays of
         Of a dtype of :data:`~.arrays.DTYPES`; slices of any other number are converted to float64.
-    budget : int
-        Bytes of rows held at a time. Those of a memory map are not held: they belong to the system, which drops them
-        when it needs the memory.
     verbose : bool
         Whether to show on stderr how far a pass is that takes longer than a second.
 
     Raises
     ------
     ValueError
-        From what reads rows, with their numbers, where rows are missing, cannot be read, have another width or, the
-        first time, are not finite.
+        Where X does not hold real numbers. From what reads rows, with their numbers, where rows are missing, cannot be
+        read, have another width or, the first time, are not finite.
     """
 
-    def __init__(self, X, *, budget=_BUDGET, verbose=False):
+    def __init__(self, X, *, verbose=False):
+        if np.dtype(X.dtype).kind not in _NUMBERS:
+            problem = "Complex data not supported: e" if np.dtype(X.dtype).kind == "c" else "E"
+            raise ValueError(
+                f"{problem}xpected X to hold real numbers, got a {type(X).__name__} of dtype {X.dtype}. Remedy: store "
+                "it as numbers, or read and convert it first."
+            )
         self.X, self.verbose = X, verbose
         self.n_samples, self.n_features = (int(size) for size in X.shape)
         kept = np.dtype(X.dtype) in DTYPES
         narrow = np.dtype(X.dtype) in NARROW
         self.stored = np.dtype(X.dtype) if kept else np.dtype(np.float64)
         self.dtype = np.dtype(np.float32) if narrow else self.stored
-        size = self.stored.itemsize + (0 if kept else np.dtype(X.dtype).itemsize)
-        self.part_rows = min(max(budget // (2 * size * max(self.n_features, 1)), 1), self.n_samples)
-        self.checked = np.full(-(-self.n_samples // self.part_rows), self.stored.kind != "f")
+        self.slice_rows = slice_rows(self.n_samples, self.n_features, self.stored.itemsize)
+        self.checked = np.full(-(-self.n_samples // self.slice_rows), self.stored.kind != "f")
 
     def parts(self):
-        bounds = [*range(0, self.n_samples, self.part_rows), self.n_samples]
+        bounds = [*range(0, self.n_samples, self.slice_rows), self.n_samples]
         places = [slice(*pair) for pair in itertools.pairwise(bounds)]
         self._check_file()
         if len(places) == 1:
@@ -91,7 +97,7 @@ class StreamSource(Source):
         taken = np.empty((len(rows), self.n_features), self.dtype)
         first = 0
         while first < len(rows):
-            last = int(np.searchsorted(rows, rows[first] + self.part_rows))
+            last = int(np.searchsorted(rows, rows[first] + self.slice_rows))
             place = slice(int(rows[first]), int(rows[last - 1]) + 1)
             taken[first:last] = self._read(place)[rows[first:last] - place.start]
             first = last
@@ -127,11 +133,19 @@ class StreamSource(Source):
     def _check_file(self):
         """A file cut short behind a memory map ends the process when it is read, not the call."""
         X = self.X
-        if isinstance(X, np.memmap) and isinstance(X.base, mmap.mmap) and X.filename is not None:
-            held = (os.path.getsize(X.filename) - X.offset) // X.itemsize
-            if held < X.size:
-                row = max(held, 0) // max(self.n_features, 1) if X.flags.c_contiguous else 0
-                raise ValueError(
-                    f"Expected {self.n_samples} rows of X in {X.filename}, but the file has been cut short: rows from "
-                    f"{row} on are missing. Remedy: write the file again."
-                )
+        whole = X
+        while isinstance(whole, np.memmap) and not isinstance(whole.base, mmap.mmap):
+            whole = whole.base  # X may be a view; only the array that was mapped knows where in the file it begins
+        if not isinstance(whole, np.memmap) or whole.filename is None:
+            return
+        begin = X.ctypes.data - whole.ctypes.data + whole.offset
+        n_bytes = os.path.getsize(whole.filename)
+        across = max((self.n_features - 1) * X.strides[1], 0) + X.itemsize  # from a row's first value to its end
+        ends = begin + across + np.array([0, self.n_samples - 1]) * X.strides[0]
+        if ends.max() > n_bytes:
+            forward = ends[0] <= n_bytes and X.strides[0] > 0
+            row = (n_bytes - ends[0]) // X.strides[0] + 1 if forward else 0
+            raise ValueError(
+                f"Expected {self.n_samples} rows of X in {whole.filename}, but the file has been cut short: rows from "
+                f"{row} on are missing. Remedy: write the file again."
+            )
