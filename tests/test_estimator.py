@@ -599,6 +599,8 @@ def test_metadata_requests():
         assert clf.get_metadata_routing().fit.requests == {
             "sample_weight": True,
             "offset": None,
+            "X_val": None,
+            "y_val": None,
             "coef_init": True,
             "intercept_init": None,
         }

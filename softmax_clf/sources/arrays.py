@@ -1,5 +1,7 @@
 """Rows that lie in memory, in one dense array."""
 
+from typing import Any
+
 import numpy as np
 
 from ..kernels.dense import DensePass
@@ -14,6 +16,7 @@ _SMALL = 1 << 24  # bytes: rather copied once than converted at every pass
 class Source:
     """What is the same for rows of any kind that are read in parts: sums over the parts, in order."""
 
+    X: Any
     n_samples: int
     n_features: int
     part_rows: int
@@ -36,6 +39,15 @@ class Source:
         rows : array of intp, increasing
         """
         raise NotImplementedError
+
+    def select(self, rows):
+        """Some rows, as a source of rows.
+
+        Parameters
+        ----------
+        rows : array of intp, increasing
+        """
+        return type(self)(self.X[rows])
 
     def sum(self, function):
         """Add up ``function(X_part, rows)`` over the parts, in order.
