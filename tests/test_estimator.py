@@ -1,5 +1,6 @@
 """SoftmaxRegressionClassifier as scikit-learn's users meet it."""
 
+import importlib.util
 import inspect
 import pickle
 import warnings
@@ -649,6 +650,11 @@ def test_sample_weight_reaches_it_through_a_pipeline():
     expected = SoftmaxRegressionClassifier().fit(scaled, SPECIES, sample_weight)
     assert_array_equal(pipeline[-1].coef_, expected.coef_)
     assert not np.array_equal(expected.coef_, SoftmaxRegressionClassifier().fit(scaled, SPECIES).coef_)
+
+
+def test_callbacks_where_scikit_learn_has_them():
+    known = importlib.util.find_spec("sklearn.callback") is not None
+    assert hasattr(SoftmaxRegressionClassifier(), "set_callbacks") == known
 
 
 def test_metadata_requests():
