@@ -1,6 +1,6 @@
 """The rules of the house, read off the import statements.
 
-An arrow points down only: estimator, path -> objective, solvers -> sources -> kernels. What stands beside
+An arrow points down only: estimator, path -> callbacks, objective, solvers -> sources -> kernels. What stands beside
 (inspection, features, interop, datasets) is imported by none of these.
 """
 
