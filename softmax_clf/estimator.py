@@ -1,33 +1,36 @@
 """SoftmaxRegressionClassifier: validation, labels and fitted attributes around the objective and the solver."""
 
 import warnings
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
 from scipy.sparse import csr_matrix, issparse
-from scipy.special import expit, log_expit
+from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_array, compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
     assert_all_finite,
-    check_consistent_length,
     check_is_fitted,
     column_or_1d,
     validate_data,
 )
 
+from .callbacks import CallbackSupportMixin, Task
 from .curvature import Curvature
 from .kernels.dense import LOG_PROBA, PROBA, RAW
 from .kernels.threads import Pieces, blas_on_one_thread, effective_n_threads
-from .objective import SoftmaxObjective
+from .objective import MeanCrossEntropy, SoftmaxObjective, StackedObjectives, cross_entropy, log_proba_of_two
 from .solvers.lbfgs import lbfgs
 from .solvers.metric import EXACT
-from .solvers.stopping import allowed_suboptimality
+from .solvers.stopping import BestIterate, allowed_suboptimality
 from .sources.arrays import DTYPES, ArraySource, check_finite
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource, is_stream
@@ -37,7 +40,7 @@ _TINY = 2.0**-30  # float32 values whose squares, weighted, begin to underflow
 _PAIRS_BYTES = 1 << 27  # of the solver's memory, where it is kept short: all of it is read in each iteration
 
 
-class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
+class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """Multinomial logistic regression, the softmax layer of a network, fitted to its optimum.
 
     Minimises, over W (n_classes, n_features) and b (n_classes,),
@@ -68,9 +71,22 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         The most iterations.
     warm_start : bool, default=False
         Whether to start from the coefficients of the last fit. Classes that only one of the fits knows start at zero.
+    early_stopping : bool, default=False
+        Whether to stop where the loss on validation rows, which are not fitted, has not become smaller for
+        `n_iter_no_change` iterations, and to keep the coefficients where it was the least. The rows are `X_val` of
+        :meth:`fit`, or a random `validation_fraction` of X. This fit gets to its optimum by few and long steps, so
+        there are few coefficients to keep one of: a smaller C, chosen by :class:`SoftmaxRegressionClassifierCV`, does
+        more against overfitting.
+    validation_fraction : float, default=0.1
+        Share of the rows held out for `early_stopping`, by class where each has rows enough. They weigh nothing in the
+        objective. Not used with `X_val`.
+    n_iter_no_change : int, default=5
+        Iterations without a smaller loss on the validation rows that `early_stopping` waits.
     n_jobs : int, default=None
         Threads. None: the cores that this process may use, or the share that joblib leaves it; 1 is serial; -1 all
         cores. Results do not depend on it, to the bit.
+    random_state : int, RandomState instance or None, default=None
+        Chooses the rows held out for `early_stopping`.
     verbose : int, default=0
         1 to print how the fit ended, 2 or more for every iteration.
 
@@ -84,13 +100,23 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
     feature_names_in_ : ndarray of str
         Only where X has string column names.
     n_iter_ : int
+        Iterations done.
     converged_ : bool
+        Whether the coefficients are the optimum, by `tol`. Those of a fit that was stopped early are not.
     objective_ : float
         F at the solution.
     suboptimality_ : float
-        What ``objective_`` is above the minimum at most, by the estimate that the stopping rule used.
+        How far ``objective_`` is above the minimum: the estimate that the stopping rule used.
     loss_curve_ : list of float
         F at the start and after each iteration.
+    validation_loss_curve_ : list of float
+        Only with `early_stopping`: the mean cross-entropy of the validation rows, weighted like those of X, at the
+        start and after each iteration. The coefficients are those of its least value.
+
+    Notes
+    -----
+    Callbacks of :mod:`sklearn.callback` (scikit-learn 1.9 and later), given by ``set_callbacks``, are told of the fit
+    and of each iteration. A fit that one of them stops keeps the coefficients that it has.
 
     Examples
     --------
@@ -109,7 +135,11 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         "tol": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "warm_start": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [None, Integral],
+        "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
 
@@ -123,7 +153,11 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         tol=1e-6,
         max_iter=1000,
         warm_start=False,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=5,
         n_jobs=None,
+        random_state=None,
         verbose=0,
     ):
         self.C = C
@@ -133,11 +167,26 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         self.tol = tol
         self.max_iter = max_iter
         self.warm_start = warm_start
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
         self.n_jobs = n_jobs
+        self.random_state = random_state
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, offset=None, coef_init=None, intercept_init=None):
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        offset=None,
+        X_val=None,
+        y_val=None,
+        coef_init=None,
+        intercept_init=None,
+    ):
         """Fit to the minimum of the objective.
 
         Parameters
@@ -155,6 +204,11 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             Non-negative weights of the rows.
         offset : array-like (n_samples, n_classes), default=None
             Added to the scores, in the order of the sorted classes.
+        X_val : array-like (n_val, n_features), default=None
+            Validation rows for `early_stopping`, of any kind that X may be of. None holds out rows of X, in a copy; of
+            a memory map or an object with row slices they are read anew in each iteration.
+        y_val : array-like (n_val,), or (n_val, n_classes), default=None
+            Their labels, all of them among those of y, or target probabilities.
         coef_init, intercept_init : array-like shaped as `coef_`, `intercept_`, default=None
             Where to start; None starts at zero, or with `warm_start` at the last solution.
 
@@ -162,23 +216,21 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         -------
         self
         """
-        fitted = {name: value for name, value in vars(self).items() if name.endswith("_")}
-        try:
-            return self._fit(X, y, sample_weight, offset, coef_init, intercept_init)
-        except BaseException:
-            # validation has set n_features_in_ already: a fit that fails must leave nothing behind
-            for name in [name for name in vars(self) if name.endswith("_")]:
-                delattr(self, name)
-            vars(self).update(fitted)
-            raise
+        with all_or_nothing(self):
+            return self._fit(X, y, sample_weight, offset, X_val, y_val, coef_init, intercept_init)
 
-    def _fit(self, X, y, sample_weight, offset, coef_init, intercept_init):
+    def _fit(self, X, y, sample_weight, offset, X_val, y_val, coef_init, intercept_init):
+        task = Task.of_fit(self, self.max_iter, X, y, sample_weight=sample_weight, offset=offset)
         previous = self if self.warm_start and hasattr(self, "coef_") else None
         known_features = previous.n_features_in_ if previous is not None else None
+        self._check_validation(X_val, y_val, offset)
         source = self._source(X, reset=True)
         classes, y_index = self._targets(y, source.n_samples)
         n_classes = len(classes)
-        weight = self._weights(classes, y_index, sample_weight)
+        offset = _checked_offset(offset, source.n_samples, n_classes)
+        row_weight = checked_weight(sample_weight, y_index)
+        held_out = self._held_out(y_index, row_weight) if self.early_stopping and X_val is None else None
+        weight, by_class = self._weights(classes, y_index, row_weight, held_out)
         weight_sum = float(source.n_samples) if weight is None else float(weight.sum())
         if known_features is not None and known_features != source.n_features:
             raise ValueError(
@@ -203,7 +255,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             l2_reg_strength=strength,
             fit_intercept=self.fit_intercept,
             n_threads=n_threads,
-            offset=_checked_offset(offset, source.n_samples, n_classes),
+            offset=offset,
             scale=scale,
         )
         if not objective.null_objective > 0:
@@ -211,25 +263,33 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
                 "Expected at least 2 classes with a positive total weight, got fewer. Remedy: leave a positive "
                 "sample_weight or class_weight to rows of two classes."
             )
+        validation = None
+        if self.early_stopping:
+            rows = self._validation_rows(source, classes, y_index, row_weight, by_class, offset, held_out, X_val, y_val)
+            validation = MeanCrossEntropy(*rows, n_outputs=objective.n_outputs, n_threads=n_threads)
+        watch = _Watch(self, objective, classes, task, validation)
         with blas_on_one_thread():
             try:
-                solution = self._minimise(objective, start)
+                solution = self._minimise(objective, start, watch)
             except FloatingPointError as error:
                 raise ValueError(
                     f"Expected X of a size that can be squared in {source.dtype}, but {error}. Remedy: scale X down, "
                     "or pass it as float64."
                 ) from error
 
-        coef, intercept = objective.split(solution.point)
-        self.classes_ = classes
-        self.coef_ = coef.astype(source.dtype)
-        self.intercept_ = intercept.astype(source.dtype)
-        self.n_iter_ = solution.n_iter
+        n_iter, interrupted = solution.n_iter, not (solution.converged or solution.stopped)
+        vars(self).pop("validation_loss_curve_", None)  # of an earlier fit
+        if watch.best is not None:
+            self.validation_loss_curve_ = watch.best.loss_curve
+            solution = watch.best.of(solution)
+        vars(self).update(watch.coefficients(solution.point))
+        self.n_iter_ = n_iter
         self.converged_ = solution.converged
         self.objective_ = float(solution.objective)
         self.suboptimality_ = float(solution.suboptimality)
         self.loss_curve_ = solution.loss_curve
-        if not solution.converged:
+        task.end(dict)
+        if interrupted:
             warnings.warn(self._not_converged(solution, objective.null_objective), ConvergenceWarning, stacklevel=4)
         return self
 
@@ -309,20 +369,68 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         constant = variance <= n * eps * variance + (n * mean * eps) ** 2  # as StandardScaler has it
         return np.where(constant, np.inf if self.fit_intercept else 1.0, np.sqrt(variance))
 
-    def _weights(self, classes, y_index, sample_weight):
-        """s, or None where all weigh the same."""
-        if sample_weight is None and self.class_weight is None:
-            return None
-        weight = _check_sample_weight(sample_weight, y_index, dtype=np.float64, copy=True, ensure_non_negative=True)
+    def _check_validation(self, X_val, y_val, offset):
+        """Whether validation rows fit together with the rest."""
+        if (X_val is None) != (y_val is None):
+            given, missing = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
+            raise ValueError(f"Expected X_val and y_val, or neither, got {given} only. Remedy: pass {missing} too.")
+        if X_val is not None and not self.early_stopping:
+            raise ValueError(
+                "Expected early_stopping=True where X_val and y_val are given, got False. Remedy: set it, or leave "
+                "them out."
+            )
+        if X_val is not None and offset is not None:
+            raise ValueError(
+                "Expected no offset with X_val, whose rows would lack theirs, got both. Remedy: leave X_val out, so "
+                "that rows of X are held out with their offsets."
+            )
+
+    def _held_out(self, y_index, row_weight):
+        """Rows held out for early stopping, increasing; none without weight, nor all of a class."""
+        rows = np.arange(len(y_index)) if row_weight is None else np.flatnonzero(row_weight)
+        y = y_index[rows]
+        train, held_out = next(holdout(y, self.validation_fraction, self.random_state).split(y, y))
+        if y.ndim == 1:
+            held_out = held_out[np.isin(y[held_out], y[train])]
+        if not len(held_out):
+            raise ValueError(
+                f"Expected rows to hold out for early_stopping, but of {len(rows)} rows none can be spared. Remedy: "
+                "give X_val and y_val, or a larger validation_fraction."
+            )
+        return np.sort(rows[held_out])
+
+    def _validation_rows(self, source, classes, y_index, row_weight, by_class, offset, held_out, X_val, y_val):
+        """What :class:`MeanCrossEntropy` takes: rows, labels, weights and offsets of those that are watched."""
+        if held_out is None:
+            source = self._source(X_val, reset=False)
+            target, weight = self._targets_among(classes, y_val, source.n_samples), None
+        else:
+            source, target = source.select(held_out), y_index[held_out]
+            weight, offset = (None if a is None else a[held_out] for a in (row_weight, offset))
+        if by_class is not None:
+            by_row = by_class[target] if target.ndim == 1 else target @ by_class
+            weight = by_row if weight is None else weight * by_row
+        if weight is not None and not weight.sum() > 0:
+            raise ValueError(
+                "Expected validation rows with a positive total weight, but class_weight is zero for all of them. "
+                "Remedy: give rows of other classes."
+            )
+        return source, target, weight, offset
+
+    def _weights(self, classes, y_index, row_weight, held_out=None):
+        """s, or None where all weigh the same, zero where held out; and the weights of the classes, or None."""
+        if row_weight is None and held_out is None and self.class_weight is None:
+            return None, None
+        weight, by_class = np.ones(len(y_index)) if row_weight is None else row_weight.copy(), None
+        if held_out is not None:
+            weight[held_out] = 0.0
         if self.class_weight is not None:
             if y_index.ndim > 1:
                 raise ValueError(
                     "Expected class_weight=None for target probabilities, whose rows belong to no one class, got "
                     f"{self.class_weight!r}. Remedy: pass labels, or weigh rows by sample_weight."
                 )
-            by_class = compute_class_weight(
-                self.class_weight, classes=classes, y=classes[y_index], sample_weight=weight
-            )  # fmt: skip
+            by_class = weights_of_classes(self.class_weight, classes, y_index, weight)
             if (by_class < 0).any():
                 raise ValueError(
                     f"Expected non-negative weights in class_weight, got {self.class_weight!r}. Remedy: give a class "
@@ -334,7 +442,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
                 "Expected weights with a positive sum, but sample_weight times class_weight is zero for every row. "
                 "Remedy: give some rows a positive weight."
             )
-        return weight
+        return weight, by_class
 
     def _start(self, classes, n_features, previous, coef_init, intercept_init):
         """The point that the solver starts from."""
@@ -371,12 +479,8 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             point -= point.mean(axis=0)  # the same probabilities, a smaller penalty
         return point
 
-    def _minimise(self, objective, start):
+    def _minimise(self, objective, start, watch):
         """Let the solver name points and tell it the objective there, until it has ended."""
-
-        def report(iteration, value, suboptimality):
-            if self.verbose > 1:
-                print(f"iteration {iteration}: objective {value:.8g}, above the minimum by at most {suboptimality:.1e}")
 
         def target(point):
             return allowed_suboptimality(self.tol, objective.null_objective, objective.penalty(point), noise)
@@ -391,7 +495,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             noise=noise,
             exact=curvature.plan.kind == EXACT,
             memory=min(max(_PAIRS_BYTES // (16 * start.size), 5), 20),
-            report=report,
+            report=watch.report,
             pieces=Pieces(start.size, objective.n_threads),
         )
         point = next(solver)
@@ -407,11 +511,13 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             except StopIteration as end:
                 solution = end.value
                 break
+            watch.begin()
+        watch.end()
         if self.verbose:
+            how = "converged" if solution.converged else "stopped" if solution.stopped else "not converged"
             print(
-                f"{'converged' if solution.converged else 'not converged'} after {solution.n_iter} iterations and "
-                f"{objective.n_passes} passes: objective {solution.objective:.8g}, above the minimum by at most "
-                f"{solution.suboptimality:.1e}"
+                f"{how} after {solution.n_iter} iterations and {objective.n_passes} passes: objective "
+                f"{solution.objective:.8g}, above the minimum by an estimated {solution.suboptimality:.1e}"
             )
         return solution
 
@@ -423,7 +529,7 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
             remedy = f"Pass X as float64 for more digits, or set tol={2 * relative:.0e}."
         return (
             f"The fit stopped before tol={self.tol:g} was reached, because {solution.reason}. The objective is above "
-            f"its minimum by at most {solution.suboptimality:.2e}, which is {relative:.1e} of the null model's. "
+            f"its minimum by an estimated {solution.suboptimality:.2e}, which is {relative:.1e} of the null model's. "
             f"{remedy}"
         )
 
@@ -436,14 +542,17 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         # one row is not worth asking how many cores there are
         n_threads = effective_n_threads(self.n_jobs) if source.n_samples * coef.size > 1e6 else 1
         passes = source.passes(1, len(coef), n_threads)
+        absent = np.isneginf(self.intercept_)  # a class that no training row had, as in coefs_paths_ of the CV class
+        intercept = np.where(absent, StackedObjectives.ABSENT, self.intercept_) if absent.any() else self.intercept_
         out = np.empty((source.n_samples, len(coef)), source.dtype)
-        passes.predict(source.parts(), coef, self.intercept_, kind, out, offset)
+        passes.predict(source.parts(), coef, intercept, kind, out, offset)
         if not np.isfinite(out).all():
             row = int(np.isfinite(out).all(axis=1).argmin())
             raise ValueError(
                 f"Expected finite scores X @ coef_.T, but they overflow {out.dtype}, first in row {row}. Remedy: scale "
                 "X down, or pass it as float64."
             )
+        out[:, absent] = 0.0 if kind == PROBA else -np.inf
         return out
 
     def decision_function(self, X, offset=None):
@@ -513,7 +622,24 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         log_proba = self._predict(X, LOG_PROBA, offset)
         if log_proba.shape[1] > 1:
             return log_proba
-        return np.concatenate([log_expit(-log_proba), log_expit(log_proba)], axis=1)
+        return log_proba_of_two(log_proba)
+
+    def score(self, X, y, sample_weight=None, offset=None):
+        """Accuracy: the share of the rows whose class is predicted.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+        y : array-like (n_samples,)
+        sample_weight : array-like (n_samples,), default=None
+        offset : array-like (n_samples, n_classes), default=None
+            Added to the scores, as in fit.
+
+        Returns
+        -------
+        float
+        """
+        return accuracy_score(y, self.predict(X, offset), sample_weight=sample_weight)
 
     def sample_loss(self, X, y, offset=None):
         """Cross-entropy of each row, ``-log(probability of its label)``, natural logarithm.
@@ -531,24 +657,32 @@ class SoftmaxRegressionClassifier(ClassifierMixin, BaseEstimator):
         ndarray (n_samples,), float32 for float32 X, else float64
         """
         log_proba = self.predict_log_proba(X, offset)
+        return cross_entropy(log_proba, self._targets_among(self.classes_, y, len(log_proba)))
+
+    def _targets_among(self, classes, y, n_samples):
+        """Labels as indices of classes that are known, or target probabilities of as many classes."""
         if np.ndim(y) == 2 and np.shape(y)[1] > 1:
-            classes, target = self._targets(y, len(log_proba))
-            if len(classes) != len(self.classes_):
+            columns, target = self._targets(y, n_samples)
+            if len(columns) != len(classes):
                 raise ValueError(
-                    f"Expected y with a column for each of the {len(self.classes_)} classes, got {len(classes)} "
-                    "columns. Remedy: give columns in the order of classes_."
+                    f"Expected y with a column for each of the {len(classes)} classes, got {len(columns)} columns. "
+                    "Remedy: give columns in the order of classes_."
                 )
-            return -(target.astype(log_proba.dtype) * log_proba).sum(axis=1)
+            return target
         y = column_or_1d(y)
-        check_consistent_length(log_proba, y)
-        place = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
-        unknown = self.classes_[place] != y
+        if len(y) != n_samples:
+            raise ValueError(
+                f"Found input variables with inconsistent numbers of samples: expected a label for each of {n_samples} "
+                f"rows, got {len(y)}. Remedy: pass one label a row."
+            )
+        place = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+        unknown = classes[place] != y
         if unknown.any():
             raise ValueError(
-                f"Expected labels of the classes {self.classes_!r}, got also {np.unique(y[unknown])[:5]!r}. Remedy: "
+                f"Expected labels of the classes {classes!r}, got also {np.unique(y[unknown])[:5]!r}. Remedy: "
                 "leave out those rows, or fit on rows of all the classes."
             )
-        return -log_proba[np.arange(len(y)), place]
+        return place
 
     def sparsify(self):
         """Make `coef_` a sparse matrix, which saves memory where most of it is zero.
@@ -591,6 +725,101 @@ def _unit(source):
     first = source.data if source.is_wide_and_sparse else source.take(np.arange(min(source.n_samples, 100)))
     peak = float(np.abs(first[:1_000_000]).max(initial=0.0))
     return 2.0 ** np.floor(np.log2(peak)) if 0 < peak < _TINY else None
+
+
+class _Watch:
+    """Told of each iteration of a fit: tells it to the user, to callbacks, and keeps the loss on validation rows.
+
+    Parameters
+    ----------
+    clf : SoftmaxRegressionClassifier
+    objective : SoftmaxObjective
+    classes : array (n_classes,)
+    task : Task
+        The fit.
+    validation : MeanCrossEntropy, or None
+    """
+
+    def __init__(self, clf, objective, classes, task, validation):
+        self.verbose, self.objective, self.classes = clf.verbose, objective, classes
+        self.task, self.iteration = task, None
+        self.validation = validation
+        self.best = None if validation is None else BestIterate(clf.n_iter_no_change)
+
+    def coefficients(self, point):
+        """Fitted attributes of a point."""
+        dtype = self.objective.source.dtype
+        coef, intercept = (part.astype(dtype) for part in self.objective.split(point))
+        return {"classes_": self.classes, "coef_": coef, "intercept_": intercept}
+
+    def begin(self):
+        """An iteration is under way."""
+        if self.iteration is None:
+            self.iteration = self.task.subtask("iteration")
+
+    def end(self):
+        """No further point is asked for: an iteration that is under way has come to nothing."""
+        if self.iteration is not None:
+            self.iteration.end()
+
+    def report(self, solution):
+        """The solver has done an iteration, or is at its start; whether it is to stop."""
+        told, stop = "", False
+        if self.validation is not None:
+            loss = self.validation.evaluate(*self.objective.split(solution.point))
+            if not np.isfinite(loss):
+                raise ValueError(
+                    f"Expected finite scores X_val @ coef_.T, but they overflow {self.validation.source.dtype}. "
+                    "Remedy: scale X and X_val down, or pass them as float64."
+                )
+            told, stop = f", validation loss {loss:.8g}", self.best.add(solution, loss)
+        if self.verbose > 1:
+            print(
+                f"iteration {solution.n_iter}: objective {solution.objective:.8g}, above the minimum by an estimated "
+                f"{solution.suboptimality:.1e}{told}"
+            )
+        if self.iteration is not None:
+            stop |= self.iteration.end(lambda: self.coefficients(solution.point))
+            self.iteration = None
+        return stop
+
+
+@contextmanager
+def all_or_nothing(estimator):
+    """Leave the fitted attributes of an estimator as they were, where a fit fails."""
+    fitted = {name: value for name, value in vars(estimator).items() if name.endswith("_")}
+    try:
+        yield
+    except BaseException:
+        for name in [name for name in vars(estimator) if name.endswith("_")]:
+            delattr(estimator, name)  # validation sets n_features_in_ early
+        vars(estimator).update(fitted)
+        raise
+
+
+def holdout(y, validation_fraction, random_state):
+    """A splitter that holds out a random share of the rows once, by class where each has rows enough."""
+    counts = np.unique(y, return_counts=True)[1] if y.ndim == 1 else np.zeros(1)
+    n_test = int(np.ceil(validation_fraction * len(y)))
+    stratify = counts.min() > 1 and min(n_test, len(y) - n_test) >= len(counts)
+    kind = StratifiedShuffleSplit if stratify else ShuffleSplit
+    return kind(1, test_size=validation_fraction, random_state=random_state)
+
+
+def weights_of_classes(class_weight, classes, y_index, weight):
+    """Weights of classes for rows that weigh something; 'balanced' is zero for a class that none of them has."""
+    if not isinstance(class_weight, str):
+        return compute_class_weight(class_weight, classes=classes, y=classes)
+    sums = np.bincount(y_index, weight, len(classes))
+    present = sums > 0
+    return np.divide(sums.sum() / max(present.sum(), 1), sums, where=present, out=np.zeros(len(classes)))
+
+
+def checked_weight(sample_weight, y_index):
+    """Weights of rows, float64, or None."""
+    if sample_weight is None:
+        return None
+    return _check_sample_weight(sample_weight, y_index, dtype=np.float64, ensure_non_negative=True)
 
 
 def _one_row_a_class(rows):

@@ -1,7 +1,9 @@
 """The objective over any source of rows: its value and its gradient."""
 
 import numpy as np
+from scipy.special import log_expit
 
+from .kernels.dense import LOG_PROBA, RAW
 from .kernels.threads import Pieces
 
 
@@ -232,3 +234,47 @@ class StackedObjectives:
         grad[self.absent[problems]] = 0.0
         penalty = strength / 2 * np.square(penalised).sum(axis=(1, 2))
         return list(zip((loss / n + penalty).tolist(), grad, strict=True))
+
+
+class MeanCrossEntropy:
+    """Mean cross-entropy over any rows, as predictions have it: for rows that are not fitted.
+
+    Parameters
+    ----------
+    source : row source of n_samples rows
+    y : array (n_samples,) intp, or (n_samples, n_classes)
+        Labels in range(n_classes); or target probabilities.
+    sample_weight : array (n_samples,) float64, or None
+    offset : array (n_samples, n_outputs), or None
+        Added to the scores.
+    n_outputs : int
+        One for two classes, else their number.
+    n_threads : int
+    """
+
+    def __init__(self, source, y, sample_weight, offset, *, n_outputs, n_threads):
+        self.source, self.y, self.n_outputs = source, y, n_outputs
+        self.weight = np.ones(source.n_samples) if sample_weight is None else sample_weight
+        self.offset = None if offset is None else np.ascontiguousarray(offset, source.dtype)
+        self.passes = source.passes(1, n_outputs, n_threads)
+
+    def evaluate(self, coef, intercept):
+        """The mean at coefficients (n_outputs, n_features) and intercepts (n_outputs,)."""
+        coef, intercept = coef.astype(self.source.dtype), intercept.astype(self.source.dtype)
+        out = np.empty((self.source.n_samples, self.n_outputs), self.source.dtype)
+        kind = RAW if self.n_outputs == 1 else LOG_PROBA
+        self.passes.predict(self.source.parts(), coef, intercept, kind, out, self.offset)
+        log_proba = log_proba_of_two(out) if self.n_outputs == 1 else out
+        return float(self.weight @ cross_entropy(log_proba, self.y)) / float(self.weight.sum())
+
+
+def log_proba_of_two(raw_prediction):
+    """Logarithms of the probabilities (n_samples, 2) of two classes, from scores (n_samples, 1) of the second."""
+    return np.concatenate([log_expit(-raw_prediction), log_expit(raw_prediction)], axis=1)
+
+
+def cross_entropy(log_proba, y):
+    """Cross-entropy of each row, of labels (n_samples,) or of target probabilities (n_samples, n_classes)."""
+    if y.ndim == 1:
+        return -log_proba[np.arange(len(y)), y]
+    return -(y.astype(log_proba.dtype) * log_proba).sum(axis=1)

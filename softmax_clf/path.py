@@ -16,8 +16,8 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
-from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit, check_cv
-from sklearn.utils import _safe_indexing, compute_class_weight
+from sklearn.model_selection import check_cv
+from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -26,10 +26,11 @@ from sklearn.utils.metadata_routing import (
     _routing_enabled,
     process_routing,
 )
-from sklearn.utils.validation import _check_method_params, _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import _check_method_params, check_is_fitted
 
+from .callbacks import Task
 from .curvature import Curvature
-from .estimator import SoftmaxRegressionClassifier
+from .estimator import SoftmaxRegressionClassifier, all_or_nothing, checked_weight, holdout, weights_of_classes
 from .kernels.threads import Pieces, blas_on_one_thread, effective_n_threads
 from .objective import SoftmaxObjective, StackedObjectives
 from .solvers.lbfgs import lbfgs
@@ -332,14 +333,14 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
     random_state : int, RandomState instance or None, default=None
         Used with ``cv='holdout'`` only.
     verbose : int, default=0
-        1 to print what was chosen, 2 or more for every C.
+        1 to print what was chosen, 2 or more for every C and how the last fit ended.
 
     Attributes
     ----------
     C_ : float
         The chosen C.
     Cs_ : ndarray (n_Cs,)
-        The values of C, as they were given.
+        The values of C, as they were given. Without the largest, where a callback has stopped before them.
     scores_ : ndarray (n_folds, 1, n_Cs)
     coefs_paths_ : ndarray (n_folds, 1, n_Cs, n_outputs, n_features + fit_intercept)
         Coefficients of every cell, the intercept last. A class that the training rows of a fold lack has zeros, and as
@@ -356,7 +357,11 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
     -----
     Beside X there are: for each fold that is solved at a time, about 50 arrays of the size of the coefficients in
     float64 and 3 of length n_samples, in all at most 256 MB or one fold's, whichever is more (more folds than that are
-    taken in turns); a copy of one fold's held-out rows while they are scored; and ``coefs_paths_``.
+    taken in turns); a copy of one fold's held-out rows while they are scored; and ``coefs_paths_``. Not in the bound:
+    metrics, one for all these folds or one for each, of up to 64 MB or a quarter of X each, whichever is more.
+
+    Callbacks of :mod:`sklearn.callback` (scikit-learn 1.9 and later), given by ``set_callbacks``, are told of each C,
+    from the smallest on, and of the fit on all rows. One that stops the former leaves out larger values of C.
 
     A row held out whose class is absent from the training rows has a probability of zero, which counts as
     -log(2.2e-16) = 36.04, as in :func:`sklearn.metrics.log_loss`.
@@ -439,14 +444,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         self
         """
         _raise_for_params(params, self, "fit")
-        fitted = {name: value for name, value in vars(self).items() if name.endswith("_")}
-        try:
+        with all_or_nothing(self):
             return self._fit_cv(X, y, sample_weight, params)
-        except BaseException:
-            for name in [name for name in vars(self) if name.endswith("_")]:
-                delattr(self, name)
-            vars(self).update(fitted)
-            raise
 
     def _fit_cv(self, X, y, sample_weight, params):
         if self.selection == "1se" and not self.refit:
@@ -455,6 +454,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
                 "fold. Remedy: leave refit=True, or set selection='best'."
             )
         Cs = _as_Cs(self.Cs)
+        task = Task.of_fit(self, 1 + self.refit, X, y, sample_weight=sample_weight)
         rows = _Rows(self, X, y, sample_weight)
         split_params, score_params = self._routed(sample_weight, rows, params)
         folds = self._folds(rows, split_params)
@@ -464,7 +464,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
                 "set cv to an integer, or selection='best'."
             )
 
-        walked = _Walked(self, rows, [train for train, _ in folds], Cs)
+        walked = _Walked(self, rows, [train for train, _ in folds], Cs, task)
+        Cs = walked.Cs
         scores = np.empty((len(folds), len(Cs)))
         scorer = self._fold_scorer(rows)
         for f, (_, test) in enumerate(folds):
@@ -490,10 +491,16 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
             )
         if self.refit:
             coef, intercept = walked.mean_over_folds([chosen] * len(folds))
-            final = self._classifier(fitted["C_"])
-            final.fit(
-                rows.X, rows.y, sample_weight, coef_init=coef, intercept_init=intercept if self.fit_intercept else None
-            )
+            intercept = np.where(np.isneginf(intercept), 0.0, intercept)  # of a class that no fold knows
+            final = self._classifier(fitted["C_"]).set_params(verbose=max(self.verbose - 1, 0))
+            with task.fit_of("refit", final):
+                final.fit(
+                    rows.X,
+                    rows.y,
+                    sample_weight,
+                    coef_init=coef,
+                    intercept_init=intercept if self.fit_intercept else None,
+                )
             own = ("n_features_in_", "feature_names_in_")
             fitted |= {name: value for name, value in vars(final).items() if name.endswith("_") and name not in own}
         else:
@@ -507,6 +514,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
                 "converged_": bool(walked.converged.all()),
             }
         vars(self).update(fitted)
+        task.end(dict)
         if not walked.converged.all():
             warnings.warn(walked.not_converged(), ConvergenceWarning, stacklevel=4)
         return self
@@ -518,11 +526,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
     def _folds(self, rows, split_params):
         """Training and test rows of each fold, as indices."""
         if isinstance(self.cv, str):
-            fewest = np.bincount(rows.y_index).min()
-            n_test = int(np.ceil(self.validation_fraction * len(rows.y)))
-            stratify = fewest > 1 and min(n_test, len(rows.y) - n_test) >= len(rows.classes)
-            kind = StratifiedShuffleSplit if stratify else ShuffleSplit
-            cv = kind(1, test_size=self.validation_fraction, random_state=self.random_state)
+            cv = holdout(rows.y_index, self.validation_fraction, self.random_state)
         else:
             cv = check_cv(self.cv, rows.y, classifier=True)
         folds = []
@@ -651,11 +655,9 @@ class _Rows:
                 "Remedy: take GridSearchCV with a scoring for such targets."
             )
         self.y = self.classes[self.y_index]
-        estimator._weights(self.classes, self.y_index, sample_weight)  # or it says what is wrong with them
         self.class_weight = estimator.class_weight
-        self.sample_weight = None
-        if sample_weight is not None:
-            self.sample_weight = _check_sample_weight(sample_weight, self.X, dtype=np.float64)
+        self.sample_weight = checked_weight(sample_weight, self.y_index)
+        estimator._weights(self.classes, self.y_index, self.sample_weight)  # or it says what is wrong with them
 
     def held_out(self, test):
         """Some rows, to predict."""
@@ -669,17 +671,9 @@ class _Rows:
         weight = np.bincount(train, minlength=len(self.y)).astype(np.float64)
         if self.sample_weight is not None:
             weight *= self.sample_weight
+        if self.class_weight is not None:
+            weight *= weights_of_classes(self.class_weight, self.classes, self.y_index, weight)[self.y_index]
         present = np.unique(self.y_index[weight > 0])
-        if self.class_weight is not None and len(present):
-            by_class = np.zeros(len(self.classes))
-            by_class[present] = compute_class_weight(
-                self.class_weight,
-                classes=self.classes[present],
-                y=self.y[train],
-                sample_weight=None if self.sample_weight is None else self.sample_weight[train],
-            )
-            weight *= by_class[self.y_index]
-            present = np.unique(self.y_index[weight > 0])
         if len(present) < 2:
             raise ValueError(
                 f"Expected at least 2 classes of positive weight in the training rows of every fold, but fold {fold} "
@@ -698,15 +692,19 @@ class _Walked:
     trains : list of array of int
         Training rows of each fold.
     Cs : array (n_Cs,)
+    task : Task
+        What the fits are part of. Each C of each turn is a task within it: where callbacks stop, larger C are left out.
 
     Attributes
     ----------
+    Cs : array (n_Cs,)
+        Without those left out.
     paths : array (n_folds, n_Cs, n_outputs, n_features + fit_intercept)
     n_iters, converged : array (n_folds, n_Cs)
     """
 
-    def __init__(self, estimator, rows, trains, Cs):
-        self.estimator, self.rows, self.Cs = estimator, rows, Cs
+    def __init__(self, estimator, rows, trains, Cs, task):
+        self.estimator, self.rows = estimator, rows
         source = rows.source
         n_classes = len(rows.classes)
         n_outputs = 1 if n_classes == 2 else n_classes
@@ -715,8 +713,11 @@ class _Walked:
         self.paths = np.empty((*shape, n_outputs, n_columns), source.dtype)
         self.n_iters, self.converged = np.empty(shape, np.intp), np.empty(shape, bool)
         n_threads = effective_n_threads(estimator.n_jobs)
+        turns = _turns(len(trains), n_outputs, n_columns, source.n_samples, source.dtype.itemsize)
+        order = np.argsort(Cs, kind="stable")
+        task = task.subtask("path", len(turns) * len(Cs))
         with blas_on_one_thread():
-            for turn in _turns(len(trains), n_outputs, n_columns, source.n_samples, source.dtype.itemsize):
+            for turn in turns:
                 weight = np.stack([rows.weight(trains[f], f) for f in range(turn.start, turn.stop)])
                 scale = None
                 if estimator.standardize:
@@ -735,7 +736,8 @@ class _Walked:
                 )
                 del weight
                 folds = np.arange(turn.start, turn.stop)
-                for c in np.argsort(Cs, kind="stable"):
+                for q, c in enumerate(order):
+                    step = task.subtask(f"C={Cs[c]:.4g}")
                     solutions = walk.to(Cs[c])
                     coef, intercept = walk.stack.split(folds - turn.start, np.stack([s.point for s in solutions]))
                     self.paths[turn, c, :, : source.n_features] = coef
@@ -743,6 +745,15 @@ class _Walked:
                         self.paths[turn, c, :, -1] = np.where(walk.stack.absent, -np.inf, intercept)
                     self.n_iters[turn, c] = [s.n_iter for s in solutions]
                     self.converged[turn, c] = [s.converged for s in solutions]
+                    if step.end():
+                        order = order[: q + 1]
+                        break
+        task.end()
+        self.Cs = Cs
+        if len(order) < len(Cs):
+            kept = np.sort(order)
+            self.Cs, self.paths = Cs[kept], self.paths[:, kept]
+            self.n_iters, self.converged = self.n_iters[:, kept], self.converged[:, kept]
 
     def classifier(self, f, c):
         """The classifier of one cell."""
@@ -757,8 +768,10 @@ class _Walked:
         """Means over folds of the coefficients at a C for each; of intercepts, over the folds that know the class."""
         points = self.paths[np.arange(len(best)), best].astype(np.float64)
         known = np.isfinite(points[..., -1:])
-        counts = np.maximum(known.sum(axis=0), 1)
-        return self._split(np.where(known, points, 0.0).sum(axis=0) / counts)
+        counts = known.sum(axis=0)
+        mean = np.where(known, points, 0.0).sum(axis=0) / np.maximum(counts, 1)
+        coef, intercept = self._split(mean)
+        return coef, np.where(counts[:, 0] > 0, intercept, -np.inf)
 
     def _split(self, point):
         p = self.rows.X.shape[1]
@@ -845,7 +858,7 @@ def softmax_regression_path(
     estimator._validate_params()
     Cs = _as_Cs(Cs)
     rows = _Rows(estimator, X, y, sample_weight)
-    walked = _Walked(estimator, rows, [np.arange(len(rows.y))], Cs)
+    walked = _Walked(estimator, rows, [np.arange(len(rows.y))], Cs, Task(estimator))
     if not walked.converged.all():
         warnings.warn(walked.not_converged(), ConvergenceWarning, stacklevel=2)
     p = rows.X.shape[1]

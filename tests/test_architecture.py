@@ -1,6 +1,6 @@
 """The rules of the house, read off the import statements.
 
-An arrow points down only: estimator, path -> objective, solvers -> sources -> kernels. What stands beside
+An arrow points down only: estimator, path -> callbacks, objective, solvers -> sources -> kernels. What stands beside
 (inspection, features, interop, datasets) is imported by none of these.
 """
 
@@ -20,8 +20,9 @@ PACKAGE = Path(softmax_clf.__file__).parent
 # What each part of the package may import of the others, and of the world: None is anything that is installed
 # with the package. `kernels.jit` and `kernels.threads` are the two modules of kernels that meet the machine.
 OURS = {
-    "estimator": {"curvature", "objective", "solvers", "sources", "kernels"},
-    "path": {"estimator", "curvature", "objective", "solvers", "sources", "kernels"},
+    "estimator": {"callbacks", "curvature", "objective", "solvers", "sources", "kernels"},
+    "path": {"estimator", "callbacks", "curvature", "objective", "solvers", "sources", "kernels"},
+    "callbacks": set(),
     "curvature": {"objective", "solvers", "sources", "kernels"},
     "objective": {"solvers", "sources", "kernels"},
     "solvers": set(),
@@ -32,6 +33,7 @@ NUMERIC = {"numpy", "scipy"}
 WORLD = {
     "estimator": {*NUMERIC, "sklearn", "joblib", "threadpoolctl"},
     "path": {*NUMERIC, "sklearn", "joblib", "threadpoolctl"},
+    "callbacks": {"sklearn"},
     "curvature": NUMERIC,
     "objective": NUMERIC,
     "solvers": NUMERIC,

@@ -1,5 +1,6 @@
 """SoftmaxRegressionClassifier as scikit-learn's users meet it."""
 
+import importlib.util
 import inspect
 import pickle
 import warnings
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.base import clone, is_classifier
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
@@ -341,6 +343,15 @@ def test_class_weight_of_text_labels():
     assert not np.array_equal(coded.coef_, SoftmaxRegressionClassifier().fit(IRIS, SPECIES).coef_)
 
 
+def test_balanced_weights_of_a_class_without_weight():
+    """It is as if its rows were not there."""
+    present = SPECIES != 2
+    weight = np.where(SPECIES == 0, 3.0, 1.0) * present
+    clf = tight(class_weight="balanced").fit(IRIS, SPECIES, weight)
+    by_hand = tight().fit(IRIS, SPECIES, present * 2.0)
+    assert_allclose(clf.loss_curve_, by_hand.loss_curve_, rtol=1e-10)
+
+
 # --- where to start ---------------------------------------------------------------------------------------------
 
 
@@ -438,6 +449,8 @@ def test_convergence_warning_names_the_gap_and_the_remedy():
     with pytest.warns(ConvergenceWarning, match="max_iter") as caught:
         clf.fit(DIGITS, DIGIT)
     (message,) = (str(warning.message) for warning in caught)
+    assert "estimated" in message
+    assert "at most" not in message
     assert clf.converged_ is False
     assert iterations(clf) == 2
     null_loss = problems.objective("digits", 1.0).null_loss()
@@ -472,6 +485,7 @@ def test_verbose(capfd):
     SoftmaxRegressionClassifier(verbose=2).fit(IRIS, SPECIES)
     more, _ = capfd.readouterr()
     assert len(more.splitlines()) > iterations(clf)
+    assert all("estimated" in line and "at most" not in line for line in more.splitlines())
 
 
 def test_tolerance_zero_ends():
@@ -600,6 +614,51 @@ def test_data_frames():
         clf.predict(frame.to_numpy())
 
 
+# --- scores ----------------------------------------------------------------------------------------------------
+
+
+def test_score_with_an_offset():
+    """A model that was fitted to what the offsets leave is scored with them."""
+    offset = 4.0 * np.random.default_rng(0).standard_normal((150, 3))
+    clf = SoftmaxRegressionClassifier().fit(IRIS, SPECIES, offset=offset)
+    weight = np.linspace(0.5, 2, 150)
+    with_offset = accuracy_score(SPECIES, clf.predict(IRIS, offset), sample_weight=weight)
+    assert clf.score(IRIS, SPECIES, weight, offset) == with_offset
+    assert clf.score(IRIS, SPECIES, offset=offset) == accuracy_score(SPECIES, clf.predict(IRIS, offset))
+    assert (
+        clf.score(IRIS, SPECIES)
+        == accuracy_score(SPECIES, clf.predict(IRIS))
+        != clf.score(IRIS, SPECIES, offset=offset)
+    )
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array], ids=["dense", "CSR"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_intercept_of_minus_infinity(container, dtype):
+    """A probability of zero, whatever the row and its offset; the others share what is left."""
+    X = container(IRIS.astype(dtype))
+    clf = SoftmaxRegressionClassifier().fit(X, SPECIES)
+    others = clf.predict_proba(X)[:, [0, 2]]
+    offset = np.tile([0.0, 1e3, 0.0], (150, 1))
+    clf.intercept_[1] = -np.inf
+    for extra in (None, offset):
+        assert (clf.decision_function(X, extra)[:, 1] == -np.inf).all()
+        assert (clf.predict_proba(X, extra)[:, 1] == 0).all()
+        assert (clf.predict_log_proba(X, extra)[:, 1] == -np.inf).all()
+        assert_allclose(clf.predict_proba(X, extra)[:, [0, 2]], others / others.sum(axis=1, keepdims=True), rtol=1e-5)
+        assert 1 not in clf.predict(X, extra)
+        assert (np.isinf(clf.sample_loss(X, SPECIES, extra)) == (SPECIES == 1)).all()
+
+
+def test_an_intercept_of_minus_infinity_for_two_classes():
+    clf = SoftmaxRegressionClassifier().fit(CANCER, BENIGN)
+    clf.intercept_[0] = -np.inf
+    assert (clf.decision_function(CANCER) == -np.inf).all()
+    assert (clf.predict(CANCER) == 0).all()
+    assert_array_equal(clf.predict_proba(CANCER), np.tile([1.0, 0.0], (len(CANCER), 1)))
+    assert_array_equal(clf.predict_log_proba(CANCER), np.tile([0.0, -np.inf], (len(CANCER), 1)))
+
+
 # --- among scikit-learn's tools ---------------------------------------------------------------------------------
 
 
@@ -634,12 +693,19 @@ def test_sample_weight_reaches_it_through_a_pipeline():
     assert not np.array_equal(expected.coef_, SoftmaxRegressionClassifier().fit(scaled, SPECIES).coef_)
 
 
+def test_callbacks_where_scikit_learn_has_them():
+    known = importlib.util.find_spec("sklearn.callback") is not None
+    assert hasattr(SoftmaxRegressionClassifier(), "set_callbacks") == known
+
+
 def test_metadata_requests():
     with config_context(enable_metadata_routing=True):
         clf = SoftmaxRegressionClassifier().set_fit_request(sample_weight=True, coef_init=True)
         assert clf.get_metadata_routing().fit.requests == {
             "sample_weight": True,
             "offset": None,
+            "X_val": None,
+            "y_val": None,
             "coef_init": True,
             "intercept_init": None,
         }

@@ -1,5 +1,8 @@
 """The classifier inside scikit-learn's searches, ensembles and inspections, and inside joblib's workers."""
 
+import tempfile
+import threading
+
 import joblib
 import numpy as np
 import pytest
@@ -196,6 +199,19 @@ class _TellsThreads(SoftmaxRegressionClassifier):
         return self
 
 
+class _TellsThreadsCV(SoftmaxRegressionClassifierCV):
+    def fit(self, X, y, **params):
+        super().fit(X, y, **params)
+        self.n_threads_ = effective_n_threads(self.n_jobs)
+        return self
+
+
+def _threads_started(X, y):
+    before = threading.active_count()
+    SoftmaxRegressionClassifier(tol=1e-2).fit(X, y)
+    return threading.active_count() - before
+
+
 BACKENDS = ["loky", "threading", "multiprocessing"]
 
 
@@ -208,13 +224,112 @@ def test_every_backend_gives_the_same(estimator, backend, wine):
     np.testing.assert_array_equal(found, expected)
 
 
+def search(X, y, n_jobs):
+    grid = GridSearchCV(SoftmaxRegressionClassifier(), {"C": CS}, cv=2, scoring="neg_log_loss", n_jobs=n_jobs)
+    return grid.fit(X, y).cv_results_["mean_test_score"]
+
+
+def halving_search(X, y, n_jobs):
+    from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+    from sklearn.model_selection import HalvingGridSearchCV
+
+    grid = HalvingGridSearchCV(
+        SoftmaxRegressionClassifier(), {"C": CS}, cv=2, min_resources=60, random_state=0, n_jobs=n_jobs
+    )
+    return grid.fit(X, y).cv_results_["mean_test_score"]
+
+
+def cached_pipeline(X, y, n_jobs):
+    with tempfile.TemporaryDirectory() as folder:
+        selector = SelectFromModel(SoftmaxRegressionClassifier(0.1))
+        pipeline = make_pipeline(selector, SoftmaxRegressionClassifier(), memory=joblib.Memory(folder, verbose=0))
+        steps = {"softmaxregressionclassifier__C": CS}
+        grid = GridSearchCV(pipeline, steps, cv=2, scoring="neg_log_loss", n_jobs=n_jobs).fit(X, y)
+    return grid.cv_results_["mean_test_score"]
+
+
+def temperature(X, y, n_jobs):
+    method = "sigmoid" if sklearn.__version__ < "1.8" else "temperature"
+    clf = CalibratedClassifierCV(SoftmaxRegressionClassifier(), method=method, cv=2, n_jobs=n_jobs)
+    return clf.fit(X, y).predict_proba(X)
+
+
+def stacking(X, y, n_jobs):
+    members = [(str(C), SoftmaxRegressionClassifier(C)) for C in CS]
+    return StackingClassifier(members, SoftmaxRegressionClassifier(), cv=2, n_jobs=n_jobs).fit(X, y).predict_proba(X)
+
+
+def one_against_the_others(X, y, n_jobs):
+    return OneVsRestClassifier(SoftmaxRegressionClassifier(), n_jobs=n_jobs).fit(X, y).decision_function(X)
+
+
+def predictions(X, y, n_jobs):
+    return cross_val_predict(SoftmaxRegressionClassifier(), X, y, cv=2, method="predict_log_proba", n_jobs=n_jobs)
+
+
+def importance(X, y, n_jobs):
+    clf = SoftmaxRegressionClassifier().fit(X, y)
+    found = permutation_importance(clf, X, y, scoring="neg_log_loss", random_state=0, n_repeats=2, n_jobs=n_jobs)
+    return found.importances
+
+
+def selection(X, y, n_jobs):
+    selector = SequentialFeatureSelector(SoftmaxRegressionClassifier(), n_features_to_select=1, cv=2, n_jobs=n_jobs)
+    return selector.fit(X[:, :4], y).get_support()
+
+
+TOOLS = [
+    search,
+    halving_search,
+    cached_pipeline,
+    temperature,
+    stacking,
+    one_against_the_others,
+    predictions,
+    importance,
+    selection,
+]
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_workers_share_the_cores(backend, wine):
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.__name__)
+def test_every_tool_gives_the_same_with_every_backend(tool, backend, wine):
+    if tool is temperature and backend == "multiprocessing" and sklearn.__version__ >= "1.8":
+        pytest.skip("what scikit-learn calibrates by a temperature holds a module, which cannot be pickled")
+    X, y = StandardScaler().fit_transform(wine[0]), wine[1]
+    with joblib.parallel_config(backend=backend, n_jobs=2):
+        found = tool(X, y, 2)
+    np.testing.assert_array_equal(found, tool(X, y, 1))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", [_TellsThreads, _TellsThreadsCV])
+def test_workers_share_the_cores(kind, backend, wine):
     """As many threads in all workers together as there are cores, and at least one in each."""
     with joblib.parallel_config(backend=backend, n_jobs=2):
-        result = cross_validate(_TellsThreads(), *wine, cv=StratifiedKFold(2), n_jobs=2, return_estimator=True)
+        result = cross_validate(kind(), *wine, cv=StratifiedKFold(2), n_jobs=2, return_estimator=True)
     n_threads = [estimator.n_threads_ for estimator in result["estimator"]]
     assert max(n_threads) <= max(joblib.cpu_count() // 2, 1)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_workers_within_workers_share_the_cores(backend, wine):
+    """A stack within a search."""
+    stack = StackingClassifier([("a", _TellsThreads()), ("b", _TellsThreads(0.1))], _TellsThreads(), cv=2, n_jobs=2)
+    with joblib.parallel_config(backend=backend, n_jobs=2):
+        result = cross_validate(stack, *wine, cv=2, n_jobs=2, return_estimator=True)
+    n_threads = [
+        clf.n_threads_ for stack in result["estimator"] for clf in [*stack.estimators_, stack.final_estimator_]
+    ]
+    assert max(n_threads) <= max(joblib.cpu_count() // 2, 1)
+
+
+def test_a_worker_starts_no_more_threads_than_its_share(cancer):
+    """Those of BLAS and OpenMP come with the process; ours are started by the fit."""
+    X, y = np.tile(cancer[0], (40, 1)), np.tile(cancer[1], 40)
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        started = joblib.Parallel(n_jobs=2)(joblib.delayed(_threads_started)(X, y) for _ in range(2))
+    assert max(started) <= max(joblib.cpu_count() // 2, 1)
 
 
 def test_memory_mapped_by_joblib():

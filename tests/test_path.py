@@ -16,6 +16,7 @@ from sklearn.model_selection import (
     KFold,
     PredefinedSplit,
     RepeatedStratifiedKFold,
+    ShuffleSplit,
     StratifiedKFold,
     StratifiedShuffleSplit,
 )
@@ -175,6 +176,57 @@ def test_a_class_that_a_fold_lacks(fit_intercept):
     assert np.isfinite(mean.intercept_).all()
 
 
+@pytest.mark.parametrize("class_weight", [{"c": 3.0}, {"a": 2.0, "c": 3.0}, "balanced"])
+@pytest.mark.parametrize("by", ["rows", "weight"])
+def test_weights_of_a_class_that_a_fold_lacks(by, class_weight):
+    """Because it has no rows there, or none that weigh something."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((90, 3))
+    y = np.array(list("abc"))[np.argmax(X + rng.gumbel(size=X.shape), axis=1)]
+    test_fold = rng.integers(3, size=90)
+    test_fold[y == "c"] = 1
+    sample_weight = None
+    if by == "weight":
+        test_fold[np.flatnonzero(y == "c")[:3]] = 0  # in the training rows of fold 1, with a weight of zero
+        sample_weight = np.ones(90)
+        sample_weight[(y == "c") & (test_fold == 0)] = 0.0
+    cv = PredefinedSplit(test_fold)
+    clf = SoftmaxRegressionClassifierCV(CS, cv=cv, class_weight=class_weight).fit(X, y, sample_weight)
+    train = (test_fold != 1) & (y != "c")
+    weight = reference.row_weights(y[train], class_weight="balanced" if class_weight == "balanced" else None)
+    if class_weight != "balanced":
+        weight = np.array([class_weight.get(label, 1.0) for label in y[train]])
+    for c, C in enumerate(CS):
+        coef, intercept = (part[1:] - part[:1] for part in split(clf.coefs_paths_[1, 0, c][:2]))
+        # two classes have a vector each here, whose penalty is half that of their difference
+        objective = reference.Objective(X[train], reference.one_hot(y[train], list("ab")), 2 * C, weight)
+        *_, best = reference.minimise(objective)
+        assert objective.loss(coef, intercept) - best <= 1e-6
+    assert (clf.coefs_paths_[1, 0, :, 2, -1] == -np.inf).all()
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_class_that_every_fold_lacks(refit):
+    """Without a refit nothing is known of it, and its probability is zero; a refit knows it."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 3))
+    y = np.argmax(X + rng.gumbel(size=X.shape), axis=1)
+    y[:2] = 3
+    folds = [(np.arange(20, 60), np.arange(20)), (np.arange(2, 40), np.arange(40, 60))]
+    clf = SoftmaxRegressionClassifierCV([0.1, 1.0], cv=folds, refit=refit).fit(X, y)
+    assert clf.coef_.shape == (4, 3)
+    if refit:
+        assert np.isfinite(clf.intercept_).all()
+        return
+    assert clf.intercept_[3] == -np.inf
+    assert (clf.coef_[3] == 0).all()
+    assert (clf.predict_proba(X)[:, 3] == 0).all()
+    np.testing.assert_allclose(clf.predict_proba(X).sum(axis=1), 1)
+    assert (clf.decision_function(X)[:, 3] == -np.inf).all()
+    assert 3 not in clf.predict(X)
+    assert clf.score(X, y) == pytest.approx(-log_loss(y, clf.predict_proba(X)))
+
+
 def test_a_fold_of_one_class_is_refused():
     X, y = np.arange(8.0)[:, None], np.repeat([0, 1], 4)
     with pytest.raises(ValueError, match=r"at least 2 classes .* fold 0 has .*Remedy"):
@@ -193,6 +245,37 @@ def test_constant_features_and_duplicated_rows():
                 gap(clf.coefs_paths_[f, 0, c], reference.Objective(X[train], reference.one_hot(y[train]), CS[c]))
                 <= 1e-6
             )
+
+
+@pytest.mark.parametrize(
+    "container", [np.asarray, np.asfortranarray, csr_array, lambda X: _Slices(X)], ids=["C", "F", "CSR", "slices"]
+)
+@pytest.mark.parametrize("standardize", [False, True])
+def test_each_cell_is_a_cold_fit(standardize, container):
+    """Of that C, on those rows, with weights, a constant feature and rows twice, to 1e-5 in the objective."""
+    problem = problems.load("badly_scaled")
+    X = np.hstack([np.tile(problem.X, (2, 1)), np.full((800, 1), 3.0)])
+    y, weight = np.tile(problem.y, 2), np.concatenate([problem.sample_weight, np.ones(400)])
+    cv = KFold(3, shuffle=True, random_state=0)
+    clf = SoftmaxRegressionClassifierCV(CS, cv=cv, standardize=standardize, class_weight="balanced")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clf.fit(container(X), y, weight)
+    for f, (train, _) in enumerate(cv.split(X)):
+        rows = reference.row_weights(y[train], weight[train], class_weight="balanced")
+        mean = np.average(X[train], axis=0, weights=rows)
+        scale = np.sqrt(np.average((X[train] - mean) ** 2, axis=0, weights=rows))
+        scale[-1] = 1.0
+        unit = scale if standardize else np.ones(X.shape[1])
+        if standardize:
+            assert (clf.coefs_paths_[f, 0, :, :, -2] == 0).all()
+        for c, C in enumerate(CS):
+            cold = SoftmaxRegressionClassifier(C, standardize=standardize, class_weight="balanced")
+            cold.fit(X[train], y[train], weight[train])
+            objective = reference.Objective(X[train] / unit, reference.one_hot(y[train]), C, rows)
+            coef, intercept = split(clf.coefs_paths_[f, 0, c])
+            found = objective.loss(coef * unit, intercept)
+            assert abs(found - cold.objective_) <= 1e-5 * objective.null_loss()
 
 
 def test_a_weight_is_a_repetition():
@@ -375,6 +458,48 @@ def test_streams(tmp_path):
         assert same.C_ == clf.C_
 
 
+def in_h5py(folder, X):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(folder / "X.h5", "w") as file:
+        file.create_dataset("X", data=X, chunks=(100, X.shape[1]))
+    return h5py.File(folder / "X.h5")["X"]
+
+
+def in_zarr(folder, X):
+    zarr = pytest.importorskip("zarr")
+    array = zarr.create_array(store=str(folder / "X.zarr"), shape=X.shape, chunks=(100, X.shape[1]), dtype=X.dtype)
+    array[:] = X
+    return array
+
+
+def bootstrap(n_samples):
+    """Rows in any order, some of them twice, in training and in test."""
+    rng = np.random.default_rng(0)
+    return [(rng.integers(n_samples, size=n_samples), rng.integers(n_samples, size=300)) for _ in range(2)]
+
+
+@pytest.mark.parametrize("container", [in_h5py, in_zarr, lambda folder, X: _Slices(X)], ids=["h5py", "zarr", "slices"])
+@pytest.mark.parametrize(
+    "cv",
+    [
+        "holdout",
+        ShuffleSplit(2, random_state=0),
+        StratifiedShuffleSplit(2, random_state=0),
+        RepeatedStratifiedKFold(n_splits=2, n_repeats=1, random_state=0),
+        bootstrap(1797),
+    ],
+    ids=["holdout", "shuffled", "by class", "repeated", "bootstrap"],
+)
+def test_rows_in_any_order_of_what_is_read_in_increasing_order(cv, container, tmp_path):
+    """h5py refuses indices that do not increase."""
+    problem = problems.load("digits")
+    weight = np.linspace(0.5, 2, len(problem.y))
+    clf = SoftmaxRegressionClassifierCV([1e-3, 1e-2], cv=cv, random_state=0, tol=1e-4)
+    expected = clone(clf).fit(problem.X, problem.y, weight)
+    found = clf.fit(container(tmp_path, problem.X), problem.y, weight)
+    np.testing.assert_allclose(found.scores_, expected.scores_, rtol=1e-6)
+
+
 def test_groups_by_metadata_routing():
     problem = problems.load("wine")
     groups = np.arange(len(problem.y)) % 4
@@ -486,6 +611,18 @@ def test_path(name, fit_intercept):
         objective = problems.objective(name, C, weighted=True, fit_intercept=fit_intercept)
         best = problems.optimum(name, C, weighted=True, fit_intercept=fit_intercept)
         assert objective.loss(coef, intercept) - best.loss <= 1e-6 * best.null_loss
+
+
+def test_verbose(capsys):
+    problem = problems.load("iris")
+    SoftmaxRegressionClassifierCV([0.1, 1.0], cv=2).fit(problem.X, problem.y)
+    assert capsys.readouterr().out == ""
+    SoftmaxRegressionClassifierCV([0.1, 1.0], cv=2, verbose=1).fit(problem.X, problem.y)
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    SoftmaxRegressionClassifierCV([0.1, 1.0], cv=2, verbose=2).fit(problem.X, problem.y)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[:2]] == ["C=0.1", "C=1"]
+    assert lines[-1].startswith("converged after")
 
 
 def test_path_checks_its_parameters():

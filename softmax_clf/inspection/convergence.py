@@ -11,9 +11,10 @@ _KINDS = ("suboptimality", "loss")
 class ConvergenceDisplay:
     """The objective after each iteration, or how far it was above the minimum.
 
-    The minimum is not known, but a bound is: a fit ends with its ``objective_`` at most ``suboptimality_`` above it. So
-    ``loss_curve_ - (objective_ - suboptimality_)`` is what each iteration was above the minimum at most, a straight
-    line on the logarithmic scale where a solver converges linearly, and its last value is ``suboptimality_``.
+    The minimum is not known, but estimated: a fit ends with its ``objective_`` some ``suboptimality_`` above it. So
+    ``loss_curve_ - (objective_ - suboptimality_)`` is what each iteration was above the minimum by that estimate, a
+    straight line on the logarithmic scale where a solver converges linearly, and its last value is ``suboptimality_``,
+    unless the fit was stopped early.
 
     Parameters
     ----------
@@ -105,7 +106,7 @@ class ConvergenceDisplay:
             ax.set_ylabel("objective")
         else:
             ax.set_yscale("log")
-            ax.set_ylabel("objective above the minimum, at most")
+            ax.set_ylabel("objective above the minimum, estimated")
         if self.name:
             ax.legend()
         return self

@@ -96,7 +96,8 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
     max_iter : int
     noise : float
         Relative rounding error of the objective.
-    report : callable (iteration, objective, suboptimality)
+    report : callable Solution -> bool
+        Told of the start and of each iteration; whether to stop there.
     pieces : Pieces
         Of ``point.size`` numbers: slices that are worked on side by side.
     memory : int
@@ -138,9 +139,12 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
         solution.n_iter = iteration
         solution.loss_curve.append(objective)
         solution.suboptimality_curve.append(estimate)
-        report(iteration, objective, estimate)
+        stop = report(solution)
         if estimate <= target(point):
             solution.converged = True
+            return solution
+        if stop:
+            solution.stopped, solution.reason = True, "it was asked to"
             return solution
         if iteration == max_iter:
             solution.reason = f"max_iter={max_iter} iterations were done"
@@ -189,7 +193,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
 
 
 def _suboptimality(decrement, loss_curve, objective):
-    """Estimate what F is above its minimum at most.
+    """Estimate what F is above its minimum, rather too much than too little.
 
     ``decrement`` is half the squared gradient in the metric, times its slack. Where directions rule in which the
     metric is poor, progress is slow and steady: then what is left follows as a geometric series from the decrease over

@@ -1,6 +1,6 @@
 """What a solver reports: a record for each iteration, and how it ended."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,8 +16,10 @@ class Solution:
     objective : float
         F at the point.
     suboptimality : float
-        What F(point) - F* is at most, by the solver's estimate.
+        The solver's estimate of F(point) - F*.
     converged : bool
+    stopped : bool
+        Whether it was asked to stop before.
     n_iter : int
     reason : str
         Why it stopped, to be read after "it stopped because".
@@ -31,10 +33,45 @@ class Solution:
     objective: float = np.inf
     suboptimality: float = np.inf
     converged: bool = False
+    stopped: bool = False
     n_iter: int = 0
     reason: str = ""
     loss_curve: list = field(default_factory=list)
     suboptimality_curve: list = field(default_factory=list)
+
+
+class BestIterate:
+    """The point with the least loss on rows that are not fitted, among those that a solver has been at.
+
+    Parameters
+    ----------
+    patience : int
+        Iterations without a smaller loss after which it is time to stop.
+
+    Attributes
+    ----------
+    loss_curve : list of float
+        That loss before the first iteration and after each.
+    """
+
+    def __init__(self, patience):
+        self.patience, self.loss_curve, self.solution = patience, [], None
+
+    def add(self, solution, loss):
+        """Take note of where a solver is; whether it is time to stop."""
+        if self.solution is None or loss < min(self.loss_curve):
+            self.solution = replace(solution)
+        self.loss_curve.append(loss)
+        return solution.n_iter - self.solution.n_iter >= self.patience
+
+    def of(self, solution):
+        """How a solver ended, but at the best point."""
+        best = self.solution
+        if best.n_iter == solution.n_iter:
+            return solution
+        # the minimum is nearer to where the solver ended, and better known from there
+        above = best.objective - solution.objective + solution.suboptimality
+        return replace(solution, point=best.point, objective=best.objective, suboptimality=above, converged=False)
 
 
 def allowed_suboptimality(tol, null_objective, penalty, noise):

@@ -1,5 +1,7 @@
 """Rows that lie in memory, in one dense array."""
 
+from typing import Any
+
 import numpy as np
 
 from ..kernels.dense import DensePass
@@ -21,6 +23,7 @@ def slice_rows(n_samples, n_features, itemsize):
 class Source:
     """What is the same for rows of any kind that are read in parts."""
 
+    X: Any
     n_samples: int
     n_features: int
     slice_rows: int
@@ -43,6 +46,15 @@ class Source:
         rows : array of intp, increasing
         """
         raise NotImplementedError
+
+    def select(self, rows):
+        """Some rows, as a source of rows.
+
+        Parameters
+        ----------
+        rows : array of intp, increasing
+        """
+        return type(self)(self.X[rows])
 
     def moments(self, weight, n_threads):
         """Mean and variance of each feature, float64, rows weighted by ``weight`` (n_samples,) or all alike (None)."""

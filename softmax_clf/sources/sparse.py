@@ -67,7 +67,8 @@ class CsrSource(Source):
 
         mean = by_column(stored * data) / total
         absent = total - by_column(stored)  # the weight of rows that hold a zero
-        variance = by_column(stored * (data - mean[column]) ** 2) + np.maximum(absent, 0.0) * mean**2
+        absent[absent < self.n_samples * np.finfo(np.float64).eps * total] = 0.0  # or a constant would seem to vary
+        variance = by_column(stored * (data - mean[column]) ** 2) + absent * mean**2
         return mean, variance / total
 
     @cached_property

@@ -103,6 +103,9 @@ class StreamSource(Source):
             first = last
         return taken
 
+    def select(self, rows):
+        return StreamSource(_Selected(self, rows))
+
     def _checked(self, q, rows):
         """A part, found finite the first time it is read."""
         X = self._read(rows)
@@ -149,3 +152,20 @@ class StreamSource(Source):
                 f"Expected {self.n_samples} rows of X in {whole.filename}, but the file has been cut short: rows from "
                 f"{row} on are missing. Remedy: write the file again."
             )
+
+
+class _Selected:
+    """Some rows of a stream, as a stream: they are read again whenever they are asked for.
+
+    Parameters
+    ----------
+    source : StreamSource
+    rows : array of intp, increasing
+    """
+
+    def __init__(self, source, rows):
+        self.source, self.rows = source, rows
+        self.shape, self.dtype = (len(rows), source.n_features), source.dtype
+
+    def __getitem__(self, place):
+        return self.source.take(self.rows[place])
