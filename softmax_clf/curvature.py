@@ -40,7 +40,9 @@ class Curvature:
         if o.source.is_wide_and_sparse:
             return MetricPlan(DIAGONAL, 0, 1.0)
         shape = o.source.n_samples, o.n_columns, o.n_outputs, o.source.dtype.itemsize
-        return plan_metric(*shape, o.n_passes, self.effective_dim, self.evenness)
+        # the intercept is a column more
+        pass_values, nbytes = (a * o.n_columns // o.source.n_features for a in (o.source.pass_values, o.source.nbytes))
+        return plan_metric(*shape, pass_values, nbytes, o.n_passes, self.effective_dim, self.evenness)
 
     def metric(self, point):
         """The metric at a point (n_outputs, n_columns), of the kind that costs a fit least by what is known so far.
