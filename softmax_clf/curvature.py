@@ -42,7 +42,10 @@ class Curvature:
         if o.source.is_wide_and_sparse:
             return MetricPlan(HEAD, min(o.source.n_samples, 10 * len(o.source.head)), 3.0)
         shape = o.source.n_samples, o.n_columns, o.n_outputs, o.source.dtype.itemsize
-        return plan_metric(*shape, o.n_passes, self.effective_dim, self.evenness, self.n_problems)
+        # the intercept is a column more
+        pass_values, nbytes = (a * o.n_columns // o.source.n_features for a in (o.source.pass_values, o.source.nbytes))
+        state = o.n_passes, self.effective_dim, self.evenness, self.n_problems
+        return plan_metric(*shape, pass_values, nbytes, *state)
 
     def metric(self, point):
         """The metric at a point (n_outputs, n_columns), of the kind that costs a fit least by what is known so far.

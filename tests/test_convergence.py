@@ -13,6 +13,7 @@ from softmax_clf import SoftmaxRegressionClassifier
 from softmax_clf.curvature import Curvature
 from softmax_clf.kernels.gram import LowRankFactor
 from softmax_clf.objective import SoftmaxObjective
+from softmax_clf.solvers.metric import plan_metric
 from softmax_clf.sources.arrays import ArraySource
 
 GRID = [
@@ -95,6 +96,16 @@ def test_units_that_are_a_power_of_two_change_no_bit(name, C):
     np.testing.assert_array_equal(2.0**10 * scaled.coef_, clf.coef_)
     np.testing.assert_array_equal(scaled.intercept_, clf.intercept_)
     assert list(scaled.loss_curve_) == list(clf.loss_curve_)
+
+
+def test_metrics_take_a_quarter_of_what_is_stored():
+    """Narrow and sparse data were taken for floats: a metric could outgrow them. And some shapes had no metric."""
+    for n, p in ((20_000, 8_193), (50_000, 3_073), (26_400, 3_000), (200_000, 6_000)):
+        for evenness in (1.0, 0.1, 1e-3):
+            for stored in (1, 4):
+                plan = plan_metric(n, p, 10, 4, n * p, stored * n * p, 10, None, evenness)
+                n_bytes = 4 * p * (plan.n_rows if plan.n_rows < p else 2.5 * p)
+                assert n_bytes <= max(stored * n * p / 4, 6.4e7)
 
 
 def test_a_low_rank_metric_is_one_copy_of_its_rows():

@@ -130,11 +130,11 @@ class GramFactor(_Factor):
         self.factor = inverse_factor(gram, ridge + floor)
         self.effective_dim = size - ridge * float(np.vdot(self.factor, self.factor))
         # below that the two products of BLAS are as fast
-        self.passes = DensePass(gram.dtype, size, size, 1, n_outputs, n_threads) if size > 256 else None
+        self.product = DensePass(gram.dtype, size, size, 1, n_outputs, n_threads) if size > 256 else None
 
     def _solve(self, grad):
-        if self.passes is not None:
-            return self.passes.gram_product(self.factor, grad)
+        if self.product is not None:
+            return self.product.gram_product(self.factor, grad)
         return (grad @ self.factor.T) @ self.factor
 
 
@@ -167,7 +167,7 @@ class LowRankFactor(_Factor):
             band[:] = inverse @ band
 
         run_tasks(columns, -(-size // step), n_threads)
-        self.passes = DensePass(rows.dtype, n_rows, size, 1, n_outputs, n_threads)
+        self.product = DensePass(rows.dtype, n_rows, size, 1, n_outputs, n_threads)
 
     def _solve(self, grad):
-        return (grad - self.passes.gram_product(self.rows, grad)) / self.ridge
+        return (grad - self.product.gram_product(self.rows, grad)) / self.ridge

@@ -159,7 +159,18 @@ class MetricPlan:
     passes: float
 
 
-def plan_metric(n_samples, n_columns, n_outputs, itemsize, n_passes=0, effective_dim=None, evenness=1.0, n_problems=1):
+def plan_metric(
+    n_samples,
+    n_columns,
+    n_outputs,
+    itemsize,
+    pass_values,
+    X_bytes,
+    n_passes=0,
+    effective_dim=None,
+    evenness=1.0,
+    n_problems=1,
+):
     """Choose the metric by what a whole fit costs with it.
 
     The better the metric, the fewer the passes. Their counts are typical of pixels, patch features and embeddings.
@@ -175,7 +186,11 @@ def plan_metric(n_samples, n_columns, n_outputs, itemsize, n_passes=0, effective
     ----------
     n_samples, n_columns, n_outputs : int
     itemsize : 4 or 8
-        Bytes of a value of X.
+        Bytes of a value in the arithmetic.
+    pass_values : int
+        Values that a pass takes as long over as over a dense X of so many.
+    X_bytes : int
+        Of X as it is stored, narrow or sparse. A metric takes at most a quarter of it, or 64 MB.
     n_passes : int
         Passes done so far.
     effective_dim : float or None
@@ -191,7 +206,7 @@ def plan_metric(n_samples, n_columns, n_outputs, itemsize, n_passes=0, effective
     slower = itemsize / 4
     # In multiply-adds of a float32 pass, some 40 to the nanosecond and thread. What numpy does element by element, and
     # what an iteration costs in Python, weighs on small data. Measured on one thread, from 150 x 4 to 50,000 x 1600.
-    one_pass = 3e6 + 2.4 * n * p * K * slower
+    one_pass = 3e6 + 2.4 * pass_values * K * slower
 
     def sampled(n_rows, n_blocks):
         elementwise = 4e6 + 60.0 * n_rows * p * (1 + n_blocks)
@@ -201,11 +216,12 @@ def plan_metric(n_samples, n_columns, n_outputs, itemsize, n_passes=0, effective
 
     options = []  # (kind, rows, passes, metrics made, cost of one)
     n_metrics = 2 if n_passes > 1 else 3
-    X_bytes = n * p * itemsize
-    most_low_rank = max(n // 8, int(1.6e7 / (p * itemsize)), 1)  # its rows take an eighth of X, or 16 MB
+    # its rows take an eighth of X, or 16 MB
+    most_low_rank = max(X_bytes // (8 * p * itemsize), int(1.6e7 / (p * itemsize)), 1)
     dense = 2.5 * p**2 * itemsize <= max(X_bytes / 4, 6.4e7)  # a matrix and its factor take a quarter of X, or 64 MB
     counts = [max(multiple * d / evenness, 1000) for multiple in (0.25, 0.5, 1, 2, 5, 10, 20, np.inf)]
-    for n_rows in {int(min(n, count)) for count in counts} | {min(n, most_low_rank)}:
+    most = min(n, most_low_rank) if dense else min(n, most_low_rank, p - 1)  # so that there is an option for any shape
+    for n_rows in {int(min(n, count)) for count in counts} | {most}:
         if n_rows > most_low_rank if n_rows < p else not dense:
             continue
         g = d / (n_rows * evenness) if n_rows < n else 0.0

@@ -28,6 +28,8 @@ class Source:
     n_features: int
     slice_rows: int
     dtype: np.dtype
+    nbytes: int  # of X as it is stored
+    pass_values: int  # of a dense array that a pass takes as long over
     is_wide_and_sparse = False  # whether a dense array of its features by its features is out of the question
 
     def passes(self, n_problems, n_scores, n_threads):
@@ -90,6 +92,7 @@ class ArraySource(Source):
         self.X = np.ascontiguousarray(X) if X.dtype == self.dtype and X.nbytes <= _SMALL else X
         self.n_samples, self.n_features = X.shape
         self.slice_rows = slice_rows(*X.shape, X.itemsize)
+        self.nbytes, self.pass_values = X.size * X.itemsize, X.size
 
     def parts(self):
         yield self.X, slice(0, self.n_samples)

@@ -7,6 +7,7 @@ import numpy as np
 from ..kernels.csr import CsrPass
 from .arrays import Source
 
+_STORED_VALUE = 7  # values of a dense array that take as long in a pass: 6 to 12, measured on one thread
 _MAX_DENSE_FEATURES = 4096  # up to as many, rows are made dense for the sake of a metric
 _MAX_HEAD = 512  # of more features, those are that rows have most often
 _HEAD_SHARE = 0.01  # of the rows
@@ -37,6 +38,8 @@ class CsrSource(Source):
         self.n_samples, self.n_features = X.shape
         self.slice_rows = self.n_samples
         self.data, self.indices, self.indptr = (_read_only(a) for a in (X.data, X.indices, X.indptr))
+        self.nbytes = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
+        self.pass_values = _STORED_VALUE * X.nnz
         self.is_wide_and_sparse = self.n_features > _MAX_DENSE_FEATURES
 
     @cached_property

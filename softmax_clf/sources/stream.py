@@ -65,6 +65,8 @@ class StreamSource(Source):
         narrow = np.dtype(X.dtype) in NARROW
         self.stored = np.dtype(X.dtype) if kept else np.dtype(np.float64)
         self.dtype = np.dtype(np.float32) if narrow else self.stored
+        self.pass_values = self.n_samples * self.n_features
+        self.nbytes = self.pass_values * self.stored.itemsize
         self.slice_rows = slice_rows(self.n_samples, self.n_features, self.stored.itemsize)
         self.checked = np.full(-(-self.n_samples // self.slice_rows), self.stored.kind != "f")
 
