@@ -33,6 +33,7 @@ from .tiles import TILE_CLASSES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, gradient
 _BLOCK_BYTES = 1 << 18  # of X in a block: it and the next one, fetched ahead, stay in a second-level cache
 _GROUP_FLOPS = 4e6  # at least this much work for a thread to take: some 50 us against 20 us for the hand-over
 _CALL_FLOPS = 1e9  # at most this much in one kernel call, some 20 ms: Ctrl-C waits for it
+_MANY_OUTPUTS = 64  # scores of a row: from here on each value of X is worked on so often that its place matters
 _MAX_GROUPS = 32  # of a slice: with more, a thread works on too little of each slice at a time
 
 RAW, PROBA, LOG_PROBA = 0, 1, 2  # what `predict` writes
@@ -53,6 +54,16 @@ def _in_place(X, row, n_rows, rows):
     return X, row
 
 
+@jit_part
+def _further_apart(X, row, n_rows, rows):
+    """Copy rows to ``rows``, which has columns of zeros besides."""
+    for i in range(n_rows):
+        x, out = X[row + i], rows[i]
+        for j in range(x.shape[0]):
+            out[j] = x[j]
+    return rows, 0
+
+
 @lru_cache
 def _tile_loops(tile_classes, scores_only=False):
     """Scores and gradient of a block, class by class in tiles of ``tile_classes``.
@@ -62,11 +73,16 @@ def _tile_loops(tile_classes, scores_only=False):
 
     @jit_part
     def block_scores(X, row, n_rows, coef, scores_out):
-        for i in range(0, n_rows, TILE_ROWS):
-            score_tile(X, row, n_rows, coef, 0, scores_out, i, TILE_ROWS, tile_classes, scores_only)
-        for k in range(tile_classes, coef.shape[0], tile_classes):
-            for i in range(0, n_rows, TILE_ROWS):
-                score_tile(X, row, n_rows, coef, k, scores_out, i, TILE_ROWS, tile_classes, False)
+        size = n_rows
+        if coef.shape[0] > _MANY_OUTPUTS:  # rows are read often: as many at a time as leave room for the coefficients
+            size = max(_BLOCK_BYTES // (X.shape[1] * X.itemsize) // TILE_ROWS, 1) * TILE_ROWS
+        for start in range(0, n_rows, size):
+            stop = min(start + size, n_rows)
+            for i in range(start, stop, TILE_ROWS):
+                score_tile(X, row, n_rows, coef, 0, scores_out, i, TILE_ROWS, tile_classes, scores_only)
+            for k in range(tile_classes, coef.shape[0], tile_classes):
+                for i in range(start, stop, TILE_ROWS):
+                    score_tile(X, row, n_rows, coef, k, scores_out, i, TILE_ROWS, tile_classes, False)
 
     @jit_part
     def block_gradient(X, row, n_rows, pointwise, ahead, grad_out):
@@ -287,11 +303,13 @@ class DensePass:
         self.n_problems, self.n_scores, self.n_outputs = n_problems, n_scores, n_problems * n_scores
         self.tile_classes = _tile_classes(self.n_outputs)
         width = VECTOR_BYTES // self.dtype.itemsize
-        self.shape = _round_up(self.n_outputs, self.tile_classes), _round_up(n_features, width)
+        # Rows a multiple of 4 KiB apart share their places in the caches. Where they are read often, a block is copied.
+        self.apart = self.n_outputs > _MANY_OUTPUTS and n_features * self.dtype.itemsize % 4096 == 0
+        self.shape = _round_up(self.n_outputs, self.tile_classes), _round_up(n_features + self.apart, width)
         block = _BLOCK_BYTES // (n_features * self.dtype.itemsize)
         # the sums of a block are added to the totals: with many classes only many rows are worth that
-        block = max(block, 256 if self.n_outputs > 64 else 0, 512 if self.n_outputs > 512 else 0)
-        self.block_rows = _round_up(min(max(block, 48), 512, self.slice_rows), 16)
+        block = min(max(block, 256 if self.n_outputs > _MANY_OUTPUTS else 48), 512)
+        self.block_rows = _round_up(min(1024 if self.n_outputs > 512 else block, self.slice_rows), 16)
         self.flops_per_row = 4 * self.shape[0] * max(n_features, 8)
         self.coef = np.zeros(self.shape, self.dtype)
         self.intercept = np.zeros(self.shape[0], self.dtype)
@@ -301,16 +319,16 @@ class DensePass:
     def _groups(self, max_groups):
         """First rows of the groups of a slice, and the end."""
         n_groups = min(max(int(self.slice_rows * self.flops_per_row / _GROUP_FLOPS), 1), max_groups)
-        size = _round_up(-(-self.slice_rows // n_groups), self.block_rows)
+        size = _round_up(-(-self.slice_rows // n_groups), min(self.block_rows, 128))  # as long as each other
         return [*range(0, self.slice_rows, size), self.slice_rows]
 
-    def _workspace(self, slot, convert):
-        """Converted rows, scores and row values of one thread."""
-        if (slot, convert) not in self.workspaces:
-            rows = np.empty((self.block_rows, self.n_features) if convert else (0, 0), self.dtype)
+    def _workspace(self, slot, width):
+        """Rows of some width, scores and row values of one thread."""
+        if (slot, width) not in self.workspaces:
+            rows = np.zeros((self.block_rows if width else 0, width), self.dtype)
             scores = np.empty((self.shape[0], self.block_rows), self.dtype)
-            self.workspaces[slot, convert] = rows, scores, np.empty((4, self.block_rows), self.dtype)
-        return self.workspaces[slot, convert]
+            self.workspaces[slot, width] = rows, scores, np.empty((4, self.block_rows), self.dtype)
+        return self.workspaces[slot, width]
 
     def _run(self, kernel_of, parts, max_groups, task):
         """Call ``task(kernel, X, place, g, start, stop, fresh, workspace)`` for the rows of all groups.
@@ -325,17 +343,17 @@ class DensePass:
 
     def _run_part(self, kernel_of, X, place, bounds, rows_per_call, task):
         """As :meth:`_run`, for one or more whole slices."""
-        convert = not (X.dtype == self.dtype and X.flags.c_contiguous)
         n_rows = len(X)
-        if convert:
-            X, locate = readable(X)
+        if not (X.dtype == self.dtype and X.flags.c_contiguous):
+            width, (X, locate) = self.n_features, readable(X)
         else:
-            X, locate = X.view(), _in_place
+            width, locate = (self.shape[1], _further_apart) if self.apart else (0, _in_place)
+            X = X.view()
             X.flags.writeable = False  # writeable or not, one compiled kernel
         kernel = kernel_of(locate)
         n_threads = min(self.n_threads, len(bounds) - 1)
         for slot in range(n_threads):
-            self._workspace(slot, convert)
+            self._workspace(slot, width)
 
         def group(g, slot):
             fresh = place == 0
@@ -343,7 +361,7 @@ class DensePass:
                 stop = min(first + bounds[g + 1], n_rows)
                 for start in range(first + bounds[g], stop, rows_per_call):
                     end = min(start + rows_per_call, stop)
-                    task(kernel, X, place, g, start, end, fresh, self.workspaces[slot, convert])
+                    task(kernel, X, place, g, start, end, fresh, self.workspaces[slot, width])
                     fresh = False
 
         run_tasks(group, len(bounds) - 1, n_threads)
