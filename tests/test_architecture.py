@@ -20,7 +20,8 @@ PACKAGE = Path(softmax_clf.__file__).parent
 # What each part of the package may import of the others, and of the world: None is anything that is installed
 # with the package. `kernels.jit` and `kernels.threads` are the two modules of kernels that meet the machine.
 OURS = {
-    "estimator": {"curvature", "objective", "solvers", "sources", "kernels"},
+    "estimator": {"online", "curvature", "objective", "solvers", "sources", "kernels"},
+    "online": {"objective", "solvers", "sources", "kernels"},
     "path": {"estimator", "curvature", "objective", "solvers", "sources", "kernels"},
     "curvature": {"objective", "solvers", "sources", "kernels"},
     "objective": {"solvers", "sources", "kernels"},
@@ -32,6 +33,7 @@ NUMERIC = {"numpy", "scipy"}
 WORLD = {
     "estimator": {*NUMERIC, "sklearn", "joblib", "threadpoolctl"},
     "path": {*NUMERIC, "sklearn", "joblib", "threadpoolctl"},
+    "online": NUMERIC,
     "curvature": NUMERIC,
     "objective": NUMERIC,
     "solvers": NUMERIC,
