@@ -86,8 +86,8 @@ def table(result):
 
 
 TEXT = """\
-Each row is seen once, in float32 and standardised. SGDClassifier has `loss="log_loss"`, the penalty that belongs to C and
-its default learning rate. Times are of one run each.
+Each row is seen once, in float32 and standardised. SGDClassifier has `loss="log_loss"`, the penalty that belongs to C
+and its default learning rate. Times are of one run each.
 """
 
 
