@@ -8,11 +8,10 @@ The stream is the training rows, standardised, in batches of equal size: in the 
 
 import argparse
 import time
-import warnings
 
 import measure
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.base import clone
 from sklearn.linear_model import SGDClassifier
 
 import problems
@@ -36,7 +35,7 @@ def stream(clf, X, y, n_batches):
     classes = np.unique(y)
     batches = [(X[rows], y[rows]) for rows in np.array_split(np.arange(len(y)), n_batches)]
     clf.partial_fit(X[:2], y[:2], classes=classes)  # compiles, and is forgotten
-    clf = clf.__class__(**clf.get_params())
+    clf = clone(clf)
     measure.quiet()
     start = time.perf_counter()
     for X_batch, y_batch in batches:
@@ -63,9 +62,7 @@ def run(problem, C, n_batches):
             ),
         }.items():
             measure.note(f"{problem.name}, C={C:g}: {name}, {order}")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                clf, seconds = stream(clf, X[rows], y[rows], n_batches)
+            clf, seconds = stream(clf, X[rows], y[rows], n_batches)
             accuracy = clf.score(X_test, problem.y_test)
             records.append({"solver": f"{name}, {order}", "accuracy": accuracy, "seconds": seconds})
     return {"problem": problem.name, "shape": problem.shape, "C": C, "n_batches": n_batches, "records": records}
