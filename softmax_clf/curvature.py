@@ -10,10 +10,12 @@ from .solvers.metric import (
     EXACT,
     HEAD,
     BlocksMetric,
+    DiagonalMetric,
     ExactMetric,
     HeadMetric,
     KroneckerMetric,
     MetricPlan,
+    patience,
     plan_metric,
 )
 
@@ -59,9 +61,7 @@ class Curvature:
             self.plan = self._plan()
         with np.errstate(over="raise", invalid="raise"):
             metric = self._make(point)
-        # iterations before it is made anew: twice its cost, fewer where a bad one is dearer
-        passes = self.plan.passes / self.n_problems
-        metric.patience = max(4, round(min(2 * passes, 8 + passes / 2)))
+        metric.patience = patience(self.plan.passes / self.n_problems)
         return metric
 
     def _make(self, point):
@@ -113,7 +113,7 @@ class Curvature:
         if o.fit_intercept:
             diagonal[:, -1] = np.maximum(spread.sum(axis=0), np.finfo(np.float64).tiny)
         columns = np.append(source.head, source.n_features) if o.fit_intercept else source.head
-        return HeadMetric(diagonal, columns, kronecker, o.pieces)
+        return HeadMetric(DiagonalMetric(diagonal, o.pieces), columns, kronecker)
 
     def _blocks(self, point, rows, row_weight):
         """A Gram matrix for each class, of row weights s_i/S p_ik (1 - p_ik)."""

@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_array, compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
     assert_all_finite,
@@ -28,6 +28,7 @@ from .curvature import Curvature
 from .kernels.dense import LOG_PROBA, PROBA, RAW
 from .kernels.threads import Pieces, blas_on_one_thread, effective_n_threads
 from .objective import MeanCrossEntropy, SoftmaxObjective, StackedObjectives, cross_entropy, log_proba_of_two
+from .online import update
 from .solvers.lbfgs import lbfgs
 from .solvers.metric import EXACT
 from .solvers.stopping import BestIterate, allowed_suboptimality
@@ -268,14 +269,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             rows = self._validation_rows(source, classes, y_index, row_weight, by_class, offset, held_out, X_val, y_val)
             validation = MeanCrossEntropy(*rows, n_outputs=objective.n_outputs, n_threads=n_threads)
         watch = _Watch(self, objective, classes, task, validation)
-        with blas_on_one_thread():
-            try:
-                solution = self._minimise(objective, start, watch)
-            except FloatingPointError as error:
-                raise ValueError(
-                    f"Expected X of a size that can be squared in {source.dtype}, but {error}. Remedy: scale X down, "
-                    "or pass it as float64."
-                ) from error
+        with blas_on_one_thread(), _overflow_named(source.dtype):
+            solution = self._minimise(objective, start, watch)
 
         n_iter, interrupted = solution.n_iter, not (solution.converged or solution.stopped)
         vars(self).pop("validation_loss_curve_", None)  # of an earlier fit
@@ -288,9 +283,126 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         self.objective_ = float(solution.objective)
         self.suboptimality_ = float(solution.suboptimality)
         self.loss_curve_ = solution.loss_curve
+        for name in ("_stream", "n_samples_seen_"):  # what partial_fit has left
+            vars(self).pop(name, None)
         task.end(dict)
         if interrupted:
             warnings.warn(self._not_converged(solution, objective.null_objective), ConvergenceWarning, stacklevel=4)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Take in one batch of a stream, so that one pass over it comes close to a fit on all of it.
+
+        The loss of the batch and a quadratic memory of the batches before are minimised together: the online Laplace
+        approximation [1]_ [2]_, whose matrix is one Kronecker product [3]_. No learning rate, no order that rows must
+        have: a stream may be sorted by class.
+
+        The memory is a float64 matrix (n_features, n_features); a call makes some four more of that size, and factors
+        one, so that it takes little longer for a hundred rows than for one. With more than 4096 features the memory is
+        the diagonal, (n_classes, n_features), which says less where features are correlated.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+            A batch, of any kind that :meth:`fit` takes.
+        y : array-like (n_samples,), or (n_samples, n_classes)
+            Labels, not of all classes necessarily, or target probabilities.
+        classes : array-like (n_classes,), default=None
+            All the classes of the stream; to be given in the first call. For target probabilities they are
+            ``arange(n_classes)``.
+        sample_weight : array-like (n_samples,), default=None
+            Non-negative weights of the rows.
+
+        Returns
+        -------
+        self
+
+        Notes
+        -----
+        It sets `coef_`, `intercept_`, `classes_`, `n_features_in_`, `n_iter_` and `converged_`, the last two for this
+        call, and ``n_samples_seen_``, the rows of all calls.
+
+        `C` has the meaning that it has for a fit on all the rows: the penalty is counted once. `C` and `fit_intercept`
+        are to stay what they were in the first call. `tol` is relative to the batch's loss where all classes are
+        equally likely. `warm_start` makes no difference.
+
+        :meth:`fit` forgets the stream, and leaves no memory of its rows: after it, a stream of the same classes and
+        features begins anew.
+
+        References
+        ----------
+        .. [1] D. J. Spiegelhalter and S. L. Lauritzen, Sequential updating of conditional probabilities on directed
+           graphical structures, Networks 20, 1990.
+        .. [2] M. Opper, A Bayesian approach to on-line learning, in: On-Line Learning in Neural Networks, 1998.
+        .. [3] H. Ritter, A. Botev and D. Barber, Online structured Laplace approximations for overcoming catastrophic
+           forgetting, NeurIPS 2018.
+        """
+        with all_or_nothing(self):
+            return self._partial_fit(X, y, classes, sample_weight)
+
+    def _partial_fit(self, X, y, classes, sample_weight):
+        stream, strength = getattr(self, "_stream", None), (self.C, self.fit_intercept)
+        if stream is not None and self._strength != strength:
+            raise ValueError(
+                "Expected C and fit_intercept as in the first call of partial_fit, {} and {}, got {} and {}. Remedy: "
+                "begin a stream with sklearn.base.clone of this estimator.".format(*self._strength, *strength)
+            )
+        if self.standardize:
+            raise ValueError(
+                "Expected standardize=False for partial_fit, which would need the standard deviations of rows still to "
+                "come, got standardize=True. Remedy: transform batches by a StandardScaler."
+            )
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"Expected class_weight to be None or a dict for partial_fit, got {self.class_weight!r}, which needs "
+                "the frequencies of the classes in the whole stream. Remedy: pass weights by class, from "
+                "compute_class_weight of a sample of it."
+            )
+        source = self._source(X, reset=not hasattr(self, "classes_"))
+        n_columns = np.shape(y)[1] if np.ndim(y) == 2 else 1
+        if classes is None and not hasattr(self, "classes_") and n_columns > 1:
+            classes = np.arange(n_columns)
+        _check_partial_fit_first_call(self, classes)
+        n_classes = len(self.classes_)
+        if n_classes < 2:
+            raise ValueError(
+                f"Expected classes to name at least 2 classes, got one class: {self.classes_[0]!r}. Remedy: name all "
+                "the classes of the stream."
+            )
+        known, y_index = self._targets(y, source.n_samples, self.classes_)
+        if not np.array_equal(known, self.classes_):
+            raise ValueError(
+                f"Expected target probabilities with a column for each of the classes {self.classes_!r}, which for "
+                f"them are arange(n_classes), got {n_columns} columns. Remedy: pass labels, or begin with "
+                "classes=None."
+            )
+        weight, _ = self._weights(self.classes_, y_index, checked_weight(sample_weight, y_index))
+        objective = SoftmaxObjective(
+            source,
+            y_index,
+            n_classes,
+            sample_weight=weight,
+            l2_reg_strength=0.0,
+            fit_intercept=self.fit_intercept,
+            n_threads=effective_n_threads(self.n_jobs),
+        )
+        weight_sum = float(source.n_samples) if weight is None else float(weight.sum())
+        watch = _Watch(self, objective, self.classes_, task=None, validation=None)
+        with blas_on_one_thread(), _overflow_named(source.dtype):
+            stream, solution = update(
+                stream, objective, weight_sum, self.C, tol=self.tol, max_iter=self.max_iter, report=watch.report
+            )
+        vars(self).update(watch.coefficients(solution.point))
+        self.n_iter_ = solution.n_iter
+        self.converged_ = solution.converged
+        self.n_samples_seen_ = stream.n_samples
+        for name in ("objective_", "suboptimality_", "loss_curve_", "validation_loss_curve_"):  # of a fit before
+            vars(self).pop(name, None)
+        self._stream, self._strength = stream, strength
+        if not solution.converged:
+            null_objective = weight_sum * np.log(n_classes)
+            warnings.warn(self._not_converged(solution, null_objective), ConvergenceWarning, stacklevel=4)
         return self
 
     def _source(self, X, reset):
@@ -324,8 +436,11 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             and bool(np.isfinite(X).all())
         )
 
-    def _targets(self, y, n_samples):
-        """The classes, and labels as indices of them (n_samples,) or target probabilities (n_samples, n_classes)."""
+    def _targets(self, y, n_samples, classes=None):
+        """The classes, and labels as indices of them (n_samples,) or target probabilities (n_samples, n_classes).
+
+        Classes that are not given are those of the labels.
+        """
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is None. Remedy: pass "
@@ -352,6 +467,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
                     f"{bad[0]} is {y[bad[0]]!r}. Remedy: pass labels as a 1-d y, or divide each row by its sum."
                 )
             return np.arange(y.shape[1]), y / sums[:, None].astype(y.dtype)
+        if classes is not None:
+            return classes, _places(y, classes)
         check_classification_targets(y)
         classes, y_index = np.unique(y, return_inverse=True)
         if len(classes) < 2:
@@ -675,14 +792,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
                 f"Found input variables with inconsistent numbers of samples: expected a label for each of {n_samples} "
                 f"rows, got {len(y)}. Remedy: pass one label a row."
             )
-        place = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
-        unknown = classes[place] != y
-        if unknown.any():
-            raise ValueError(
-                f"Expected labels of the classes {classes!r}, got also {np.unique(y[unknown])[:5]!r}. Remedy: "
-                "leave out those rows, or fit on rows of all the classes."
-            )
-        return place
+        return _places(y, classes)
 
     def sparsify(self):
         """Make `coef_` a sparse matrix, which saves memory where most of it is zero.
@@ -820,6 +930,29 @@ def checked_weight(sample_weight, y_index):
     if sample_weight is None:
         return None
     return _check_sample_weight(sample_weight, y_index, dtype=np.float64, ensure_non_negative=True)
+
+
+def _places(y, classes):
+    """Labels as indices of the sorted classes."""
+    place = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+    unknown = classes[place] != y
+    if unknown.any():
+        raise ValueError(
+            f"Expected labels of the classes {classes!r}, got also {np.unique(y[unknown])[:5]!r}. Remedy: leave out "
+            "those rows, or fit with all the classes."
+        )
+    return place
+
+
+@contextmanager
+def _overflow_named(dtype):
+    try:
+        yield
+    except FloatingPointError as error:
+        raise ValueError(
+            f"Expected X of a size that can be squared in {dtype}, but {error}. Remedy: scale X down, or pass it as "
+            "float64."
+        ) from error
 
 
 def _one_row_a_class(rows):

@@ -425,6 +425,10 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         self.random_state = random_state
         self.verbose = verbose
 
+    @property
+    def partial_fit(self):
+        raise AttributeError(f"{type(self).__name__} has no partial_fit: folds are made of all the rows.")
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, **params):
         """Fit every C on every fold, choose, and fit the chosen C on all rows.

@@ -20,9 +20,10 @@ PACKAGE = Path(softmax_clf.__file__).parent
 # What each part of the package may import of the others, and of the world: None is anything that is installed
 # with the package. `kernels.jit` and `kernels.threads` are the two modules of kernels that meet the machine.
 OURS = {
-    "estimator": {"callbacks", "curvature", "objective", "solvers", "sources", "kernels"},
+    "estimator": {"callbacks", "online", "curvature", "objective", "solvers", "sources", "kernels"},
     "path": {"estimator", "callbacks", "curvature", "objective", "solvers", "sources", "kernels"},
     "callbacks": set(),
+    "online": {"objective", "solvers", "sources", "kernels"},
     "curvature": {"objective", "solvers", "sources", "kernels"},
     "objective": {"solvers", "sources", "kernels"},
     "solvers": set(),
@@ -34,6 +35,7 @@ WORLD = {
     "estimator": {*NUMERIC, "sklearn", "joblib", "threadpoolctl"},
     "path": {*NUMERIC, "sklearn", "joblib", "threadpoolctl"},
     "callbacks": {"sklearn"},
+    "online": NUMERIC,
     "curvature": NUMERIC,
     "objective": NUMERIC,
     "solvers": NUMERIC,

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 import reference
 from softmax_clf import SoftmaxRegressionClassifier
+from softmax_clf.kernels.dense import RAW
 from softmax_clf.objective import SoftmaxObjective
 from softmax_clf.sources.arrays import ArraySource
 from softmax_clf.sources.sparse import CsrSource
@@ -219,3 +220,21 @@ def test_one_hot_targets_and_offsets():
     rows = SoftmaxRegressionClassifier(tol=1e-9).fit(X, reference.one_hot(y), offset=offset)
     assert_allclose(rows.coef_, labels.coef_, rtol=0, atol=1e-4 * np.abs(labels.coef_).max())
     assert_allclose(labels.predict_proba(X, offset), labels.predict_proba(X.toarray(), offset), rtol=1e-10)
+
+
+def test_few_wide_rows_are_predicted_between_passes():
+    """Scores of few rows are taken from a few coefficients; the next pass needs those of all features again."""
+    rng = np.random.default_rng(0)
+    source = CsrSource(sparse(rng, (12, 6000), 0.002))
+    passes, coef = source.passes(1, 3, 1), rng.normal(size=(3, 6000))
+    y, unweighted = np.arange(12) % 3, np.zeros((0, 0))
+
+    def loss_gradient():
+        parts = passes.loss_gradient(source.parts(), coef, np.zeros(3), y, unweighted, np.zeros(1, np.intp))
+        return [np.array(part) for part in parts]
+
+    before, out = loss_gradient(), np.empty((12, 3))
+    passes.predict(source.parts(), coef, np.zeros(3), RAW, out)
+    assert_allclose(out, source.X @ coef.T, atol=1e-12)
+    for part, expected in zip(loss_gradient(), before, strict=True):
+        assert_array_equal(part, expected)

@@ -335,18 +335,19 @@ class CsrPass:
         indices = X.indices
         if len(indices) < self.n_features // 4:
             # of few rows: the coefficients of each stored value, instead of transposing those of all features
-            self.coef = np.zeros((len(indices), self.n_padded), self.dtype)
-            self.coef[:, : self.n_outputs] = coef[:, indices].T
+            rows_of_coef = np.zeros((len(indices), self.n_padded), self.dtype)
+            rows_of_coef[:, : self.n_outputs] = coef[:, indices].T
             indices = np.arange(len(indices), dtype=indices.dtype)
             indices.flags.writeable = False  # as those of X: one compiled kernel
             intercept = np.ascontiguousarray(np.broadcast_to(intercept, self.n_outputs), self.dtype)
         else:
-            intercept = self._set_point(np.ascontiguousarray(coef), intercept)
+            intercept = self._set_point(coef, intercept)
+            rows_of_coef = self.coef
         offset = np.empty((0, 0), self.dtype) if offset is None else offset
         kernel = _predict_kernel(*self.tile)
 
         def rows(t, start, stop, slot):
             workspace = self.workspaces[slot]
-            kernel(X.data, indices, X.indptr, start, stop, self.coef, intercept, offset, kind, *workspace, out)
+            kernel(X.data, indices, X.indptr, start, stop, rows_of_coef, intercept, offset, kind, *workspace, out)
 
         self._run(self._cut(X.indptr), rows)

@@ -79,25 +79,21 @@ class BlocksMetric:
         return _centred(np.concatenate([f.solve(grad[k : k + 1]) for k, f in enumerate(self.factors)]))
 
 
-class HeadMetric:
-    """For features too many for more: a Kronecker metric on those that many rows have, the diagonal on the others.
+class DiagonalMetric:
+    """The diagonal alone.
 
     Parameters
     ----------
     diagonal : array (n_outputs, n_columns) float64
         Positive.
-    head : array of intp
-        Columns, increasing.
-    kronecker : KroneckerMetric
-        On these columns.
     pieces : Pieces
         Of the columns, worked on side by side.
     """
 
     slack = 20  # as for the Kronecker metric: many features share a direction
 
-    def __init__(self, diagonal, head, kronecker, pieces):
-        self.diagonal, self.head, self.kronecker, self.pieces = diagonal, head, kronecker, pieces
+    def __init__(self, diagonal, pieces):
+        self.diagonal, self.pieces = diagonal, pieces
 
     def solve(self, grad):
         """Step (n_outputs, n_columns) whose image under the metric is ``grad``."""
@@ -109,6 +105,29 @@ class HeadMetric:
                 piece -= piece.sum(axis=0) / len(piece)
 
         self.pieces.each(divide)
+        return step
+
+
+class HeadMetric:
+    """For features too many for more: a Kronecker metric on those that many rows have, the diagonal on the others.
+
+    Parameters
+    ----------
+    diagonal : DiagonalMetric
+    head : array of intp
+        Columns, increasing.
+    kronecker : KroneckerMetric
+        On these columns.
+    """
+
+    slack = 20
+
+    def __init__(self, diagonal, head, kronecker):
+        self.diagonal, self.head, self.kronecker = diagonal, head, kronecker
+
+    def solve(self, grad):
+        """Step (n_outputs, n_columns) whose image under the metric is ``grad``."""
+        step = self.diagonal.solve(grad)
         step[:, self.head] = self.kronecker.solve(grad[:, self.head])
         return step
 
@@ -139,6 +158,11 @@ class ExactMetric:
     def solve(self, grad):
         """Step (n_outputs, n_columns) whose image under the metric is ``grad``."""
         return _centred(dpotrs(self.factor, grad.ravel(), lower=True)[0].reshape(grad.shape))
+
+
+def patience(passes):
+    """Iterations before a metric is made anew: twice its cost in passes, fewer where a bad one is dearer."""
+    return max(4, round(min(2 * passes, 8 + passes / 2)))
 
 
 @dataclass(frozen=True)
