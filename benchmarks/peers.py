@@ -230,7 +230,7 @@ class TorchPeer(Peer):
     """A linear layer in PyTorch on the CPU, penalty in the loss so that the minimiser is everyone's."""
 
     def suits(self, problem):
-        return not problem.sparse
+        return not problem.sparse and problem.X.dtype.kind == "f"
 
     @contextlib.contextmanager
     def limit(self, n_threads):

@@ -62,7 +62,7 @@ class Problem:
         correct = 0
         for start in range(0, len(self.X_test), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
-            scores = self.X_test[rows] @ np.asarray(coef, self.X_test.dtype).T + intercept
+            scores = self.X_test[rows] @ np.asarray(coef, np.result_type(self.X_test.dtype, np.float32)).T + intercept
             chosen = scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > 0).astype(int)
             correct += np.sum(self.classes[chosen] == self.y_test[rows])
         return float(correct / len(self.X_test))
@@ -159,6 +159,8 @@ def _cifar_pixels(name, options):
     if options.cifar10 is None:
         return _generated(f"{name} (generated)", (50_000, 3072, 10), Cs)
     data = _cifar10(options)
+    if name.endswith("uint8"):
+        return Problem(name, np.array(data.X_train), data.y_train, np.array(data.X_test), data.y_test, Cs)
     X, X_test = data.X_train.astype(np.float32), data.X_test.astype(np.float32)
     if name.endswith("01"):
         X /= 255
@@ -217,6 +219,7 @@ LOADERS = {
     "digits": _sklearn,
     "cifar-pixels": _cifar_pixels,
     "cifar-pixels-01": _cifar_pixels,
+    "cifar-pixels-uint8": _cifar_pixels,
     "cifar-features": _cifar_features,
     "cifar-features-raw": _cifar_features,
     "embeddings": _embeddings,

@@ -137,7 +137,7 @@ def test_input_coefficients_by_hand():
         (StandardScaler(), PCA(3, whiten=True)),
         (PCA(4), FunctionTransformer(lambda X: 2 * X + 1)),
     ],
-    ids=str,
+    ids=["none", "scaler", "scaler, PCA", "PCA, function"],
 )
 def test_input_coefficients_make_the_scores(n_classes, steps):
     clf, X, _ = iris(n_classes, *steps)
