@@ -42,7 +42,7 @@ class Curvature:
     def _plan(self):
         o = self.objective
         if o.source.is_wide_and_sparse:
-            return MetricPlan(HEAD, min(o.source.n_samples, 10 * len(o.source.head)), 3.0)
+            return MetricPlan(HEAD, min(o.source.n_samples, max(10 * len(o.source.head), 1000)), 3.0)
         shape = o.source.n_samples, o.n_columns, o.n_outputs, o.source.dtype.itemsize
         # the intercept is a column more
         pass_values, nbytes = (a * o.n_columns // o.source.n_features for a in (o.source.pass_values, o.source.nbytes))

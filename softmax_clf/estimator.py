@@ -243,7 +243,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         scale, strength = None, 0.0 if np.isinf(self.C) else 1.0 / (self.C * weight_sum)
         if self.standardize:
             scale = self._scale(source, weight, n_threads)
-        elif unit := _unit(source):  # the same objective in other units
+        elif unit := unit_of(source):  # the same objective in other units
             scale, strength = np.full(source.n_features, unit), strength / unit**2
         if scale is not None:
             start[:, : source.n_features] *= np.where(np.isfinite(scale), scale, 0.0)
@@ -269,7 +269,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             rows = self._validation_rows(source, classes, y_index, row_weight, by_class, offset, held_out, X_val, y_val)
             validation = MeanCrossEntropy(*rows, n_outputs=objective.n_outputs, n_threads=n_threads)
         watch = _Watch(self, objective, classes, task, validation)
-        with blas_on_one_thread(), _overflow_named(source.dtype):
+        with blas_on_one_thread(), overflow_named(source.dtype):
             solution = self._minimise(objective, start, watch)
 
         n_iter, interrupted = solution.n_iter, not (solution.converged or solution.stopped)
@@ -283,7 +283,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         self.objective_ = float(solution.objective)
         self.suboptimality_ = float(solution.suboptimality)
         self.loss_curve_ = solution.loss_curve
-        for name in ("_stream", "n_samples_seen_"):  # what partial_fit has left
+        for name in ("_stream_", "n_samples_seen_"):  # what partial_fit has left
             vars(self).pop(name, None)
         task.end(dict)
         if interrupted:
@@ -300,7 +300,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
 
         The memory is a float64 matrix (n_features, n_features); a call makes some four more of that size, and factors
         one, so that it takes little longer for a hundred rows than for one. With more than 4096 features the memory is
-        the diagonal, (n_classes, n_features), which says less where features are correlated.
+        the diagonal, (n_classes, n_features), which says less where features are correlated. Pickles hold the memory,
+        so that a stream can go on after them.
 
         Parameters
         ----------
@@ -342,16 +343,21 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             return self._partial_fit(X, y, classes, sample_weight)
 
     def _partial_fit(self, X, y, classes, sample_weight):
-        stream, strength = getattr(self, "_stream", None), (self.C, self.fit_intercept)
-        if stream is not None and self._strength != strength:
+        stream, strength = getattr(self, "_stream_", None), (self.C, self.fit_intercept)
+        if stream is not None and self._strength_ != strength:
             raise ValueError(
                 "Expected C and fit_intercept as in the first call of partial_fit, {} and {}, got {} and {}. Remedy: "
-                "begin a stream with sklearn.base.clone of this estimator.".format(*self._strength, *strength)
+                "begin a stream with sklearn.base.clone of this estimator.".format(*self._strength_, *strength)
             )
         if self.standardize:
             raise ValueError(
                 "Expected standardize=False for partial_fit, which would need the standard deviations of rows still to "
                 "come, got standardize=True. Remedy: transform batches by a StandardScaler."
+            )
+        if self.early_stopping:
+            raise ValueError(
+                "Expected early_stopping=False for partial_fit, which sees each batch once, got True. Remedy: leave it "
+                "out, and score batches before they are fitted."
             )
         if isinstance(self.class_weight, str):
             raise ValueError(
@@ -389,7 +395,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         )
         weight_sum = float(source.n_samples) if weight is None else float(weight.sum())
         watch = _Watch(self, objective, self.classes_, task=None, validation=None)
-        with blas_on_one_thread(), _overflow_named(source.dtype):
+        with blas_on_one_thread(), overflow_named(source.dtype):
             stream, solution = update(
                 stream, objective, weight_sum, self.C, tol=self.tol, max_iter=self.max_iter, report=watch.report
             )
@@ -399,7 +405,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         self.n_samples_seen_ = stream.n_samples
         for name in ("objective_", "suboptimality_", "loss_curve_", "validation_loss_curve_"):  # of a fit before
             vars(self).pop(name, None)
-        self._stream, self._strength = stream, strength
+        self._stream_, self._strength_ = stream, strength
         if not solution.converged:
             null_objective = weight_sum * np.log(n_classes)
             warnings.warn(self._not_converged(solution, null_objective), ConvergenceWarning, stacklevel=4)
@@ -618,11 +624,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         point = next(solver)
         while True:
             value, grad = objective.evaluate(point)
-            if objective.n_passes == 1 and not (np.isfinite(value) and np.isfinite(grad).all()):
-                raise ValueError(
-                    f"Expected finite scores X @ coef.T, but they overflow {objective.source.dtype} at the start. "
-                    "Remedy: scale X down, pass it as float64, or start from smaller coefficients."
-                )
+            if objective.n_passes == 1:
+                check_start(objective.source.dtype, value, grad)
             try:
                 point = solver.send((value, grad))
             except StopIteration as end:
@@ -828,7 +831,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         return tags
 
 
-def _unit(source):
+def unit_of(source):
     """A power of two as large as the first rows, where they are so small in float32 that metrics would underflow."""
     if source.dtype != np.float32:
         return None
@@ -944,8 +947,18 @@ def _places(y, classes):
     return place
 
 
+def check_start(dtype, value, grad):
+    """Raise ValueError where the scores at the start overflow."""
+    if not (np.isfinite(value) and np.isfinite(grad).all()):
+        raise ValueError(
+            f"Expected finite scores X @ coef.T, but they overflow {dtype} at the start. Remedy: scale "
+            "X down, pass it as float64, or start from smaller coefficients."
+        )
+
+
 @contextmanager
-def _overflow_named(dtype):
+def overflow_named(dtype):
+    """Say what to do where squares of the data overflow."""
     try:
         yield
     except FloatingPointError as error:

@@ -158,6 +158,10 @@ class KroneckerMemory:
             result = self.between @ result / trace
         return result + self.penalty * step
 
+    def passes(self, objective):
+        """What making a metric takes, in passes over the batch: a few products of squares of features."""
+        return 1 + objective.source.n_features**2 / (2 * objective.source.n_samples * objective.n_outputs)
+
     def metric(self, objective):
         """H as the solver's metric, which takes this memory's arrays for its own."""
         trace = np.trace(self.between)
@@ -195,6 +199,10 @@ class DiagonalMemory:
 
     def plus(self, objective, curvature):
         diagonal, p = self.diagonal.copy(), objective.source.n_features
+        if objective.source.is_wide_and_sparse:
+            diagonal[:, :p] += objective.passes.weighted_squares(objective.source, curvature.diagonal)
+            diagonal[:, p:] += curvature.diagonal.sum(axis=0)[:, None]
+            return replace(self, diagonal=diagonal)
         for k, weight in enumerate(curvature.diagonal.T):
             total = weight.sum()
             if total > 0:
@@ -205,6 +213,9 @@ class DiagonalMemory:
 
     def hessp(self, step):
         return (self.diagonal + self.penalty) * step
+
+    def passes(self, objective):
+        return 1.0
 
     def metric(self, objective):
         diagonal = self.diagonal + self.penalty
@@ -225,12 +236,15 @@ class Stream:
     class_totals : array (n_classes,)
         Weights s_i of the rows of each class.
     n_samples : int
+    n_effective : float
+        Rows as they count with their weights.
     """
 
     point: np.ndarray
     memory: KroneckerMemory | DiagonalMemory
     class_totals: np.ndarray
     n_samples: int
+    n_effective: float
 
 
 def update(stream, objective, weight_sum, C, *, tol, max_iter, report):
@@ -259,9 +273,11 @@ def update(stream, objective, weight_sum, C, *, tol, max_iter, report):
     if stream is None:
         stream = _first(objective, totals, C)
     before, memory = stream.point, stream.memory
-    seen = float((stream.class_totals + totals).sum())
-    # the solution of fewer rows than features is far from where it will be, and so is its curvature
-    trust = seen / (seen + objective.source.n_features)
+    # The solution of fewer rows than features is far from where it will be, and so is its curvature. Rows are counted
+    # by their effective number (L. Kish, Survey Sampling, 1965, section 8.2), which no unit of the weights changes.
+    n = objective.source.n_samples
+    n_effective = stream.n_effective + (n if objective.weight is None else n**2 / np.square(objective.weight).sum())
+    trust = n_effective / (n_effective + objective.source.n_features)
     caution = max(_caution(stream.class_totals, totals, objective.source.n_samples), _LEAST_CAUTION * trust)
 
     def make_metric(point):
@@ -269,9 +285,7 @@ def update(stream, objective, weight_sum, C, *, tol, max_iter, report):
         curvature = _RowCurvature(objective, weight_sum, point, 0.5)
         with np.errstate(over="raise", invalid="raise"):
             metric = memory.plus(objective, curvature).metric(objective)
-        # making it takes a few products of squares of features: so many passes over the batch
-        passes = 1 + objective.source.n_features**2 / (2 * objective.source.n_samples * objective.n_outputs)
-        metric.patience = patience(passes)
+        metric.patience = patience(memory.passes(objective))
         return metric
 
     solver = lbfgs(
@@ -297,7 +311,7 @@ def update(stream, objective, weight_sum, C, *, tol, max_iter, report):
     curvature = _RowCurvature(objective, weight_sum, solution.point, caution, _SHARE * trust)
     memory = memory.plus(objective, curvature)
     n_samples = stream.n_samples + objective.source.n_samples
-    return Stream(solution.point, memory, stream.class_totals + totals, n_samples), solution
+    return Stream(solution.point, memory, stream.class_totals + totals, n_samples, n_effective), solution
 
 
 def _first(objective, totals, C):
@@ -305,11 +319,12 @@ def _first(objective, totals, C):
     p = objective.source.n_features
     penalty = np.zeros(objective.n_columns)
     penalty[:p] = 0.0 if np.isinf(C) else 1 / C
-    # without a row of some class, nothing else would bound the intercept
-    n_rows = float((totals == 0).any()) if objective.fit_intercept else 0.0
+    # without a row of some class, nothing else would bound the intercept: one row, of the weight of others
+    n_present = objective.source.n_samples if objective.weight is None else np.count_nonzero(objective.weight)
+    n_rows = totals.sum() / n_present if objective.fit_intercept and (totals == 0).any() else 0.0
     memory = KroneckerMemory if p <= _MAX_SQUARE_FEATURES else DiagonalMemory
     point = np.zeros((objective.n_outputs, objective.n_columns))
-    return Stream(point, memory.start(objective, penalty, n_rows), np.zeros_like(totals), 0)
+    return Stream(point, memory.start(objective, penalty, n_rows), np.zeros_like(totals), 0, 0.0)
 
 
 def _caution(before, batch, n_rows):

@@ -30,7 +30,16 @@ from sklearn.utils.validation import _check_method_params, check_is_fitted
 
 from .callbacks import Task
 from .curvature import Curvature
-from .estimator import SoftmaxRegressionClassifier, all_or_nothing, checked_weight, holdout, weights_of_classes
+from .estimator import (
+    SoftmaxRegressionClassifier,
+    all_or_nothing,
+    check_start,
+    checked_weight,
+    holdout,
+    overflow_named,
+    unit_of,
+    weights_of_classes,
+)
 from .kernels.threads import Pieces, blas_on_one_thread, effective_n_threads
 from .objective import SoftmaxObjective, StackedObjectives
 from .solvers.lbfgs import lbfgs
@@ -76,7 +85,7 @@ class _Metrics:
 
     def begin(self, l2_reg_strength, n_passes):
         """The strengths of the penalty for the next C, and the passes that the last C took, 0 for the first."""
-        self.made, self.n_made = {}, 0
+        self.newest, self.n_made = -1, 0
         before, after = self.mean.objective.l2_reg_strength, float(l2_reg_strength.mean())
         self.mean.objective.l2_reg_strength = after
         if self.mean.effective_dim is not None:  # more directions outweigh a weaker penalty
@@ -96,7 +105,8 @@ class _Metrics:
         calls = itertools.count()
 
         def make(point):
-            if self.shared and not absent.any():
+            first = self.last is None or point.any()  # later, the origin is asked for by a fold that is lost
+            if self.shared and first and not absent.any():
                 return self._shared(next(calls))
             self.n_made += 1
             metric = curvature.metric(point)
@@ -105,14 +115,15 @@ class _Metrics:
         return make
 
     def _shared(self, call):
-        if call not in self.made:
+        if call > self.newest:
+            self.newest = call
             if call == 0 and self.last is not None:
                 self.last.patience = 2
             else:
                 self.n_made += 1
+                self.last = None  # its memory is the new one's
                 self.last = self.mean.metric(np.mean(list(self.points.values()), axis=0))
-            self.made[call] = self.last
-        return self.made[call]
+        return self.last
 
 
 class _Among:
@@ -151,10 +162,14 @@ class _Walk:
     fit_intercept, tol, max_iter, verbose
         As in the classifier.
     n_threads : int
+    unit : float
+        Of the features, where ``scale`` stands for that.
     """
 
-    def __init__(self, source, y, n_classes, sample_weight, scale, *, fit_intercept, tol, max_iter, n_threads, verbose):
-        self.tol, self.max_iter, self.verbose = tol, max_iter, verbose
+    def __init__(
+        self, source, y, n_classes, sample_weight, scale, *, fit_intercept, tol, max_iter, n_threads, verbose, unit
+    ):
+        self.tol, self.max_iter, self.verbose, self.unit = tol, max_iter, verbose, unit
         common = {"fit_intercept": fit_intercept, "n_threads": n_threads}
         self.stack = StackedObjectives(source, y, n_classes, sample_weight=sample_weight, scale=scale, **common)
         self.n_folds = len(sample_weight)
@@ -199,7 +214,7 @@ class _Walk:
         list of Solution, one a fold
         """
         stack = self.stack
-        stack.l2_reg_strength[:] = 1 / (C * stack.sw_sum)
+        stack.l2_reg_strength[:] = 1 / (C * stack.sw_sum * self.unit**2)
         self.metrics.begin(stack.l2_reg_strength, self.n_passes)
         start = self._start(np.log(C))
         solvers = {
@@ -263,7 +278,9 @@ def _lockstep(stack, solvers, points, loss_out):
     solutions = {}
     while going := [m for m in solvers if m not in solutions]:
         results = stack.evaluate(going, [points[m] for m in going])
-        for m, (objective, _) in zip(going, results, strict=True):
+        for m, (objective, grad) in zip(going, results, strict=True):
+            if stack.n_passes == len(going):
+                check_start(stack.source.dtype, objective, grad)
             loss_out[m] = min(objective / stack.null_objective[m], 1.0)
         for m, result in zip(going, results, strict=True):
             try:
@@ -720,12 +737,15 @@ class _Walked:
         turns = _turns(len(trains), n_outputs, n_columns, source.n_samples, source.dtype.itemsize)
         order = np.argsort(Cs, kind="stable")
         task = task.subtask("path", len(turns) * len(Cs))
-        with blas_on_one_thread():
+        unit = None if estimator.standardize else unit_of(source)
+        with blas_on_one_thread(), overflow_named(source.dtype):
             for turn in turns:
                 weight = np.stack([rows.weight(trains[f], f) for f in range(turn.start, turn.stop)])
                 scale = None
                 if estimator.standardize:
                     scale = np.stack([estimator._scale(source, w, n_threads) for w in weight])
+                elif unit is not None:
+                    scale = np.full((len(weight), source.n_features), unit)
                 walk = _Walk(
                     source,
                     rows.y_index,
@@ -737,6 +757,7 @@ class _Walked:
                     max_iter=estimator.max_iter,
                     n_threads=n_threads,
                     verbose=estimator.verbose,
+                    unit=unit or 1.0,
                 )
                 del weight
                 folds = np.arange(turn.start, turn.stop)
@@ -752,6 +773,7 @@ class _Walked:
                     if step.end():
                         order = order[: q + 1]
                         break
+                del walk, solutions  # before the next turn's are made
         task.end()
         self.Cs = Cs
         if len(order) < len(Cs):

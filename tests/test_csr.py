@@ -238,3 +238,15 @@ def test_few_wide_rows_are_predicted_between_passes():
     assert_allclose(out, source.X @ coef.T, atol=1e-12)
     for part, expected in zip(loss_gradient(), before, strict=True):
         assert_array_equal(part, expected)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize(("fit_intercept", "C"), [(True, 1.0), (False, 1.0), (True, np.inf)])
+def test_features_that_no_hundredth_of_the_rows_has(n_classes, fit_intercept, C):
+    """Hashed or one-hot data: no features that a dense block of the metric would be worth having for."""
+    rng = np.random.default_rng(0)
+    X = sp.csr_array((np.ones(1200), (np.repeat(np.arange(300), 4), rng.permutation(5000)[:1200])), shape=(300, 5000))
+    y = rng.integers(n_classes, size=300)
+    clf = SoftmaxRegressionClassifier(C=C, fit_intercept=fit_intercept, tol=1e-6).fit(X, y)
+    assert clf.converged_
+    assert clf.score(X, y) == 1.0

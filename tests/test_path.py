@@ -428,10 +428,42 @@ def test_narrow_dtypes(dtype):
 
 def test_sparse_rows():
     problem = problems.load("digits")
-    clf = SoftmaxRegressionClassifierCV(CS[:3], cv=2).fit(problem.X, problem.y)
-    same = SoftmaxRegressionClassifierCV(CS[:3], cv=2).fit(csr_array(problem.X), problem.y)
+    clf = SoftmaxRegressionClassifierCV(CS[:3], cv=2, tol=1e-9).fit(problem.X, problem.y)
+    same = SoftmaxRegressionClassifierCV(CS[:3], cv=2, tol=1e-9).fit(csr_array(problem.X), problem.y)
     np.testing.assert_allclose(same.scores_, clf.scores_, rtol=1e-3)
     assert same.C_ == clf.C_
+
+
+def test_wide_sparse_rows():
+    """Cells are fits of their own also where the metric is that of sparse text."""
+    rng = np.random.default_rng(0)
+    words = np.minimum(rng.zipf(1.3, 6000), 5000) - 1
+    X = csr_array((np.ones(6000), (np.repeat(np.arange(300), 20), words)), shape=(300, 5000))
+    y = np.arange(300) % 3
+    clf = SoftmaxRegressionClassifierCV(CS[:3], cv=2, refit=False).fit(X, y)
+    for f, (train, _) in enumerate(StratifiedKFold(2).split(X, y)):
+        for c, C in enumerate(CS[:3]):
+            cold = SoftmaxRegressionClassifier(C).fit(X[train], y[train])
+            objective = reference.Objective(X[train].toarray(), reference.one_hot(y[train]), C)
+            value = objective.loss(*split(clf.coefs_paths_[f, 0, c].astype(np.float64)))
+            assert value == pytest.approx(cold.objective_, abs=1e-5)
+
+
+def test_squares_that_overflow_are_named():
+    X = np.random.default_rng(0).normal(size=(400, 400)).astype(np.float32)
+    with pytest.raises(ValueError, match="scale X down"):
+        SoftmaxRegressionClassifierCV(2, cv=2).fit(X * np.float32(1e20), np.arange(400) % 4)
+
+
+def test_tiny_features_take_as_many_passes():
+    """Their squares would underflow in float32."""
+    problem = problems.load("digits")
+    X = problem.X.astype(np.float32)
+    scores = [
+        SoftmaxRegressionClassifierCV(CS[:3] / unit**2, cv=2).fit(X * np.float32(unit), problem.y).scores_
+        for unit in (1.0, 2.0**-70)
+    ]
+    np.testing.assert_allclose(scores[1], scores[0], rtol=1e-3)
 
 
 class _Slices:

@@ -277,12 +277,16 @@ class CsrPass:
         self._run(cuts, lambda t, start, stop, slot: _set_coef(coef, start, stop, self.coef))
         return np.ascontiguousarray(np.broadcast_to(intercept, self.n_outputs), self.dtype)
 
+    def _make_pointwise(self):
+        if self.pointwise is None:
+            self.pointwise = np.zeros((self.n_rows, self.n_padded), self.dtype)
+
     def loss_gradient(self, parts, coef, intercept, y, weight, weighting, offset=None):
         """Weighted cross-entropy and its gradient, summed over the rows."""
         ((X, _),) = parts
-        if self.pointwise is None:
-            self.pointwise = np.zeros((self.n_rows, self.n_padded), self.dtype)
+        if self.grad is None:
             self.grad = np.empty((self.n_outputs, self.n_features))
+        self._make_pointwise()
         intercept = self._set_point(coef, intercept)
         offset = np.empty((0, 0), self.dtype) if offset is None else offset
         kernel = _loss_kernel(*self.tile, BLOCK_LOSS[self.n_scores == 1, y.ndim])
@@ -324,6 +328,7 @@ class CsrPass:
         largest = max(data.max(initial=0.0), -data.min(initial=0.0)) or 1.0
         squares = np.square(data / largest)  # neither over- nor underflow
         squares.flags.writeable = False  # as the data are: no other compiled kernel
+        self._make_pointwise()
         self.pointwise[:, : self.n_outputs] = row_weight
         self._by_feature(X.columns, squares, out)
         out *= float(largest) ** 2

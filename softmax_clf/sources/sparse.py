@@ -76,10 +76,11 @@ class CsrSource(Source):
 
     @cached_property
     def head(self):
-        """The features that many rows have, at most _MAX_HEAD of them, as increasing indices."""
+        """The features that many rows have, one to _MAX_HEAD of them, as increasing indices."""
         counts = np.diff(self.columns.indptr)
         most = np.argsort(-counts, kind="stable")[:_MAX_HEAD]
-        return np.sort(most[counts[most] >= _HEAD_SHARE * self.n_samples])
+        n_frequent = np.count_nonzero(counts[most] >= _HEAD_SHARE * self.n_samples)
+        return np.sort(most[: max(n_frequent, 1)])
 
     def take_head(self, rows):
         """Some rows of the head, (n_rows, n_head), as :meth:`take`."""
