@@ -45,6 +45,7 @@ from .objective import SoftmaxObjective, StackedObjectives
 from .solvers.lbfgs import lbfgs
 from .solvers.metric import EXACT
 from .solvers.stopping import allowed_suboptimality
+from .sources.sparse import CsrSource
 from .sources.stream import StreamSource
 
 _STACK_BYTES = 1 << 28  # what the problems that are solved at a time may take, beside X
@@ -290,12 +291,12 @@ def _lockstep(stack, solvers, points, loss_out):
     return [solutions[m] for m in sorted(solutions)]
 
 
-def _turns(n_folds, n_outputs, n_columns, n_samples, itemsize):
+def _turns(n_folds, n_outputs, n_columns, n_samples, itemsize, sparse=False):
     """Slices of the folds, as many at a time as may be stacked."""
-    points = (
-        (2 * _PAIRS + 12) * n_outputs * n_columns * 8
-    )  # pairs, points, gradients, steps, and the passes' own copies
-    rows = n_samples * (itemsize + 2 * 8)  # weights
+    # pairs, points, gradients, steps, and the passes' own copies
+    points = (2 * _PAIRS + 12) * n_outputs * n_columns * 8
+    # weights, and what passes over sparse rows keep of each
+    rows = n_samples * (itemsize + 2 * 8 + (n_outputs * itemsize if sparse else 0))
     size = max(_STACK_BYTES // (points + rows), 1)
     n_turns = -(-n_folds // size)
     bounds = [n_folds * t // n_turns for t in range(n_turns + 1)]
@@ -373,9 +374,10 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
     Notes
     -----
     Beside X there are: for each fold that is solved at a time, about 50 arrays of the size of the coefficients in
-    float64 and 3 of length n_samples, in all at most 256 MB or one fold's, whichever is more (more folds than that are
-    taken in turns); a copy of one fold's held-out rows while they are scored; and ``coefs_paths_``. Not in the bound:
-    metrics, one for all these folds or one for each, of up to 64 MB or a quarter of X each, whichever is more.
+    float64 and 3 of length n_samples (for sparse X, n_classes more), in all at most 256 MB or one fold's, whichever is
+    more (more folds than that are taken in turns); a copy of one fold's held-out rows while they are scored; and
+    ``coefs_paths_``. Not in the bound: metrics, one for all these folds or one for each, of up to 64 MB or a quarter of
+    X each, whichever is more, and the transpose of sparse X.
 
     Callbacks of :mod:`sklearn.callback` (scikit-learn 1.9 and later), given by ``set_callbacks``, are told of each C,
     from the smallest on, and of the fit on all rows. One that stops the former leaves out larger values of C.
@@ -734,7 +736,8 @@ class _Walked:
         self.paths = np.empty((*shape, n_outputs, n_columns), source.dtype)
         self.n_iters, self.converged = np.empty(shape, np.intp), np.empty(shape, bool)
         n_threads = effective_n_threads(estimator.n_jobs)
-        turns = _turns(len(trains), n_outputs, n_columns, source.n_samples, source.dtype.itemsize)
+        sizes = n_outputs, n_columns, source.n_samples, source.dtype.itemsize
+        turns = _turns(len(trains), *sizes, sparse=isinstance(source, CsrSource))
         order = np.argsort(Cs, kind="stable")
         task = task.subtask("path", len(turns) * len(Cs))
         unit = None if estimator.standardize else unit_of(source)

@@ -308,7 +308,9 @@ def test_too_many_folds_are_taken_in_turns(monkeypatch):
     turns = []
     monkeypatch.setattr(softmax_clf.path, "_STACK_BYTES", 1 << 16)
     actual = softmax_clf.path._turns
-    monkeypatch.setattr(softmax_clf.path, "_turns", lambda *args: turns.extend(actual(*args)) or turns)
+    monkeypatch.setattr(
+        softmax_clf.path, "_turns", lambda *args, **options: turns.extend(actual(*args, **options)) or turns
+    )
     in_turns = SoftmaxRegressionClassifierCV(CS, cv=cv).fit(problem.X, problem.y)
     assert len(turns) > 1
     assert [i for turn in turns for i in range(turn.start, turn.stop)] == list(range(6))
