@@ -43,7 +43,7 @@ class Problem:
         coef = np.asarray(coef, np.float64)
         intercept = np.asarray(intercept, np.float64)
         total = 0.0
-        for start in range(0, len(self.X), BLOCK_ROWS):
+        for start in range(0, self.X.shape[0], BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
             scores = self.X[rows].astype(np.float64) @ coef.T + intercept
             if scores.shape[1] == 1:  # two classes: one vector of coefficients, the other class scores zero
@@ -51,7 +51,7 @@ class Problem:
             chosen = np.take_along_axis(scores, self.codes[rows, None], axis=1)[:, 0]
             highest = scores.max(axis=1)
             total += np.sum(highest - chosen + np.log(np.exp(scores - highest[:, None]).sum(axis=1)))
-        return (total + np.sum(coef**2) / (2 * C)) / len(self.X)
+        return (total + np.sum(coef**2) / (2 * C)) / self.X.shape[0]
 
     def null_objective(self):
         """F of the best model without coefficients: the entropy of the class frequencies."""
@@ -60,12 +60,12 @@ class Problem:
 
     def accuracy(self, coef, intercept):
         correct = 0
-        for start in range(0, len(self.X_test), BLOCK_ROWS):
+        for start in range(0, self.X_test.shape[0], BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
             scores = self.X_test[rows] @ np.asarray(coef, np.result_type(self.X_test.dtype, np.float32)).T + intercept
             chosen = scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > 0).astype(int)
             correct += np.sum(self.classes[chosen] == self.y_test[rows])
-        return float(correct / len(self.X_test))
+        return float(correct / self.X_test.shape[0])
 
 
 # ------------------------------------------------------------------------------------------------- generated data
@@ -244,7 +244,7 @@ def load(name, options=None):
     if name not in LOADERS:
         raise SystemExit(f"unknown problem {name!r}; there are {', '.join(LOADERS)} and powerlaw-ROWSxFEATURESxCLASSES")
     problem = LOADERS[name](name, options)
-    if options.rows and options.rows < len(problem.X):
+    if options.rows and options.rows < problem.X.shape[0]:
         X, y = problem.X[: options.rows].copy(), problem.y[: options.rows]
         problem = dataclasses.replace(problem, name=f"{problem.name}, {options.rows} rows", X=X, y=y)
     return problem
