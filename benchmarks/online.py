@@ -57,9 +57,6 @@ def run(problem, C, n_batches):
         for name, clf in {
             "partial_fit": SoftmaxRegressionClassifier(C=C),
             "SGDClassifier": SGDClassifier(loss="log_loss", alpha=alpha(C, n_samples), random_state=0),
-            "SGDClassifier, averaged": SGDClassifier(
-                loss="log_loss", alpha=alpha(C, n_samples), average=True, random_state=0
-            ),
         }.items():
             measure.note(f"{problem.name}, C={C:g}: {name}, {order}")
             clf, seconds = stream(clf, X[rows], y[rows], n_batches)
