@@ -376,8 +376,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
     Beside X there are: for each fold that is solved at a time, about 50 arrays of the size of the coefficients in
     float64 and 3 of length n_samples (for sparse X, n_classes more), in all at most 256 MB or one fold's, whichever is
     more (more folds than that are taken in turns); a copy of one fold's held-out rows while they are scored; and
-    ``coefs_paths_``. Not in the bound: metrics, one for all these folds or one for each, of up to 64 MB or a quarter of
-    X each, whichever is more, and the transpose of sparse X.
+    ``coefs_paths_``. Not in the bound: metrics, one for all these folds or one for each, of up to 100 MB or a quarter
+    of X each, whichever is more, and the transpose of sparse X.
 
     Callbacks of :mod:`sklearn.callback` (scikit-learn 1.9 and later), given by ``set_callbacks``, are told of each C,
     from the smallest on, and of the fit on all rows. One that stops the former leaves out larger values of C.

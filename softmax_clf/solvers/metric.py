@@ -214,7 +214,7 @@ def plan_metric(
     pass_values : int
         Values that a pass takes as long over as over a dense X of so many.
     X_bytes : int
-        Of X as it is stored, narrow or sparse. A metric takes at most a quarter of it, or 64 MB.
+        Of X as it is stored, narrow or sparse. A metric takes at most a quarter of it, or 100 MB.
     n_passes : int
         Passes done so far.
     effective_dim : float or None
@@ -242,7 +242,7 @@ def plan_metric(
     n_metrics = 2 if n_passes > 1 else 3
     # its rows take an eighth of X, or 16 MB
     most_low_rank = max(X_bytes // (8 * p * itemsize), int(1.6e7 / (p * itemsize)), 1)
-    dense = 2.5 * p**2 * itemsize <= max(X_bytes / 4, 6.4e7)  # a matrix and its factor take a quarter of X, or 64 MB
+    dense = 2.5 * p**2 * itemsize <= max(X_bytes / 4, 1e8)  # a matrix and its factor take a quarter of X, or 100 MB
     counts = [max(multiple * d / evenness, 1000) for multiple in (0.25, 0.5, 1, 2, 5, 10, 20, np.inf)]
     most = min(n, most_low_rank) if dense else min(n, most_low_rank, p - 1)  # so that there is an option for any shape
     for n_rows in {int(min(n, count)) for count in counts} | {most}:
