@@ -19,7 +19,7 @@ from .solvers.metric import (
     plan_metric,
 )
 
-_PANEL_BYTES = 1 << 24  # of sampled rows that are worked on at a time
+_PANEL_BYTES = 1 << 23  # of sampled rows that are worked on at a time
 
 
 class Curvature:
