@@ -326,7 +326,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
 
         `C` has the meaning that it has for a fit on all the rows: the penalty is counted once. `C` and `fit_intercept`
         are to stay what they were in the first call. `tol` is relative to the batch's loss where all classes are
-        equally likely. `warm_start` makes no difference.
+        equally likely. `warm_start` and `early_stopping` make no difference.
 
         :meth:`fit` forgets the stream, and leaves no memory of its rows: after it, a stream of the same classes and
         features begins anew.
@@ -353,11 +353,6 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             raise ValueError(
                 "Expected standardize=False for partial_fit, which would need the standard deviations of rows still to "
                 "come, got standardize=True. Remedy: transform batches by a StandardScaler."
-            )
-        if self.early_stopping:
-            raise ValueError(
-                "Expected early_stopping=False for partial_fit, which sees each batch once, got True. Remedy: leave it "
-                "out, and score batches before they are fitted."
             )
         if isinstance(self.class_weight, str):
             raise ValueError(
