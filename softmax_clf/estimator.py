@@ -957,9 +957,9 @@ def overflow_named(dtype):
     try:
         yield
     except FloatingPointError as error:
+        remedy = "scale X down" if dtype == np.float64 else "scale X down, or pass it as float64"
         raise ValueError(
-            f"Expected X of a size that can be squared in {dtype}, but {error}. Remedy: scale X down, or pass it as "
-            "float64."
+            f"Expected X of a size that can be squared in {dtype}, but {error}. Remedy: {remedy}."
         ) from error
 
 

@@ -13,6 +13,7 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
@@ -119,7 +120,7 @@ class _Metrics:
         if call > self.newest:
             self.newest = call
             if call == 0 and self.last is not None:
-                self.last.patience = 2
+                self.last.patience = 4
             else:
                 self.n_made += 1
                 self.last = None  # its memory is the new one's
@@ -235,7 +236,7 @@ class _Walk:
         n_passes = stack.n_passes
         solutions = _lockstep(stack, solvers, self.metrics.points, self.metrics.loss)
         taken = (stack.n_passes - n_passes) / self.n_folds
-        self.n_passes = round(taken)
+        self.n_passes = max(self.n_passes, round(taken))
         self.trail = [self.trail[-1], (np.log(C), np.stack([solution.point for solution in solutions]))]
         if self.verbose > 1:
             print(f"C={C:.4g}: {taken:.1f} passes a fold, {self.metrics.n_made} metrics in all")
@@ -491,11 +492,12 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         Cs = walked.Cs
         scores = np.empty((len(folds), len(Cs)))
         scorer = self._fold_scorer(rows)
-        for f, (_, test) in enumerate(folds):
-            X_test, y_test = rows.held_out(test), rows.y[test]
-            fold_params = _check_method_params(rows.X, params=score_params, indices=test)
-            for c in range(len(Cs)):
-                scores[f, c] = scorer(walked.classifier(f, c), X_test, y_test, fold_params)
+        with config_context(assume_finite=True):  # the rows have been looked at once
+            for f, (_, test) in enumerate(folds):
+                X_test, y_test = rows.held_out(test), rows.y[test]
+                fold_params = _check_method_params(rows.X, params=score_params, indices=test)
+                for c in range(len(Cs)):
+                    scores[f, c] = scorer(walked.classifier(f, c), X_test, y_test, fold_params)
         mean_scores = _finite_means(scores, Cs)
         chosen = self._chosen(scores, mean_scores, Cs)
 

@@ -70,7 +70,9 @@ def inverse_factor(gram, ridge):
         if not failed:
             break
         if rise > 1:  # of a positive semidefinite matrix with unit diagonal, that cannot be
-            raise FloatingPointError(f"products of the data overflow {gram.dtype}")
+            if not np.isfinite(np.tril(gram)).all():
+                raise FloatingPointError(f"products of the data overflow {gram.dtype}")
+            gram[:] = 0.0  # weights so small that their products have lost their digits: the diagonal is what is left
         rise *= 10
     inverse, _ = trtri(factor, lower=False, overwrite_c=True)
     inverse = inverse.T

@@ -31,7 +31,7 @@ class _Memory:
         Returns
         -------
         scale : float or None
-            By how much the metric is too stiff along y; None if the pair is not kept.
+            By how much the metric is too stiff along y; None if that is not known, or the pair not kept.
         """
         slot = min(set(range(len(self.order) + 1)) - set(self.order))
         used = max([slot, *self.order]) + 1
@@ -49,7 +49,7 @@ class _Memory:
             return None
         self.products[:used, slot], self.products[slot, :used] = sums[:used], sums[used : 2 * used]
         self.order = [*self.order, slot][-self.capacity :]
-        return curvature / y_natural
+        return curvature / y_natural if y_natural > 1e-30 * curvature else None
 
     def inverse_hessp(self, vector, solve, scale):
         """Apply the inverse Hessian that starts from ``scale * solve`` to ``vector``; there must be a pair."""
@@ -133,7 +133,8 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
     for iteration in range(max_iter + 1):
         direction = -natural if not pairs.order else -pairs.inverse_hessp(grad.ravel(), solve, scale).reshape(shape)
         slope = dot(grad, direction)
-        decrement = metric.slack * max(dot(grad, natural), -slope) / 2
+        descends = slope < 0 or not grad.any()  # else rounding has made the metric indefinite
+        decrement = metric.slack * max(dot(grad, natural), -slope) / 2 if descends else np.inf
         estimate = _suboptimality(decrement, solution.loss_curve[made_at:], objective)
         solution.point, solution.objective, solution.suboptimality = point, objective, estimate
         solution.n_iter = iteration
@@ -152,7 +153,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
 
         # line search
         step, rounding = 1.0, noise * abs(objective)
-        for _ in range(_MAX_BACKTRACKS):
+        for _ in range(_MAX_BACKTRACKS if descends else 0):
             new_objective, new_grad = yield (trial := moved(point, step, direction))
             new_slope = dot(new_grad, direction)  # not finite, if any of the gradient is not
             if np.isfinite(new_objective) and np.isfinite(new_slope):
@@ -168,7 +169,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
             if at_origin or -slope <= 10 * rounding:
                 solution.reason = "rounding errors hide any further decrease of the objective"
                 return solution
-            # Far out the Hessian all but vanishes, and its steps lead nowhere. At the origin it is largest.
+            # Far out the Hessian all but vanishes, and its steps lead nowhere or up. At the origin it is largest.
             metric, made_at, at_origin = make_metric(np.zeros_like(point)), iteration, True
             pairs, natural, scale = _Memory(memory, pieces), metric.solve(grad), 1.0
             next_refresh = iteration + 1 + metric.patience
