@@ -31,14 +31,18 @@ def recipes(image_shape):
             f"cells of 4 x 4, blocks of 2 x 2; {standardized}",
         ),
         **{
-            f"PatchKMeans({k})": (
+            f"PatchKMeans({arguments})": (
                 # more than the usual 0.1: the fine detail of images that have been JPEGs is noise
-                PatchKMeans(k, whitening_eps=0.5, random_state=0, **layout),
+                PatchKMeans(k, mirror=mirror, whitening_eps=0.5, random_state=0, **layout),
                 np.logspace(-4, 0, 9),
                 True,
                 f"patches of 6 x 6, whitening_eps=0.5; {standardized}",
             )
-            for k in (400, 1600)
+            for arguments, k, mirror in (
+                ("400", 400, False),
+                ("400, mirror=True", 400, True),
+                ("1600, mirror=True", 1600, True),
+            )
         },
     }
 

@@ -400,6 +400,25 @@ def test_large_images_are_encoded_in_bands(monkeypatch):
     np.testing.assert_allclose(model.transform(images), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("size", [4, 5], ids=["even", "odd"])  # 6 and 5 columns of patches
+def test_mirror_averages_an_image_and_its_mirror_image(size):
+    images, _ = smooth_images(60, size=9)  # half of them brighter on the right than on the left
+    mirrored = images[:, :, ::-1]
+    plain = PatchKMeans(20, patch_size=size, random_state=0).fit(images[:30])
+    model = clone(plain).set_params(mirror=True).fit(images[:30])
+    out = model.transform(images)
+    expected = (naive_encode(images.astype(np.float64), model) + naive_encode(mirrored.astype(np.float64), model)) / 2
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(model.transform(mirrored), out, rtol=1e-5)
+    planes = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+    by_plane = clone(model).set_params(image_shape=(9, 9, 3), channels_first=True).fit(planes[:30])
+    np.testing.assert_array_equal(by_plane.transform(planes), out)
+
+    # The default knows left from right, and the same centroids.
+    np.testing.assert_array_equal(model.centroids_, plain.centroids_)
+    assert abs(plain.transform(mirrored) - plain.transform(images)).max() > 1
+
+
 def test_whitening():
     images, _ = smooth_images(30)
     model = PatchKMeans(2, whitening_eps=1e-2, random_state=0).fit(images)  # all patches: n_patches is larger

@@ -1,5 +1,6 @@
 """Features learned from patches by k-means: Coates, Lee and Ng, AISTATS 2011."""
 
+from functools import partial
 from math import prod
 from numbers import Integral, Real
 
@@ -50,6 +51,11 @@ class PatchKMeans(ImageTransformer):
         Added to the variances of the normalised patches.
     max_iter : int, default=50
         Most iterations of k-means.
+    mirror : bool, default=False
+        Whether to average the features of each image with those of its left-right mirror image, for objects whose
+        class does not depend on the way they face. A linear classifier then scores both alike, which it would else
+        have to learn from twice the rows; encoding takes twice the time. On CIFAR-10, 400 centroids and this are
+        about as accurate as 1600 without.
     n_jobs : int, default=None
         Number of threads; None uses the cores that this process may use, 1 is serial. The features do not
         depend on it.
@@ -111,6 +117,7 @@ class PatchKMeans(ImageTransformer):
         contrast_eps=10.0,
         whitening_eps=0.1,
         max_iter=50,
+        mirror=False,
         n_jobs=None,
         random_state=None,
         verbose=0,
@@ -123,6 +130,7 @@ class PatchKMeans(ImageTransformer):
         self.contrast_eps = contrast_eps
         self.whitening_eps = whitening_eps
         self.max_iter = max_iter
+        self.mirror = mirror
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
@@ -222,24 +230,27 @@ class PatchKMeans(ImageTransformer):
         products = np.empty((n_threads, band, n_dims + n_centroids), np.float32)
         distance = np.empty((n_threads, n_centroids), np.float32)
 
+        def encode(batch, pooled_out, i, slot):
+            for part in bands:
+                r, c = rows[part], cols[part]
+                patch, product = patches[slot, : len(r)], products[slot, : len(r)]
+                normalize_patches(
+                    batch[i], width, channels, r, c, self.patch_size, np.float32(self.contrast_eps), patch
+                )
+                np.dot(patch, filters, out=product)
+                pool_triangles(product, mean_product, offset, quadrants[part], distance[slot], pooled_out[i])
+
+        # The centroids are learned without mirrored patches: with them accuracy on CIFAR-10 was no better.
+        views = [images, images[:, :, ::-1]] if self.mirror else [images]
         features = np.zeros((len(images), 4, n_centroids), np.float32)
         progress = Progress("PatchKMeans: images", len(images), self.verbose)
         with blas_on_one_thread():
             for chunk in batches(len(images), self.n_features_in_, largest=256):
-                batch = as_float32(images[chunk]).reshape(-1, self.n_features_in_)
-                pooled_out = features[chunk]
-
-                def encode(i, slot, batch=batch, pooled_out=pooled_out):
-                    for part in bands:
-                        r, c = rows[part], cols[part]
-                        patch, product = patches[slot, : len(r)], products[slot, : len(r)]
-                        normalize_patches(
-                            batch[i], width, channels, r, c, self.patch_size, np.float32(self.contrast_eps), patch
-                        )
-                        np.dot(patch, filters, out=product)
-                        pool_triangles(product, mean_product, offset, quadrants[part], distance[slot], pooled_out[i])
-
-                run_tasks(encode, len(batch), n_threads)
+                pooled = features[chunk]
+                for view in views:
+                    batch = as_float32(view[chunk]).reshape(-1, self.n_features_in_)
+                    run_tasks(partial(encode, batch, pooled), len(batch), n_threads)
+                pooled /= len(views)
                 progress(chunk.stop)
         return features.reshape(len(images), -1)
 
