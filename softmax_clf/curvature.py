@@ -288,4 +288,5 @@ class _GramSums:
         # A feature that no sampled row has would never move: it is taken to be as large as others are in one row.
         diagonal = gram.diagonal()
         empty = (diagonal <= 0) * float(diagonal.mean()) / self.n_rows
-        return GramFactor(gram, ridge, center, self.masses[k], n_outputs, self.objective.n_threads, empty)
+        o = self.objective
+        return GramFactor(gram, ridge, center, self.masses[k], n_outputs, o.n_threads, o.source.dtype, empty)

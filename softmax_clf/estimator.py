@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.sparse import csr_matrix, issparse
 from scipy.special import expit
+from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score
@@ -421,7 +422,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         is_float = isinstance(X, np.ndarray) and X.dtype in (np.float32, np.float64)
         large = (is_float and X.size > _LARGE) or getattr(X, "dtype", None) == np.float16
         X = validate_data(self, X, dtype=list(DTYPES), order=None, ensure_all_finite=not large, reset=reset)
-        if large:
+        if large and not get_config()["assume_finite"]:
             check_finite(X, n_threads=effective_n_threads(self.n_jobs))
         return ArraySource(X)
 

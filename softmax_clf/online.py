@@ -170,7 +170,8 @@ class KroneckerMemory:
         gram = self.gram if len(self.gram) <= 1024 else self.gram.astype(objective.source.dtype, copy=False)
 
         def factored(ridge):
-            return GramFactor(gram, ridge, center, self.mass, objective.n_outputs, objective.n_threads)
+            o = objective
+            return GramFactor(gram, ridge, center, self.mass, o.n_outputs, o.n_threads, o.source.dtype)
 
         return KroneckerMetric(factored, self.between / trace, self.penalty[0])
 

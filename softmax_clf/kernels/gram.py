@@ -117,6 +117,8 @@ class GramFactor(_Factor):
     n_outputs : int
         Rows of gradients at a time.
     n_threads : int
+    dtype : float32 or float64
+        What a large factor is applied in: half the bytes, at each solve, of what may be factored in float64.
     floor : float or array (n_features,)
         Added to the ridge, but not counted as one.
 
@@ -126,13 +128,15 @@ class GramFactor(_Factor):
         tr(G (G + ridge I)^-1), the number of directions in which the rows outweigh the ridge.
     """
 
-    def __init__(self, gram, ridge, center, mass, n_outputs, n_threads, floor=0.0):
+    def __init__(self, gram, ridge, center, mass, n_outputs, n_threads, dtype, floor=0.0):
         super().__init__(center, mass)
         size = len(gram)
         self.factor = inverse_factor(gram, ridge + floor)
         self.effective_dim = size - ridge * float(np.vdot(self.factor, self.factor))
-        # below that the two products of BLAS are as fast
-        self.product = DensePass(gram.dtype, size, size, 1, n_outputs, n_threads) if size > 256 else None
+        self.product = None
+        if size > 256:  # below that the two products of BLAS are as fast
+            self.factor = self.factor.astype(dtype, copy=False)
+            self.product = DensePass(dtype, size, size, 1, n_outputs, n_threads)
 
     def _solve(self, grad):
         if self.product is not None:
