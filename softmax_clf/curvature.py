@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.special import expit
 
-from .kernels.dense import PROBA, RAW
 from .kernels.gram import GramFactor, LowRankFactor, add_weighted_gram
+from .kernels.softmax import PROBA, RAW
 from .solvers.metric import (
     BLOCKS,
     EXACT,

@@ -26,7 +26,7 @@ from sklearn.utils.validation import (
 
 from .callbacks import CallbackSupportMixin, Task
 from .curvature import Curvature
-from .kernels.dense import LOG_PROBA, PROBA, RAW
+from .kernels.softmax import LOG_PROBA, PROBA, RAW
 from .kernels.threads import Pieces, blas_on_one_thread, effective_n_threads
 from .objective import MeanCrossEntropy, SoftmaxObjective, StackedObjectives, cross_entropy, log_proba_of_two
 from .online import update

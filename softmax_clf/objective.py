@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import log_expit
 
-from .kernels.dense import LOG_PROBA, RAW
+from .kernels.softmax import LOG_PROBA, RAW
 from .kernels.threads import Pieces
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from scipy.linalg import blas
 from scipy.special import expit, softmax
 
-from .kernels.dense import RAW
 from .kernels.gram import GramFactor, add_weighted_gram
+from .kernels.softmax import RAW
 from .kernels.threads import Pieces
 from .solvers.lbfgs import lbfgs
 from .solvers.metric import DiagonalMetric, KroneckerMetric, patience

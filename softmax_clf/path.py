@@ -236,7 +236,7 @@ class _Walk:
         n_passes = stack.n_passes
         solutions = _lockstep(stack, solvers, self.metrics.points, self.metrics.loss)
         taken = (stack.n_passes - n_passes) / self.n_folds
-        self.n_passes = max(self.n_passes, round(taken))
+        self.n_passes = max(self.n_passes, round(taken))  # few, with a dear metric, do not make the next C easy
         self.trail = [self.trail[-1], (np.log(C), np.stack([solution.point for solution in solutions]))]
         if self.verbose > 1:
             print(f"C={C:.4g}: {taken:.1f} passes a fold, {self.metrics.n_made} metrics in all")

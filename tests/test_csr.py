@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 import reference
 from softmax_clf import SoftmaxRegressionClassifier
-from softmax_clf.kernels.dense import RAW
+from softmax_clf.kernels.softmax import RAW
 from softmax_clf.objective import SoftmaxObjective
 from softmax_clf.sources.arrays import ArraySource
 from softmax_clf.sources.sparse import CsrSource

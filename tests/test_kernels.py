@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import reference
-from softmax_clf.kernels.dense import LOG_PROBA, PROBA, RAW, DensePass
-from softmax_clf.kernels.softmax import exp_float32, exp_float64, log_float64
+from softmax_clf.kernels.dense import DensePass
+from softmax_clf.kernels.softmax import LOG_PROBA, PROBA, RAW, exp_float32, exp_float64, log_float64
 
 
 @numba.njit

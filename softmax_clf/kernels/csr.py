@@ -20,9 +20,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .dense import BLOCK_LOSS, LOG_PROBA, PROBA, RAW
 from .jit import jit, jit_part
-from .softmax import add_offset, exponentiate, log_float64, scale_rows, shift_scores
+from .softmax import BLOCK_LOSS, losses, predictions
 from .threads import run_tasks
 from .tiles import VECTOR_BYTES, _array, _Lanes, _row
 
@@ -119,6 +118,7 @@ def _block_scores(lanes, n_vectors):
 @lru_cache
 def _loss_kernel(lanes, n_vectors, block_loss):
     block_scores = _block_scores(lanes, n_vectors)
+    block_losses = losses(block_loss)
 
     @jit
     def loss(
@@ -138,20 +138,13 @@ def _loss_kernel(lanes, n_vectors, block_loss):
         loss_out[:] = 0.0
         grad_intercept_out[:] = 0.0
         block_rows = scores.shape[1]
-        row_weight = work[3]
         for row in range(start, stop, block_rows):
             n_rows = min(block_rows, stop - row)
             block_scores(data, indices, indptr, row, n_rows, coef, sums, scores)
-            for m in range(weighting.shape[0]):
-                if weight.shape[0] == 0:
-                    row_weight[:n_rows] = 1.0
-                else:
-                    for i in range(n_rows):
-                        row_weight[i] = weight[weighting[m], row + i]
-                add_offset(scores, m * n_scores, n_scores, row, n_rows, offset)
-                loss_out[m] += block_loss(
-                    scores, m * n_scores, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out
-                )
+            block_losses(
+                scores, n_scores, row, n_rows, intercept, y, offset, weight, weighting,
+                work, loss_out, grad_intercept_out,
+            )  # fmt: skip
             for i in range(n_rows):
                 for k in range(scores.shape[0]):
                     pointwise_out[row + i, k] = scores[k, i]
@@ -190,34 +183,11 @@ def _predict_kernel(lanes, n_vectors):
     @jit
     def predict(data, indices, indptr, start, stop, coef, intercept, offset, kind, sums, scores, work, out):
         """Raw predictions, probabilities or their logarithms of the rows start:stop; as the dense kernel."""
-        block_rows, n_scores = scores.shape[1], out.shape[1]
-        row_max, row_sum = work[0], work[1]
+        block_rows = scores.shape[1]
         for row in range(start, stop, block_rows):
             n_rows = min(block_rows, stop - row)
             block_scores(data, indices, indptr, row, n_rows, coef, sums, scores)
-            add_offset(scores, 0, n_scores, row, n_rows, offset)
-            shift_scores(scores, 0, n_scores, n_rows, intercept, row_max)
-            if kind == LOG_PROBA:
-                for k in range(n_scores):
-                    for i in range(n_rows):
-                        scores[k, i] -= row_max[i]
-                        out[row + i, k] = scores[k, i]
-                row_max[:n_rows] = 0.0
-            if kind != RAW:
-                exponentiate(scores, 0, n_scores, n_rows, row_max, row_sum)
-            if kind == LOG_PROBA:
-                for i in range(n_rows):
-                    log_sum = log_float64(np.float64(row_sum[i]))
-                    for k in range(n_scores):
-                        out[row + i, k] -= log_sum
-            else:
-                if kind == PROBA:
-                    for i in range(n_rows):
-                        row_sum[i] = 1.0 / row_sum[i]
-                    scale_rows(scores, 0, n_scores, n_rows, row_sum)
-                for i in range(n_rows):
-                    for k in range(n_scores):
-                        out[row + i, k] = scores[k, i]
+            predictions(scores, row, n_rows, intercept, offset, kind, work, out)
 
     return predict
 

@@ -16,17 +16,7 @@ import numpy as np
 
 from .convert import readable
 from .jit import jit, jit_part
-from .softmax import (
-    add_offset,
-    cross_entropy,
-    exponentiate,
-    log_float64,
-    logistic_loss,
-    scale_rows,
-    shift_scores,
-    soft_cross_entropy,
-    soft_logistic_loss,
-)
+from .softmax import BLOCK_LOSS, losses, predictions
 from .threads import run_tasks
 from .tiles import TILE_CLASSES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, gradient_tile, score_tile
 
@@ -35,14 +25,6 @@ _GROUP_FLOPS = 4e6  # at least this much work for a thread to take: some 50 us a
 _CALL_FLOPS = 1e9  # at most this much in one kernel call, some 20 ms: Ctrl-C waits for it
 _MANY_OUTPUTS = 64  # scores of a row: from here on each value of X is worked on so often that its place matters
 _MAX_GROUPS = 32  # of a slice: with more, a thread works on too little of each slice at a time
-
-RAW, PROBA, LOG_PROBA = 0, 1, 2  # what `predict` writes
-BLOCK_LOSS = {  # by whether two classes share one score, and by the dimensions of y
-    (False, 1): cross_entropy,
-    (False, 2): soft_cross_entropy,
-    (True, 1): logistic_loss,
-    (True, 2): soft_logistic_loss,
-}
 
 
 # Where a block of rows is to be read: which array, and its first row there. A kernel is made with this or with one of
@@ -110,6 +92,7 @@ def _tile_loops(tile_classes, scores_only=False):
 @lru_cache
 def _loss_gradient_kernel(tile_classes, locate, block_loss):
     block_scores, block_gradient = _tile_loops(tile_classes)
+    block_losses = losses(block_loss)
 
     @jit
     def loss_gradient(
@@ -135,22 +118,14 @@ def _loss_gradient_kernel(tile_classes, locate, block_loss):
             grad_out[:] = 0.0
             grad_intercept_out[:] = 0.0
         block_rows = scores.shape[1]
-        row_weight = work[3]
         for row in range(start, stop, block_rows):
             n_rows = min(block_rows, stop - row)
             block, first = locate(X, row, n_rows, rows)
             block_scores(block, first, n_rows, coef, scores)
-            for m in range(weighting.shape[0]):
-                if weight.shape[0] == 0:
-                    row_weight[:n_rows] = 1.0
-                else:
-                    for i in range(n_rows):
-                        row_weight[i] = weight[weighting[m], place + row + i]
-                add_offset(scores, m * n_scores, n_scores, place + row, n_rows, offset)
-                loss_out[m] += block_loss(
-                    scores, m * n_scores, n_scores, place + row, n_rows,
-                    intercept, y, row_weight, work, grad_intercept_out,
-                )  # fmt: skip
+            block_losses(
+                scores, n_scores, place + row, n_rows, intercept, y, offset, weight, weighting,
+                work, loss_out, grad_intercept_out,
+            )  # fmt: skip
             block_gradient(block, first, n_rows, scores, block_rows, grad_out)
 
     return loss_gradient
@@ -196,35 +171,11 @@ def _predict_kernel(tile_classes, locate):
         out : (n_samples, n_scores)                         # OUT
         """
         block_rows = scores.shape[1]
-        n_scores = out.shape[1]
-        row_max, row_sum = work[0], work[1]
         for row in range(start, stop, block_rows):
             n_rows = min(block_rows, stop - row)
             block, first = locate(X, row, n_rows, rows)
             block_scores(block, first, n_rows, coef, scores)
-            add_offset(scores, 0, n_scores, place + row, n_rows, offset)
-            shift_scores(scores, 0, n_scores, n_rows, intercept, row_max)
-            if kind == PROBA:
-                exponentiate(scores, 0, n_scores, n_rows, row_max, row_sum)
-                for i in range(n_rows):
-                    row_sum[i] = 1.0 / row_sum[i]
-                scale_rows(scores, 0, n_scores, n_rows, row_sum)
-            if kind == LOG_PROBA:
-                # z - max - log(sum of exp(z - max)): finite where the probability is zero
-                for k in range(n_scores):
-                    for i in range(n_rows):
-                        scores[k, i] -= row_max[i]
-                        out[place + row + i, k] = scores[k, i]
-                row_max[:n_rows] = 0.0
-                exponentiate(scores, 0, n_scores, n_rows, row_max, row_sum)
-                for i in range(n_rows):
-                    log_sum = log_float64(np.float64(row_sum[i]))
-                    for k in range(n_scores):
-                        out[place + row + i, k] -= log_sum
-            else:
-                for i in range(n_rows):
-                    for k in range(n_scores):
-                        out[place + row + i, k] = scores[k, i]
+            predictions(scores, place + row, n_rows, intercept, offset, kind, work, out)
 
     return predict
 

@@ -8,11 +8,15 @@ The exponential and the logarithm are written out because ``math.exp`` stays sca
 element, a quarter of a pass over narrow data).
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numba import types
 from numba.extending import overload
 
 from .jit import jit_part
+
+RAW, PROBA, LOG_PROBA = 0, 1, 2  # kinds of predictions
 
 # What a polynomial may be rearranged by: a fused multiply-add, nothing else ("reassoc" ruins it).
 _EXACT = {"contract"}
@@ -275,3 +279,80 @@ def add_offset(scores, first, n_scores, row, n_rows, offset):
         for k in range(n_scores):
             for i in range(n_rows):
                 scores[first + k, i] += offset[row + i, k]
+
+
+BLOCK_LOSS = {  # by whether two classes share one score, and by the dimensions of y
+    (False, 1): cross_entropy,
+    (False, 2): soft_cross_entropy,
+    (True, 1): logistic_loss,
+    (True, 2): soft_logistic_loss,
+}
+
+
+@lru_cache
+def losses(block_loss):
+    """Losses of all stacked problems, by one of BLOCK_LOSS."""
+
+    @jit_part
+    def block_losses(
+        scores, n_scores, row, n_rows, intercept, y, offset, weight, weighting, work, loss_out, grad_intercept_out
+    ):
+        """Add the losses of a block's rows; turn its scores into ``grad_pointwise`` of each problem.
+
+        scores : (n_padded_classes, n_padded_rows)          # IN X @ coef.T / OUT grad_pointwise
+        n_scores, row, n_rows : intp                        # IN of a problem; the block is rows row:row + n_rows
+        intercept : (n_padded_classes,)                     # IN
+        y : (n_samples,) intp or (n_samples, n_scores)      # IN
+        offset : (n_samples, n_scores) or (0, 0)            # IN
+        weight : (n_weightings, n_samples) or (0, 0)        # IN
+        weighting : (n_problems,) intp                      # IN row of weight that a problem uses
+        work : (4, n_padded_rows)                           # workspace
+        loss_out : (n_problems,) float64                    # OUT
+        grad_intercept_out : (n_padded_classes,) float64    # OUT
+        """
+        row_weight = work[3]
+        for m in range(weighting.shape[0]):
+            if weight.shape[0] == 0:
+                row_weight[:n_rows] = 1.0
+            else:
+                for i in range(n_rows):
+                    row_weight[i] = weight[weighting[m], row + i]
+            add_offset(scores, m * n_scores, n_scores, row, n_rows, offset)
+            loss_out[m] += block_loss(
+                scores, m * n_scores, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out
+            )
+
+    return block_losses
+
+
+@jit_part(fastmath=_EXACT)
+def predictions(scores, row, n_rows, intercept, offset, kind, work, out):
+    """Write raw predictions, probabilities or their logarithms of a block's rows to ``out`` (n_samples, n_scores).
+
+    Other shapes as in the losses; ``kind`` is RAW, PROBA or LOG_PROBA; the scores are used up.
+    """
+    n_scores = out.shape[1]
+    row_max, row_sum = work[0], work[1]
+    add_offset(scores, 0, n_scores, row, n_rows, offset)
+    shift_scores(scores, 0, n_scores, n_rows, intercept, row_max)
+    if kind == PROBA:
+        exponentiate(scores, 0, n_scores, n_rows, row_max, row_sum)
+        for i in range(n_rows):
+            row_sum[i] = 1.0 / row_sum[i]
+        scale_rows(scores, 0, n_scores, n_rows, row_sum)
+    if kind == LOG_PROBA:
+        # z - max - log(sum of exp(z - max)): finite where the probability is zero
+        for k in range(n_scores):
+            for i in range(n_rows):
+                scores[k, i] -= row_max[i]
+                out[row + i, k] = scores[k, i]
+        row_max[:n_rows] = 0.0
+        exponentiate(scores, 0, n_scores, n_rows, row_max, row_sum)
+        for i in range(n_rows):
+            log_sum = log_float64(np.float64(row_sum[i]))
+            for k in range(n_scores):
+                out[row + i, k] -= log_sum
+    else:
+        for i in range(n_rows):
+            for k in range(n_scores):
+                out[row + i, k] = scores[k, i]
