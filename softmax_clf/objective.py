@@ -113,12 +113,14 @@ class SoftmaxObjective:
             columns = slice(columns.start, min(columns.stop, p))
             unscale = 1.0 if self.unscale is None else self.unscale[columns]
             piece = np.multiply(grad_coef[:, columns], unscale / n, out=grad[:, columns])
-            piece += self.l2_reg_strength * point[:, columns]
+            pull = self.l2_reg_strength * point[:, columns]
+            piece += pull
+            return float(np.vdot(pull, point[:, columns]))
 
-        self.pieces.each(assemble)
+        penalty = self.pieces.sum(assemble) / 2
         if self.fit_intercept:
             grad[:, -1] = grad_intercept / n
-        return loss[0] / n + self.penalty(point), grad
+        return loss[0] / n + penalty, grad
 
 
 class StackedObjectives:

@@ -161,8 +161,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
                     break
                 if new_objective <= objective + rounding and abs(new_slope) <= _CURVATURE * abs(slope):
                     break
-                parabola = -slope * step**2 / (2 * (new_objective - objective - step * slope))
-                step = min(max(parabola, 0.1 * step), 0.5 * step)
+                step *= min(max(_cubic_minimiser(step * slope, new_objective - objective, step * new_slope), 0.1), 0.5)
             else:
                 step *= 0.1
         else:
@@ -191,6 +190,17 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
             vectors = (array.ravel() for array in (grad, previous_grad, natural, previous_natural))
             scale = pairs.add(direction.ravel(), step, *vectors) or scale
     raise AssertionError("unreachable")
+
+
+def _cubic_minimiser(slope, increase, new_slope):
+    """Where between 0 and 1 a cubic is least that rises by ``increase`` between them, with these slopes at its ends.
+
+    Nocedal and Wright, equation 3.59, in units of the first slope, which is negative.
+    """
+    rise, new_slope = increase / -slope, new_slope / -slope
+    d = new_slope - 1 - 3 * rise
+    root = np.sqrt(max(d * d + new_slope, 0.0))
+    return 1 - (new_slope + root - d) / (new_slope + 1 + 2 * root)
 
 
 def _suboptimality(decrement, loss_curve, objective):
