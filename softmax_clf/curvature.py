@@ -9,6 +9,7 @@ from .solvers.metric import (
     BLOCKS,
     EXACT,
     HEAD,
+    MAX_FLOAT64,
     BlocksMetric,
     DiagonalMetric,
     ExactMetric,
@@ -20,6 +21,7 @@ from .solvers.metric import (
 )
 
 _PANEL_BYTES = 1 << 23  # of sampled rows that are worked on at a time
+_LEAST_MASS = 1e-100  # of the curvature of all sampled rows, to make a metric of
 
 
 class Curvature:
@@ -69,15 +71,27 @@ class Curvature:
             return ExactMetric(self._hess(point))
         rows, row_weight = self._sample(self.plan.n_rows)
         if self.plan.kind == HEAD:
-            return self._head(point, rows, row_weight) or self._head(np.zeros_like(point), rows, row_weight)
+            return self._first_of(point, lambda at: self._head(at, rows, row_weight))
         self._set_origin(self.objective.rows(rows[:1000])[0])
         if self.plan.kind == BLOCKS:
-            return self._blocks(point, rows, row_weight)
-        for at in (point, np.zeros_like(point)):  # the metric at the origin leads back from far out
-            metric = self._kronecker(self._panels(at, rows, row_weight), self.objective.source.n_features, len(rows))
+            return self._first_of(point, lambda at: self._blocks(at, rows, row_weight))
+        n_features = self.objective.source.n_features
+        return self._first_of(
+            point, lambda at: self._kronecker(self._panels(at, rows, row_weight), n_features, len(rows))
+        )
+
+    @staticmethod
+    def _first_of(point, make):
+        """The metric at a point; where no row there is unsure of its class, the next that there is.
+
+        The one at the origin leads back from far out. With offsets all rows can be sure there too: then the metric is
+        that of even probabilities, at no point (None).
+        """
+        for at in (point, np.zeros_like(point), None):
+            metric = make(at)
             if metric is not None:
-                break
-        return metric
+                return metric
+        raise AssertionError("unreachable")
 
     def _set_origin(self, rows):
         """A point close enough to every weighted mean that what is left is subtracted without cancellation."""
@@ -88,11 +102,12 @@ class Curvature:
         """A Kronecker block for the features that many rows have, the diagonal for the others; None far out."""
         o = self.objective
         n, source = o.source.n_samples, o.source
-        coef, intercept = o.split(point)
-        proba = np.empty((n, o.n_outputs), source.dtype)
-        o.passes.predict(source.parts(), coef, intercept, PROBA if o.n_outputs > 1 else RAW, proba, o.offset)
-        if o.n_outputs == 1:
-            proba = expit(proba)
+        proba = np.full((n, o.n_outputs), 1 / o.n_classes, source.dtype)
+        if point is not None:
+            coef, intercept = o.split(point)
+            o.passes.predict(source.parts(), coef, intercept, PROBA if o.n_outputs > 1 else RAW, proba, o.offset)
+            if o.n_outputs == 1:
+                proba = expit(proba)
         spread = proba * (1 - proba) * (1 / n if o.weight is None else o.weight[:, None] / n)
         if self.head_rows is None:
             self.head_rows = source.take_head(rows)
@@ -103,7 +118,7 @@ class Curvature:
         kronecker = self._kronecker([panel], len(source.head), len(rows))
         if kronecker is None:
             return None
-        diagonal = np.empty(point.shape)
+        diagonal = np.empty((o.n_outputs, o.n_columns))
         by_feature = diagonal[:, : source.n_features]
         by_feature[:] = o.passes.weighted_squares(source, spread)
         if o.unscale is not None:
@@ -116,11 +131,13 @@ class Curvature:
         return HeadMetric(DiagonalMetric(diagonal, o.pieces), columns, kronecker)
 
     def _blocks(self, point, rows, row_weight):
-        """A Gram matrix for each class, of row weights s_i/S p_ik (1 - p_ik)."""
+        """A Gram matrix for each class, of row weights s_i/S p_ik (1 - p_ik); None where no row has any."""
         o = self.objective
         sums = _GramSums(o, o.source.n_features, o.n_outputs, self.origin)
         for X, proba, weight in self._panels(point, rows, row_weight):
             sums.add(X, weight[:, None] * proba * (1 - proba))
+        if not sums.masses.max() > _LEAST_MASS:
+            return None
         factors = [sums.factor(k, o.l2_reg_strength, n_outputs=1) for k in range(o.n_outputs)]
         self.effective_dim = max(factor.effective_dim for factor in factors)
         return BlocksMetric(factors)
@@ -146,7 +163,7 @@ class Curvature:
                 sums.add(X, panel[:, None])
             curvature = np.append(curvature, panel)
         mass = curvature.sum()
-        if not mass > 1e-100:
+        if not mass > _LEAST_MASS:
             return None
         self.evenness = max(mass**2 / (len(curvature) * (curvature @ curvature)), 1e-3)
 
@@ -232,8 +249,13 @@ class Curvature:
             yield X, self._proba(X, offset, point), row_weight[panel]
 
     def _proba(self, X, offset, point, augmented=False):
-        """Probabilities (n_rows, n_outputs), in float64, for small pieces of data; ``augmented`` X ends with ones."""
+        """Probabilities (n_rows, n_outputs), in float64, for small pieces of data; ``augmented`` X ends with ones.
+
+        Even ones where the point is None.
+        """
         o = self.objective
+        if point is None:
+            return np.full((len(X), o.n_outputs), 1 / o.n_classes)
         if augmented:
             scores = X @ point.T
         else:
@@ -262,7 +284,7 @@ class _GramSums:
     def __init__(self, objective, n_features, n_blocks, origin):
         self.objective, self.origin, self.n_rows, p = objective, origin, 0, n_features
         # small ones in float64, for the sake of ill-conditioned data
-        dtype = np.float32 if objective.source.dtype == np.float32 and p > 1024 else np.float64
+        dtype = np.float32 if objective.source.dtype == np.float32 and p > MAX_FLOAT64 else np.float64
         self.grams = [np.zeros((p, p), dtype) for _ in range(n_blocks)]
         self.sums, self.masses = np.zeros((n_blocks, p)), np.full(n_blocks, np.finfo(np.float64).tiny)
 
@@ -279,6 +301,7 @@ class _GramSums:
     def factor(self, k, ridge, n_outputs):
         """The inverse of the k-th matrix plus a ridge; its matrix is used up."""
         gram, center = self.grams[k], None
+        self.grams[k] = None  # or all of them would be kept beside their factors
         if self.origin is not None:
             offset = self.sums[k] / self.masses[k]
             for start in range(0, len(gram), 256):  # in bands, to make no other matrix of this size

@@ -137,14 +137,18 @@ def fetch_cifar10(data_home=None, *, verbose=1):
             _unpack(archive, folder)
         else:
             part = archive.with_name(archive.name + ".part")
-            _download(part, archive, verbose)
             try:
-                _verify(part, "call again to download it anew")
-            except ValueError:
-                part.unlink()
-                raise
-            _unpack(part, folder)
-            part.unlink()
+                _download(part, archive, verbose)
+                try:
+                    _verify(part, "call again to download it anew")
+                except ValueError:
+                    part.unlink(missing_ok=True)
+                    raise
+                _unpack(part, folder)
+                part.unlink(missing_ok=True)
+            except (OSError, ValueError):
+                if not folder.is_dir():  # unless another process was faster, and has taken the part away
+                    raise
     return load_cifar10(folder)
 
 
@@ -358,7 +362,11 @@ def _download(part, archive, verbose):
             have = have if resumes else 0
             length = response.headers.get("Content-Length")
             total = have + int(length) if length else None
-            with open(part, "ab" if resumes else "wb") as file:
+            part.touch()
+            # Another process may be writing the same bytes to the same places: never appended, never cut short, the
+            # file is a beginning of the archive at any moment.
+            with open(part, "r+b") as file:
+                file.seek(have)
                 while chunk := response.read(_CHUNK):
                     file.write(chunk)
                     have += len(chunk)

@@ -288,7 +288,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             vars(self).pop(name, None)
         task.end(dict)
         if interrupted:
-            warnings.warn(self._not_converged(solution, objective.null_objective), ConvergenceWarning, stacklevel=4)
+            told = self._not_converged(solution, objective.null_objective, source.dtype)
+            warnings.warn(told, ConvergenceWarning, stacklevel=4)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -404,7 +405,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         self._stream_, self._strength_ = stream, strength
         if not solution.converged:
             null_objective = weight_sum * np.log(n_classes)
-            warnings.warn(self._not_converged(solution, null_objective), ConvergenceWarning, stacklevel=4)
+            told = self._not_converged(solution, null_objective, source.dtype)
+            warnings.warn(told, ConvergenceWarning, stacklevel=4)
         return self
 
     def _source(self, X, reset):
@@ -483,7 +485,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
     def _scale(self, source, weight, n_threads):
         """Standard deviations of the features; of those that do not vary, inf if there is an intercept, else 1."""
         mean, variance = source.moments(weight, n_threads)
-        n = source.n_samples if weight is None else weight.sum()
+        # rows, not their weight: rounding errors grow with the number of terms of a sum, whatever unit they are in
+        n = source.n_samples if weight is None else np.count_nonzero(weight)
         eps = np.finfo(np.float64).eps
         constant = variance <= n * eps * variance + (n * mean * eps) ** 2  # as StandardScaler has it
         return np.where(constant, np.inf if self.fit_intercept else 1.0, np.sqrt(variance))
@@ -637,12 +640,14 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             )
         return solution
 
-    def _not_converged(self, solution, null_objective):
+    def _not_converged(self, solution, null_objective, dtype):
         relative = solution.suboptimality / null_objective
         if solution.n_iter == self.max_iter:
             remedy = "Raise max_iter, or tol if that is close enough."
         else:
-            remedy = f"Pass X as float64 for more digits, or set tol={2 * relative:.0e}."
+            more_digits = "" if dtype == np.float64 else "pass X as float64 for more digits, or "
+            remedy = f"{more_digits}set tol={2 * relative:.0e}."
+            remedy = remedy[0].upper() + remedy[1:]
         return (
             f"The fit stopped before tol={self.tol:g} was reached, because {solution.reason}. The objective is above "
             f"its minimum by an estimated {solution.suboptimality:.2e}, which is {relative:.1e} of the null model's. "
@@ -666,7 +671,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             row = int(np.isfinite(out).all(axis=1).argmin())
             raise ValueError(
                 f"Expected finite scores X @ coef_.T, but they overflow {out.dtype}, first in row {row}. Remedy: scale "
-                "X down, or pass it as float64."
+                f"X down{_or_as_float64(out.dtype)}."
             )
         out[:, absent] = 0.0 if kind == PROBA else -np.inf
         return out
@@ -877,9 +882,10 @@ class _Watch:
         if self.validation is not None:
             loss = self.validation.evaluate(*self.objective.split(solution.point))
             if not np.isfinite(loss):
+                dtype = self.validation.source.dtype
                 raise ValueError(
-                    f"Expected finite scores X_val @ coef_.T, but they overflow {self.validation.source.dtype}. "
-                    "Remedy: scale X and X_val down, or pass them as float64."
+                    f"Expected finite scores X_val @ coef_.T, but they overflow {dtype}. Remedy: scale X and X_val "
+                    f"down{_or_as_float64(dtype, 'them')}."
                 )
             told, stop = f", validation loss {loss:.8g}", self.best.add(solution, loss)
         if self.verbose > 1:
@@ -947,9 +953,14 @@ def check_start(dtype, value, grad):
     """Raise ValueError where the scores at the start overflow."""
     if not (np.isfinite(value) and np.isfinite(grad).all()):
         raise ValueError(
-            f"Expected finite scores X @ coef.T, but they overflow {dtype} at the start. Remedy: scale "
-            "X down, pass it as float64, or start from smaller coefficients."
+            f"Expected finite scores X @ coef.T, but they overflow {dtype} at the start. Remedy: start from smaller "
+            f"coefficients, or scale X down{_or_as_float64(dtype)}."
         )
+
+
+def _or_as_float64(dtype, what="it"):
+    """The end of a remedy, where X does not have the range and the digits of float64 yet."""
+    return "" if dtype == np.float64 else f", or pass {what} as float64"
 
 
 @contextmanager
@@ -958,9 +969,9 @@ def overflow_named(dtype):
     try:
         yield
     except FloatingPointError as error:
-        remedy = "scale X down" if dtype == np.float64 else "scale X down, or pass it as float64"
         raise ValueError(
-            f"Expected X of a size that can be squared in {dtype}, but {error}. Remedy: {remedy}."
+            f"Expected X of a size that can be squared in {dtype}, but {error}. Remedy: scale X "
+            f"down{_or_as_float64(dtype)}."
         ) from error
 
 

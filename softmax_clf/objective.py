@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import log_expit
 
 from .kernels.softmax import LOG_PROBA, RAW
-from .kernels.threads import Pieces
+from .kernels.threads import Pieces, blas_on_one_thread
 
 
 class SoftmaxObjective:
@@ -54,7 +54,8 @@ class SoftmaxObjective:
             # of mean one: as accurate in float32 as any other, and no power of ten under- or overflows
             self.weight = sample_weight * (n / sample_weight.sum())
             self.pass_weight = self.weight.astype(source.dtype)[None]
-            frequency = (np.bincount(y, self.weight, n_classes) if y.ndim == 1 else self.weight @ y) / n
+            with blas_on_one_thread():  # or the bits of the product depend on how many there are
+                frequency = (np.bincount(y, self.weight, n_classes) if y.ndim == 1 else self.weight @ y) / n
         self.weighting = np.zeros(1, np.intp)
         self.frequency = frequency
         present = frequency[frequency > 0]
@@ -136,8 +137,8 @@ class StackedObjectives:
     y : array (n_samples,) intp
         Labels in range(n_classes).
     n_classes : int
-    sample_weight : array (n_problems, n_samples) float64
-        Non-negative, each row with a positive sum.
+    sample_weight : list of array (n_samples,) float64, one a problem
+        Non-negative, each with a positive sum.
     fit_intercept : bool
     n_threads : int
     scale : array (n_problems, n_features), or None
@@ -161,9 +162,9 @@ class StackedObjectives:
         self.source, self.y, self.n_threads, self.fit_intercept = source, y, n_threads, fit_intercept
         self.unscale = None if scale is None else 1 / scale
         self.n_outputs = 1 if n_classes == 2 else n_classes
-        self.sw_sum = sample_weight.sum(axis=1)
+        self.sw_sum = np.array([weight.sum() for weight in sample_weight])
         n = source.n_samples
-        self.pass_weight = np.empty(sample_weight.shape, source.dtype)
+        self.pass_weight = np.empty((len(sample_weight), n), source.dtype)
         frequency = np.empty((len(sample_weight), n_classes))
         for m, weight in enumerate(sample_weight):  # one by one: no second array of that size
             self.pass_weight[m] = weight * (n / self.sw_sum[m])
@@ -279,4 +280,6 @@ def cross_entropy(log_proba, y):
     """Cross-entropy of each row, of labels (n_samples,) or of target probabilities (n_samples, n_classes)."""
     if y.ndim == 1:
         return -log_proba[np.arange(len(y)), y]
-    return -(y.astype(log_proba.dtype) * log_proba).sum(axis=1)
+    y = y.astype(log_proba.dtype)
+    # a class that is no target costs nothing, not even where its probability is zero and its logarithm infinite
+    return -np.multiply(y, log_proba, where=y > 0, out=np.zeros_like(log_proba)).sum(axis=1)

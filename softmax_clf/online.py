@@ -204,7 +204,7 @@ class DiagonalMemory:
             diagonal[:, :p] += objective.passes.weighted_squares(objective.source, curvature.diagonal)
             diagonal[:, p:] += curvature.diagonal.sum(axis=0)[:, None]
             return replace(self, diagonal=diagonal)
-        for k, weight in enumerate(curvature.diagonal.T):
+        for k, weight in enumerate(np.ascontiguousarray(curvature.diagonal.T)):  # strided: one more kernel to compile
             total = weight.sum()
             if total > 0:
                 mean, variance = objective.source.moments(weight, objective.n_threads)

@@ -42,7 +42,7 @@ from .estimator import (
     weights_of_classes,
 )
 from .kernels.threads import Pieces, blas_on_one_thread, effective_n_threads
-from .objective import SoftmaxObjective, StackedObjectives
+from .objective import SoftmaxObjective, StackedObjectives, cross_entropy
 from .solvers.lbfgs import lbfgs
 from .solvers.metric import EXACT
 from .solvers.stopping import allowed_suboptimality
@@ -52,7 +52,6 @@ from .sources.stream import StreamSource
 _STACK_BYTES = 1 << 28  # what the problems that are solved at a time may take, beside X
 _SHARED_NOISE = 0.2  # relative difference of two folds' Hessians up to which they share a metric
 _PAIRS = 20  # steps and gradient changes that L-BFGS keeps for a problem
-_LEAST_LOG_PROBA = float(np.log(np.finfo(np.float64).eps))  # as in sklearn.metrics.log_loss
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -158,7 +157,8 @@ class _Walk:
     source : row source of n_samples rows
     y : array (n_samples,) intp
     n_classes : int
-    sample_weight : array (n_folds, n_samples) float64
+    sample_weight : list of array (n_samples,) float64
+        One a fold; they are taken out of the list.
     scale : array (n_folds, n_features), or None
         Standard deviations of the features.
     fit_intercept, tol, max_iter, verbose
@@ -175,33 +175,33 @@ class _Walk:
         common = {"fit_intercept": fit_intercept, "n_threads": n_threads}
         self.stack = StackedObjectives(source, y, n_classes, sample_weight=sample_weight, scale=scale, **common)
         self.n_folds = len(sample_weight)
-        objectives = [
-            SoftmaxObjective(
-                source,
-                y,
-                n_classes,
-                sample_weight=weight,
-                l2_reg_strength=0.0,
-                scale=None if scale is None else scale[m],
-                **common,
-            )
-            for m, weight in enumerate(sample_weight)
-        ]
-        share = sample_weight / self.stack.sw_sum[:, None]
+        mean_weight = sum(weight / total for weight, total in zip(sample_weight, self.stack.sw_sum, strict=True))
+        common["l2_reg_strength"] = 0.0
         mean = SoftmaxObjective(
             source,
             y,
             n_classes,
-            sample_weight=share.mean(axis=0),
-            l2_reg_strength=0.0,
+            sample_weight=mean_weight,
             scale=None if scale is None else scale.mean(axis=0),
             **common,
         )
+        objectives, n_rows = [], np.inf
+        for m in range(self.n_folds):
+            objective = SoftmaxObjective(
+                source,
+                y,
+                n_classes,
+                sample_weight=sample_weight[m],
+                scale=None if scale is None else scale[m],
+                **common,
+            )
+            sample_weight[m] = None  # used up: rows of each fold are held once
+            # it is for metrics only: the stack evaluates it, and passes for metrics are made one after the other
+            objective.pass_weight, objective.passes = self.stack.pass_weight[m : m + 1], mean.passes
+            objectives.append(objective)
+            n_rows = min(n_rows, source.n_samples**2 / (objective.weight @ objective.weight))
         self.metrics = _Metrics(
-            Curvature(mean),
-            [Curvature(objective) for objective in objectives],
-            self.stack.absent,
-            n_rows=1 / np.square(share).sum(axis=1).max(),
+            Curvature(mean), [Curvature(objective) for objective in objectives], self.stack.absent, n_rows
         )
         self.n_passes = 0
         self.noise = 4 * np.finfo(source.dtype).eps
@@ -292,13 +292,19 @@ def _lockstep(stack, solvers, points, loss_out):
     return [solutions[m] for m in sorted(solutions)]
 
 
-def _turns(n_folds, n_outputs, n_columns, n_samples, itemsize, sparse=False):
-    """Slices of the folds, as many at a time as may be stacked."""
+def _fold_bytes(n_outputs, n_columns, n_samples, itemsize, sparse=False):
+    """What one fold takes beside X while it is solved, without its metric."""
     # pairs, points, gradients, steps, and the passes' own copies
-    points = (2 * _PAIRS + 12) * n_outputs * n_columns * 8
-    # weights, and what passes over sparse rows keep of each
-    rows = n_samples * (itemsize + 2 * 8 + (n_outputs * itemsize if sparse else 0))
-    size = max(_STACK_BYTES // (points + rows), 1)
+    points = (2 * (_PAIRS + 1) + 16) * n_outputs * n_columns * 8
+    # a fold's weights, those of the passes, sampled rows with theirs; what passes over sparse rows keep of each row is
+    # padded by a third
+    rows = n_samples * (8 + itemsize + 2 * 8 + (4 * n_outputs * itemsize // 3 if sparse else 0))
+    return points + rows
+
+
+def _turns(n_folds, *sizes, sparse=False):
+    """Slices of the folds, as many at a time as may be stacked; parameters as of :func:`_fold_bytes`."""
+    size = max(_STACK_BYTES // _fold_bytes(*sizes, sparse=sparse), 1)
     n_turns = -(-n_folds // size)
     bounds = [n_folds * t // n_turns for t in range(n_turns + 1)]
     return [slice(*pair) for pair in itertools.pairwise(bounds)]
@@ -374,17 +380,18 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
 
     Notes
     -----
-    Beside X there are: for each fold that is solved at a time, about 50 arrays of the size of the coefficients in
-    float64 and 3 of length n_samples (for sparse X, n_classes more), in all at most 256 MB or one fold's, whichever is
-    more (more folds than that are taken in turns); a copy of one fold's held-out rows while they are scored; and
-    ``coefs_paths_``. Not in the bound: metrics, one for all these folds or one for each, of up to 100 MB or a quarter
-    of X each, whichever is more, and the transpose of sparse X.
+    Beside X there are: the numbers of the rows that ``cv`` gives for each fold; for each fold that is solved at a time,
+    about 60 arrays of the size of the coefficients in float64 and 4 of length n_samples (for sparse X, 4/3 n_classes
+    more), in all at most 256 MB or one fold's, whichever is more (more folds than that are taken in turns); a copy of
+    one fold's held-out rows while they are scored; and ``coefs_paths_``. Not in the bound: metrics, one for all these
+    folds or one for each, of up to 100 MB or a quarter of X each, whichever is more, and the transpose of sparse X.
 
     Callbacks of :mod:`sklearn.callback` (scikit-learn 1.9 and later), given by ``set_callbacks``, are told of each C,
     from the smallest on, and of the fit on all rows. One that stops the former leaves out larger values of C.
 
     A row held out whose class is absent from the training rows has a probability of zero, which counts as
-    -log(2.2e-16) = 36.04, as in :func:`sklearn.metrics.log_loss`.
+    -log(2.2e-16) = 36.04, for float32 X -log(1.2e-7) = 15.94: probabilities closer to zero or one than the last digit
+    of their precision are taken to be as close as that, as in :func:`sklearn.metrics.log_loss`.
 
     Examples
     --------
@@ -491,7 +498,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         walked = _Walked(self, rows, [train for train, _ in folds], Cs, task)
         Cs = walked.Cs
         scores = np.empty((len(folds), len(Cs)))
-        scorer = self._fold_scorer(rows)
+        scorer = self._scorer_among(rows.classes)
         with config_context(assume_finite=True):  # the rows have been looked at once
             for f, (_, test) in enumerate(folds):
                 X_test, y_test = rows.held_out(test), rows.y[test]
@@ -538,6 +545,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
                 "n_iter_": int(walked.n_iters.max()),
                 "converged_": bool(walked.converged.all()),
             }
+        for name in ("objective_", "suboptimality_", "loss_curve_"):  # of an earlier fit
+            vars(self).pop(name, None)
         vars(self).update(fitted)
         task.end(dict)
         if not walked.converged.all():
@@ -583,7 +592,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         """What the splitter and the scorer are given."""
         if _routing_enabled():
             routed = process_routing(self, "fit", sample_weight=sample_weight, **params)
-            return routed.splitter.split, routed.scorer.score
+            # 'holdout' is no object that metadata could be routed to
+            return {} if isinstance(self.cv, str) else routed.splitter.split, routed.scorer.score
         return {}, {} if sample_weight is None else {"sample_weight": rows.sample_weight}
 
     def _get_scorer(self):
@@ -592,26 +602,30 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         scorer = get_scorer("neg_log_loss")
         return scorer.set_score_request(sample_weight=True) if _routing_enabled() else scorer
 
-    def _fold_scorer(self, rows):
-        """A function of (classifier, X, y, parameters of the scorer)."""
-        classes, scorer = rows.classes, self._get_scorer()
+    def _scorer_among(self, classes):
+        """A function of (classifier, X, y, parameters of the scorer) that knows the classes that y may lack."""
+        scorer = self._get_scorer()
         if self.scoring in (None, "neg_log_loss"):
 
             def negative_log_loss(clf, X, y, params):
-                log_proba = clf.predict_log_proba(X)[np.arange(len(y)), np.searchsorted(classes, y)]
+                log_proba = clf.predict_log_proba(X)
+                target = clf._targets_among(classes, y, len(log_proba))
                 weight = params.get("sample_weight")
                 if weight is not None and not np.sum(weight) > 0:
                     raise ValueError(
-                        "Expected a positive total weight in every fold, but the rows that one holds out weigh "
-                        "nothing. Remedy: leave out rows of weight zero."
+                        "Expected rows to score that have a positive total weight, in every fold, but those that are "
+                        "held out or given weigh nothing. Remedy: leave out rows of weight zero."
                     )
-                return np.average(np.maximum(log_proba, _LEAST_LOG_PROBA).astype(np.float64), weights=weight)
+                weight = checked_weight(weight, target)
+                eps = np.finfo(log_proba.dtype).eps  # as in sklearn.metrics.log_loss
+                log_proba = np.clip(log_proba, np.log(eps), np.log1p(-eps))
+                return -np.average(cross_entropy(log_proba, target).astype(np.float64), weights=weight)
 
             return negative_log_loss
         if hasattr(scorer, "_score_func"):
             accepted = inspect.signature(scorer._score_func).parameters
             if "labels" in accepted and "labels" not in scorer._kwargs:
-                # the rows held out may lack a class; as LogisticRegressionCV does it
+                # as LogisticRegressionCV does it for folds
                 fixed = {"labels": classes, **scorer._kwargs}
                 if len(classes) == 2 and "pos_label" in accepted:
                     fixed.setdefault("pos_label", classes[1])
@@ -625,6 +639,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
 
     def score(self, X, y, *, sample_weight=None, **score_params):
         """Score of the predictions by `scoring`; by default minus the mean cross-entropy.
+
+        Rows may lack classes, for the default as for any score that takes ``labels``.
 
         Parameters
         ----------
@@ -644,7 +660,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
             score_params["sample_weight"] = sample_weight
         if _routing_enabled():
             score_params = process_routing(self, "score", **score_params).scorer.score
-        return self._get_scorer()(self, X, y, **score_params)
+        return self._scorer_among(self.classes_)(self, X, y, score_params)
 
     def get_metadata_routing(self):
         """Metadata routing of this object: what ``fit`` passes to the splitter, ``fit`` and ``score`` to the scorer.
@@ -745,7 +761,7 @@ class _Walked:
         unit = None if estimator.standardize else unit_of(source)
         with blas_on_one_thread(), overflow_named(source.dtype):
             for turn in turns:
-                weight = np.stack([rows.weight(trains[f], f) for f in range(turn.start, turn.stop)])
+                weight = [rows.weight(trains[f], f) for f in range(turn.start, turn.stop)]
                 scale = None
                 if estimator.standardize:
                     scale = np.stack([estimator._scale(source, w, n_threads) for w in weight])
@@ -764,7 +780,6 @@ class _Walked:
                     verbose=estimator.verbose,
                     unit=unit or 1.0,
                 )
-                del weight
                 folds = np.arange(turn.start, turn.stop)
                 for q, c in enumerate(order):
                     step = task.subtask(f"C={Cs[c]:.4g}")
@@ -812,10 +827,13 @@ class _Walked:
         """What to warn of."""
         missed = ~self.converged
         values = ", ".join(f"{C:.4g}" for C in self.Cs[missed.any(axis=0)][:5])
+        advice = ", or leave out the largest values of C"
+        if self.rows.source.dtype != np.float64:
+            advice = ", leave out the largest values of C, or pass X as float64"
         return (
             f"{missed.sum()} of {missed.size} fits stopped before tol={self.estimator.tol:g} was reached, after at "
             f"most {self.n_iters[missed].max()} iterations, among them at C = {values}. Raise max_iter (or tol, if "
-            "that is close enough), leave out the largest values of C, or pass X as float64."
+            f"that is close enough){advice}."
         )
 
 

@@ -9,11 +9,12 @@ from sklearn.exceptions import ConvergenceWarning
 
 import problems
 import reference
+import softmax_clf.curvature
 from softmax_clf import SoftmaxRegressionClassifier
 from softmax_clf.curvature import Curvature
 from softmax_clf.kernels.gram import LowRankFactor
 from softmax_clf.objective import SoftmaxObjective
-from softmax_clf.solvers.metric import plan_metric
+from softmax_clf.solvers.metric import BLOCKS, EXACT, KRONECKER, BlocksMetric, MetricPlan, blocks_bytes, plan_metric
 from softmax_clf.sources.arrays import ArraySource
 
 GRID = [
@@ -106,6 +107,48 @@ def test_metrics_take_a_quarter_of_what_is_stored():
                 plan = plan_metric(n, p, 10, 4, n * p, stored * n * p, 10, None, evenness)
                 n_bytes = 4 * p * (plan.n_rows if plan.n_rows < p else 2.5 * p)
                 assert n_bytes <= max(stored * n * p / 4, 1e8)
+    for n, p in ((3_000_000, 20), (100_000, 20), (10_000, 20)):  # after many passes the exact one seems worth its cost
+        kinds = {plan_metric(n, p, 1, 4, n * p, 4 * n * p, n_passes, n_problems=5).kind for n_passes in (0, 200)}
+        assert (EXACT in kinds) == (n < 3_000_000)
+
+
+@pytest.mark.parametrize(("p", "K"), [(200, 12), (600, 6), (1100, 5)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_blocks_take_what_is_counted(dtype, p, K, monkeypatch):
+    """Matrices of float64 were counted as X's float32, and kept beside their factors."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((1500, p)).astype(dtype), rng.integers(K, size=1500)
+    monkeypatch.setattr(softmax_clf.curvature, "plan_metric", lambda *args: MetricPlan(BLOCKS, 1500, 1.0))
+    monkeypatch.setattr(softmax_clf.curvature, "_PANEL_BYTES", 1 << 16)
+    params = {"sample_weight": None, "l2_reg_strength": 1e-2, "fit_intercept": True, "n_threads": 1}
+    curvature = Curvature(SoftmaxObjective(ArraySource(X), y, K, **params))
+    curvature.metric(np.zeros((K, p + 1)))  # kernels are compiled
+    tracemalloc.start()
+    metric = curvature.metric(np.zeros((K, p + 1)))
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(metric, BlocksMetric)
+    n_bytes = blocks_bytes(p, K, X.itemsize)
+    small = 3 * 256 * p * 8 + 1_000_000  # panels of rows, bands, and workspaces of the factors' products
+    assert n_bytes * 0.9 <= peak <= n_bytes + small
+    assert kept <= (K + 0.5) * p**2 * (X.itemsize if p > 256 else 8) + small
+
+
+def test_blocks_are_taken_where_they_fit():
+    """By their peak: 100 MB, or a quarter of X. The cost of a fit says the rest."""
+    kinds = {}
+    for dtype, p in ((4, 500), (4, 785), (4, 1024), (4, 1500), (4, 1600), (8, 785), (8, 1200)):
+        plan = plan_metric(400_000, p, 10, dtype, 400_000 * p, 10_000_000, 100)
+        kinds[dtype, p] = plan.kind
+    assert kinds == {
+        (4, 500): BLOCKS,
+        (4, 785): BLOCKS,
+        (4, 1024): BLOCKS,
+        (4, 1500): BLOCKS,
+        (4, 1600): KRONECKER,
+        (8, 785): BLOCKS,
+        (8, 1200): KRONECKER,
+    }
 
 
 def test_a_low_rank_metric_is_one_copy_of_its_rows():

@@ -1,5 +1,6 @@
 """CIFAR-10 in both official layouts, from small files of our own, and a download from a server of our own."""
 
+import contextlib
 import hashlib
 import http.server
 import os
@@ -391,6 +392,28 @@ def test_fetch_without_a_network(home, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with pytest.raises(OSError, match=r"cannot download .* put it to .*home.cifar-10-python.tar.gz, or give its path"):
         fetch_cifar10(home, verbose=0)
+
+
+@pytest.mark.parametrize("limit", [None, 500], ids=["the other is faster", "the other is broken off"])
+@pytest.mark.parametrize("ranges", [True, False])
+def test_two_fetch_at_once(server, home, monkeypatch, limit, ranges):
+    """Another begins, and ends or not, while the first is under way."""
+    home.mkdir()
+    (home / "cifar-10-python.tar.gz.part").write_bytes(server.content[:100])
+    monkeypatch.setattr(datasets, "_CHUNK", 1000)
+    calls = []
+
+    def show(*_):
+        calls.append(1)
+        if len(calls) == 3:
+            server.limit, server.ranges = limit, ranges
+            with contextlib.suppress(OSError):
+                check(fetch_cifar10(home, verbose=0))
+
+    monkeypatch.setattr(datasets, "_show", show)
+    check(fetch_cifar10(home, verbose=0))
+    assert len(server.asked) == 2
+    assert os.listdir(home) == ["cifar-10-batches-py"]
 
 
 def test_unpacking_is_all_or_nothing(server, home, monkeypatch):

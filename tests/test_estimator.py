@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -467,6 +468,33 @@ def test_convergence_warning_names_the_gap_and_the_remedy():
     assert shown & set(numbers), message
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_float64_is_advised_where_it_is_not_there_already(dtype):
+    clf = SoftmaxRegressionClassifier(C=np.inf, tol=0.0)
+    with pytest.warns(ConvergenceWarning, match="rounding errors") as caught:
+        clf.fit(DIGITS[:, 20:30].astype(dtype), DIGIT)
+    (message,) = (str(warning.message) for warning in caught)
+    assert ("float64" in message) == (dtype == np.float32)
+    assert re.search(r"[.] (Pass X as float64 for more digits, or set|Set) tol=\S+[.]$", message), message
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_overflow_names_a_dtype_that_would_help(dtype):
+    clf = SoftmaxRegressionClassifier().fit(IRIS.astype(dtype), SPECIES)
+    clf.coef_ *= 10
+    huge = np.full((3, 4), np.finfo(dtype).max / 4, dtype)
+    start = 10 * np.ones((3, 4)) * [[1], [0], [-1]]
+    stopped = SoftmaxRegressionClassifier(early_stopping=True)
+    for call in (
+        lambda: clf.predict(huge),
+        lambda: SoftmaxRegressionClassifier().fit(huge, [0, 1, 2], coef_init=start),
+        lambda: stopped.fit(IRIS.astype(dtype), SPECIES, X_val=huge, y_val=[0, 1, 2], coef_init=start),
+    ):
+        with pytest.raises(ValueError, match=r"overflow .*Remedy") as caught:
+            call()
+        assert ("as float64." in str(caught.value)) == (dtype == np.float32)
+
+
 def test_more_iterations_get_closer():
     losses = []
     for max_iter in (1, 3, 10):
@@ -657,6 +685,16 @@ def test_an_intercept_of_minus_infinity_for_two_classes():
     assert (clf.predict(CANCER) == 0).all()
     assert_array_equal(clf.predict_proba(CANCER), np.tile([1.0, 0.0], (len(CANCER), 1)))
     assert_array_equal(clf.predict_log_proba(CANCER), np.tile([0.0, -np.inf], (len(CANCER), 1)))
+
+
+def test_a_class_that_is_no_target_costs_nothing():
+    """Not even where its probability is zero, whose logarithm times zero is not a number."""
+    clf = SoftmaxRegressionClassifier().fit(IRIS, SPECIES)
+    clf.intercept_[1] = -np.inf
+    loss = clf.sample_loss(IRIS, np.eye(3)[SPECIES])
+    assert_allclose(loss, clf.sample_loss(IRIS, SPECIES))
+    assert np.isfinite(loss[SPECIES != 1]).all()
+    assert np.isposinf(loss[SPECIES == 1]).all()
 
 
 # --- among scikit-learn's tools ---------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from sklearn.model_selection import train_test_split
 import reference
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
 from softmax_clf.online import _LEAST_CAUTION, _SHARE, DiagonalMemory, _caution
+from softmax_clf.sources.arrays import ArraySource
 
 IRIS, SPECIES = load_iris(return_X_y=True)
 IRIS, SPECIES = (a[np.random.default_rng(0).permutation(150)] for a in (IRIS, SPECIES))
@@ -268,6 +269,23 @@ def test_wide_rows_leave_a_diagonal(sparse):
     assert isinstance(clf._stream_.memory, DiagonalMemory)
     full = SoftmaxRegressionClassifier().fit(X[:400], y[:400])
     assert clf.score(X[400:], y[400:]) > full.score(X[400:], y[400:]) - 0.05
+
+
+def test_weights_of_wide_rows_lie_side_by_side(monkeypatch):
+    """Those that are strided are of another type to a kernel, which is compiled once more for them."""
+    layouts = []
+
+    class Source(ArraySource):
+        def moments(self, weight, n_threads):
+            layouts.append(weight.flags.c_contiguous)
+            return super().moments(weight, n_threads)
+
+    monkeypatch.setattr("softmax_clf.estimator.ArraySource", Source)
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((20, 5000)), np.arange(20) % 3
+    SoftmaxRegressionClassifier().partial_fit(X, y, [0, 1, 2])
+    assert layouts
+    assert all(layouts)
 
 
 # --- the estimator ----------------------------------------------------------------------------------------------

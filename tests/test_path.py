@@ -1,5 +1,6 @@
 """Choosing C: every cell of the table is a fit of its own, however much of the work is shared."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -7,9 +8,9 @@ import pytest
 import sklearn
 from scipy.sparse import csr_array
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.linear_model import LogisticRegressionCV
-from sklearn.metrics import accuracy_score, log_loss, make_scorer
+from sklearn.metrics import accuracy_score, f1_score, log_loss, make_scorer
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -30,6 +31,7 @@ import softmax_clf.path
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
 
 CS = np.logspace(-3, 2, 6)
+LOG_LOSS = make_scorer(log_loss, response_method="predict_proba", greater_is_better=False)
 
 
 @parametrize_with_checks(
@@ -116,6 +118,72 @@ def test_scores_are_those_of_grid_search(name, scoring):
     assert clf.C_ == search.best_params_["C"]
     np.testing.assert_allclose(clf.coef_, search.best_estimator_.coef_, rtol=1e-2, atol=1e-3)
     assert clf.score(problem.X, problem.y) == pytest.approx(search.score(problem.X, problem.y), rel=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_scores_of_rows_that_are_certain_and_wrong(n_classes, dtype):
+    """How much they cost depends on the precision of the probabilities, in scikit-learn's log loss."""
+    rng = np.random.default_rng(0)
+    y = np.arange(300) % n_classes
+    X = y[:, None] + 0.5 * rng.standard_normal((300, 1))
+    X[:3] = 1e3 * (1 - y[:3, None])  # far beyond the others, on the wrong side
+    X = X.astype(dtype)
+    cv = [(np.arange(3, 300), np.arange(60)), (np.arange(3, 300), np.arange(2, 300, 5))]
+    clf = SoftmaxRegressionClassifierCV(CS, cv=cv, tol=1e-9).fit(X, y)
+    search = GridSearchCV(SoftmaxRegressionClassifier(tol=1e-9), {"C": CS}, cv=cv, scoring="neg_log_loss").fit(X, y)
+    expected = [search.cv_results_[f"split{f}_test_score"] for f in range(2)]
+    assert np.min(expected) < -0.5
+    np.testing.assert_allclose(clf.scores_[:, 0], expected, rtol=1e-4 if dtype == np.float32 else 1e-5)
+    assert clf.score(X[:60], y[:60]) == pytest.approx(-log_loss(y[:60], clf.predict_proba(X[:60])), rel=1e-5)
+
+
+def test_scores_of_rows_that_are_certain_and_right():
+    """None is better than the last digit of its precision, so that such scores are equal."""
+    X, y = np.repeat([[-1.0], [1.0]], 6, axis=0).astype(np.float32), np.repeat([0, 1], 6)
+    clf = SoftmaxRegressionClassifierCV([1.0], cv=2).fit(X, y)
+    clf.coef_ *= 1e3
+    assert clf.score(X, y) == pytest.approx(-log_loss(y, clf.predict_proba(X)), rel=1e-5)
+    assert clf.score(X, y) == pytest.approx(-np.finfo(np.float32).eps, rel=1e-5)
+
+
+@pytest.mark.parametrize("scoring", [None, "neg_log_loss", LOG_LOSS, "f1_macro"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_score_of_rows_that_lack_a_class(scoring, weighted):
+    names = np.array(["setosa", "versicolor", "virginica"])
+    problem = problems.load("iris")
+    y = names[problem.y]
+    rows = slice(40, 80)
+    weight = problem.sample_weight[rows] if weighted else None
+    clf = SoftmaxRegressionClassifierCV([0.1], cv=2, scoring=scoring).fit(problem.X, y)
+    if scoring == "f1_macro":
+        predicted = clf.predict(problem.X[rows])
+        expected = f1_score(y[rows], predicted, labels=names, average="macro", sample_weight=weight, zero_division=0.0)
+    else:
+        proba = clf.predict_proba(problem.X[rows])
+        expected = -log_loss(y[rows], proba, labels=names, sample_weight=weight)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        found = clf.score(problem.X[rows], list(y[rows]), sample_weight=weight)
+        assert np.isfinite(clf.score(problem.X[:10], y[:10]))
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("y", "weight", "match"),
+    [
+        (["a"] * 10, None, r"classes.*'a'.*Remedy"),
+        ([0] * 9, None, r"10 rows, got 9.*Remedy"),
+        ([0] * 10, np.zeros(10), r"positive total weight.*Remedy"),
+        ([0] * 10, np.arange(-1.0, 9), r"(?i)negative"),
+    ],
+)
+def test_score_says_what_is_wrong(y, weight, match):
+    problem = problems.load("iris")
+    labels = np.array(["x", "y", "z"])[problem.y] if isinstance(y[0], str) else problem.y
+    clf = SoftmaxRegressionClassifierCV([0.1], cv=2).fit(problem.X, labels)
+    with pytest.raises(ValueError, match=match):
+        clf.score(problem.X[:10], y, sample_weight=weight)
 
 
 @pytest.mark.parametrize("refit", [False, True])
@@ -324,8 +392,35 @@ def test_too_many_folds_are_taken_in_turns(monkeypatch):
 def test_turns_cover_all_folds_within_bounds(n_folds):
     turns = softmax_clf.path._turns(n_folds, 10, 513, 50_000, 4)
     assert [i for turn in turns for i in range(turn.start, turn.stop)] == list(range(n_folds))
-    one = 52 * 10 * 513 * 8 + 50_000 * 20
+    one = 58 * 10 * 513 * 8 + 50_000 * 28
     assert max(turn.stop - turn.start for turn in turns) * one <= softmax_clf.path._STACK_BYTES
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array, "wide"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_fold_takes_what_is_counted(dtype, container):
+    """Weights of all rows were held in four copies, more than a bound that is made of them."""
+    rng = np.random.default_rng(0)
+    n = 20_000
+    X = rng.standard_normal((n, 3)).astype(dtype) * (rng.uniform(size=(n, 3)) < 0.5)
+    y = np.argmax(X + rng.gumbel(size=X.shape), axis=1)
+    if container == "wide":
+        X = csr_array(X)
+        X.resize(n, 5000)
+    else:
+        X = container(X)
+    peaks = []
+    for n_folds in (4, 14, 4, 14):  # the first two compile kernels
+        clf = SoftmaxRegressionClassifierCV([0.1, 10.0], cv=[], n_jobs=1)
+        rows = softmax_clf.path._Rows(clf, X, y, None)
+        trains = [train for train, _ in KFold(n_folds).split(X)]
+        task = softmax_clf.path.Task(clf)
+        tracemalloc.start()
+        softmax_clf.path._Walked(clf, rows, trains, np.array([0.1, 10.0]), task)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    sizes = 3, X.shape[1] + 1, n, X.dtype.itemsize
+    assert (peaks[3] - peaks[2]) / 10 <= softmax_clf.path._fold_bytes(*sizes, sparse=container is not np.asarray)
 
 
 def test_holdout():
@@ -399,6 +494,14 @@ def test_what_is_fitted():
     assert clf.converged_
     assert clf.objective_ == pytest.approx(single.objective_, abs=2e-6)
     assert (clf.predict(problem.X) == single.predict(problem.X)).mean() > 0.99
+
+
+def test_without_a_refit_nothing_is_left_of_one():
+    problem = problems.load("iris")
+    clf = SoftmaxRegressionClassifierCV(2).fit(problem.X, problem.y)
+    clf.set_params(refit=False).fit(problem.X[:, :3], problem.y)
+    once = SoftmaxRegressionClassifierCV(2, refit=False).fit(problem.X[:, :3], problem.y)
+    assert set(vars(clf)) == set(vars(once))
 
 
 @pytest.mark.parametrize("name", ["iris", "breast_cancer"])
@@ -556,6 +659,16 @@ def test_sample_weight_with_metadata_routing():
     np.testing.assert_array_equal(routed.scores_, clf.scores_)
 
 
+def test_holdout_with_metadata_routing():
+    """'holdout' is a string, to which nothing is routed."""
+    problem = problems.load("wine")
+    params = {"cv": "holdout", "random_state": 0}
+    clf = SoftmaxRegressionClassifierCV(3, **params).fit(problem.X, problem.y, problem.sample_weight)
+    with sklearn.config_context(enable_metadata_routing=True):
+        routed = SoftmaxRegressionClassifierCV(3, **params).fit(problem.X, problem.y, problem.sample_weight)
+    np.testing.assert_array_equal(routed.scores_, clf.scores_)
+
+
 def test_scores_that_are_not_finite():
     problem = problems.load("iris")
 
@@ -575,11 +688,13 @@ def test_equal_scores_take_the_smaller_C():
     assert clf.C_ == 0.1
 
 
-def test_what_has_not_converged_is_told():
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_has_not_converged_is_told(dtype):
     problem = problems.load("digits")
     with pytest.warns(ConvergenceWarning) as caught:
-        SoftmaxRegressionClassifierCV([0.01, 1.0], cv=2, max_iter=2).fit(problem.X, problem.y)
-    assert any("4 of 4 fits" in str(warning.message) for warning in caught)
+        SoftmaxRegressionClassifierCV([0.01, 1.0], cv=2, max_iter=2).fit(problem.X.astype(dtype), problem.y)
+    (message,) = (str(warning.message) for warning in caught if "4 of 4 fits" in str(warning.message))
+    assert ("float64" in message) == (dtype == np.float32)  # what is float64 already cannot be passed as that
 
 
 @pytest.mark.parametrize(
@@ -605,7 +720,7 @@ def test_rows_held_out_that_weigh_nothing():
     problem = problems.load("iris")
     sample_weight = (np.arange(150) % 5 > 0).astype(float)
     cv = PredefinedSplit(np.arange(150) % 5)
-    with pytest.raises(ValueError, match=r"positive total weight in every fold.*Remedy"):
+    with pytest.raises(ValueError, match=r"positive total weight, in every fold.*Remedy"):
         SoftmaxRegressionClassifierCV(cv=cv).fit(problem.X, problem.y, sample_weight)
 
 

@@ -1,20 +1,26 @@
 """Rows of every dtype and memory order, targets, offsets and standardised features, against the oracle."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 import problems
 import reference
-from softmax_clf import SoftmaxRegressionClassifier
+from softmax_clf import SoftmaxRegressionClassifier, curvature
 from softmax_clf.kernels import convert
 from softmax_clf.kernels.jit import jit
 from softmax_clf.objective import SoftmaxObjective
+from softmax_clf.solvers.metric import BLOCKS, EXACT, HEAD, KRONECKER, MetricPlan
 from softmax_clf.sources.arrays import DTYPES, ArraySource
 
 IRIS, SPECIES = load_iris(return_X_y=True)
@@ -304,6 +310,43 @@ def test_offsets_of_the_wrong_shape():
         clf.predict(IRIS, np.zeros(150))
 
 
+@pytest.mark.parametrize("right", [True, False])
+@pytest.mark.parametrize("kind", [KRONECKER, BLOCKS, HEAD, EXACT])
+@pytest.mark.parametrize("C", [1e-2, np.inf])
+def test_offsets_that_leave_no_row_unsure(kind, C, right, monkeypatch):
+    """Nowhere is there curvature to make a metric of, at first: the fit goes on, or ends, but does not fail."""
+    X, y = (IRIS, SPECIES) if kind == EXACT else (DIGITS, DIGIT)
+    K = y.max() + 1
+    offset = 1000.0 * np.eye(K)[y if right else (y + 1) % K]
+    if kind == HEAD:
+        X = csr_array(X)
+        X.resize(len(DIGIT), 5000)
+    elif kind != EXACT:
+        plan = MetricPlan(kind, 1000, 1.0)
+        monkeypatch.setattr(curvature, "plan_metric", lambda *args: plan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        clf = SoftmaxRegressionClassifier(C=C).fit(X, y, offset=offset)
+    assert np.isfinite(clf.coef_).all()
+    assert np.isfinite(clf.intercept_).all()
+    if right:
+        assert clf.objective_ == 0
+    else:
+        assert clf.objective_ < 999
+
+
+def test_frequencies_of_weighted_target_probabilities_do_not_depend_on_the_threads_of_blas():
+    """The objective is made before BLAS is put on one thread."""
+    rng = np.random.default_rng(0)
+    X, y, weight = np.zeros((100_000, 1)), rng.dirichlet(np.ones(50), 100_000), rng.uniform(size=100_000)
+    found = []
+    for n_threads in (1, 2):
+        with threadpool_limits(n_threads, user_api="blas"):
+            params = {"sample_weight": weight, "l2_reg_strength": 0.0, "fit_intercept": True, "n_threads": 1}
+            found.append(SoftmaxObjective(ArraySource(X), y, 50, **params).frequency)
+    assert_array_equal(*found)
+
+
 # --- standardised features --------------------------------------------------------------------------------------
 
 
@@ -325,6 +368,26 @@ def test_standardize_equals_a_scaler(name, fit_intercept, weighted):
         intercept = expected.intercept_ - coef @ scaler.mean_
         assert_allclose(clf.intercept_, intercept, rtol=0, atol=1e-4 * np.abs(intercept).max())
     assert_allclose(clf.predict_proba(X), expected.predict_proba(scaler.transform(X)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("unit", [2.0**-60, 1e-6, 1e14, 2.0**60])
+def test_standardize_with_weights_in_any_unit(unit, fit_intercept, container):
+    """A feature was taken for a constant where weights were large, a constant for a feature where they were small."""
+    X = container(np.hstack([IRIS, np.full((150, 1), 0.1)]))
+    weight = np.random.default_rng(0).uniform(0.5, 1.5, 150)
+    weight[::7] = 0.0
+    clf, scaled = (
+        SoftmaxRegressionClassifier(C=1 / u, standardize=True, fit_intercept=fit_intercept, tol=1e-9).fit(
+            X, SPECIES, u * weight
+        )
+        for u in (1.0, unit)
+    )
+    assert_allclose(scaled.coef_, clf.coef_, rtol=1e-6)
+    assert (np.abs(scaled.coef_[:, :4]).max(axis=0) > 0.1).all()
+    if fit_intercept:
+        assert (scaled.coef_[:, 4] == 0).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])

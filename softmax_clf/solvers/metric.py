@@ -28,6 +28,7 @@ import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotrs
 
 EXACT, BLOCKS, KRONECKER, HEAD = "exact", "blocks", "kronecker", "head"
+MAX_FLOAT64 = 1024  # features up to which Gram matrices are of float64, whatever X is of
 
 
 def _centred(step):
@@ -165,6 +166,13 @@ def patience(passes):
     return max(4, round(min(2 * passes, 8 + passes / 2)))
 
 
+def blocks_bytes(p, n_blocks, itemsize):
+    """The most that the blocks of a metric take while they are factored, each (p, p)."""
+    gram = itemsize if p > MAX_FLOAT64 else 8
+    # all matrices, the factor of the first beside its own, and a copy of it where it is applied in another precision
+    return (n_blocks * gram + gram + (itemsize if gram != itemsize else 0)) * p**2
+
+
 @dataclass(frozen=True)
 class MetricPlan:
     """Which metric serves a shape best, from how many rows, and what it costs.
@@ -250,10 +258,11 @@ def plan_metric(
             continue
         g = d / (n_rows * evenness) if n_rows < n else 0.0
         options.append((KRONECKER, n_rows, 16 * (1 + 1.5 * g + g**2) * difficulty, n_metrics, sampled(n_rows, 1)))
-        if K > 1 and n_rows >= p and K * p**2 * itemsize <= max(X_bytes / 4, 6.4e7):
+        if K > 1 and n_rows >= p and blocks_bytes(p, K, itemsize) <= max(X_bytes / 4, 1e8):
             g *= K / 2  # the classes share the curvature
             options.append((BLOCKS, n_rows, 10 * (1 + 1.5 * g + g**2) * difficulty**0.6, n_metrics, sampled(n_rows, K)))
-    if size <= 1000:
+    # its rows in float64, and up to three arrays of them times the classes
+    if size <= 1000 and 8 * n * p * (2 if K == 1 else 1 + 3 * K) <= max(X_bytes / 4, 1e8):
         options.append((EXACT, n, 8, 8, 2e6 + 100.0 * n * size + 2.5 * n * size**2 + size**3))
     kind, n_rows, _, _, made = min(options, key=lambda o: o[2] * one_pass * n_problems + o[3] * o[4])
     return MetricPlan(kind, n_rows, made / one_pass)
