@@ -45,7 +45,7 @@ class _Memory:
 
         sums = self.pieces.sum(fill)
         curvature, (s_squared, y_squared, y_natural) = sums[slot], sums[2 * used :]
-        if not curvature > 1e-14 * np.sqrt(s_squared) * np.sqrt(y_squared):
+        if not curvature > max(1e-14 * np.sqrt(s_squared) * np.sqrt(y_squared), 1e-280):  # nor so small that it hides
             return None
         self.products[:used, slot], self.products[slot, :used] = sums[:used], sums[used : 2 * used]
         self.order = [*self.order, slot][-self.capacity :]
