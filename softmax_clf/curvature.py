@@ -242,7 +242,8 @@ class Curvature:
     def _panels(self, point, rows, row_weight):
         """Sampled rows, some at a time, their probabilities and their weights."""
         o = self.objective
-        size = max(_PANEL_BYTES // (o.source.n_features * o.source.dtype.itemsize), 256)
+        # a row's features, and its probabilities in float64
+        size = max(_PANEL_BYTES // max(o.source.n_features * o.source.dtype.itemsize, 8 * o.n_outputs), 256)
         for start in range(0, len(rows), size):
             panel = slice(start, start + size)
             X, offset = o.rows(rows[panel])
