@@ -112,10 +112,10 @@ def text(n_samples, n_features, n_classes, tfidf, seed=0):
     rows = [np.repeat(np.arange(n_samples), n_words)]
     words = [np.searchsorted(cumulated, rng.random(n_words.sum()))]
     for k in range(n_classes):
-        own = rng.choice(np.arange(n_features // 1000, n_features // 10), size=500, replace=False)
+        preferred = rng.choice(np.arange(n_features // 1000, n_features // 10), size=500, replace=False)
         documents = np.flatnonzero(y == k)
         rows.append(np.repeat(documents, n_own[documents]))
-        words.append(rng.choice(own, size=n_own[documents].sum()))
+        words.append(rng.choice(preferred, size=n_own[documents].sum()))
     rows, words = np.concatenate(rows), np.minimum(np.concatenate(words), n_features - 1)
     X = scipy.sparse.csr_matrix((np.ones(len(rows)), (rows, words)), shape=(n_samples, n_features))
     if tfidf:

@@ -67,36 +67,33 @@ class Curvature:
         return metric
 
     def _make(self, point):
-        if self.plan.kind == EXACT:
-            return ExactMetric(self._hess(point))
-        rows, row_weight = self._sample(self.plan.n_rows)
-        if self.plan.kind == HEAD:
-            return self._first_of(point, lambda at: self._head(at, rows, row_weight))
-        self._set_origin(self.objective.rows(rows[:1000])[0])
-        if self.plan.kind == BLOCKS:
-            return self._first_of(point, lambda at: self._blocks(at, rows, row_weight))
-        n_features = self.objective.source.n_features
-        return self._first_of(
-            point, lambda at: self._kronecker(self._panels(at, rows, row_weight), n_features, len(rows))
-        )
-
-    @staticmethod
-    def _first_of(point, make):
         """The metric at a point; where no row there is unsure of its class, the next that there is.
 
         The one at the origin leads back from far out. With offsets all rows can be sure there too: then the metric is
         that of even probabilities, at no point (None).
         """
+        if self.plan.kind == EXACT:
+            return ExactMetric(self._hess(point))
+        rows, row_weight = self._sample(self.plan.n_rows)
         for at in (point, np.zeros_like(point), None):
-            metric = make(at)
+            metric = self._from_sample(at, rows, row_weight)
             if metric is not None:
                 return metric
         raise AssertionError("unreachable")
 
-    def _set_origin(self, rows):
+    def _from_sample(self, point, rows, row_weight):
+        if self.plan.kind == HEAD:
+            return self._head(point, rows, row_weight)
+        self._set_origin(lambda: self.objective.rows(rows[:1000])[0])
+        if self.plan.kind == BLOCKS:
+            return self._blocks(point, rows, row_weight)
+        return self._kronecker(self._panels(point, rows, row_weight), self.objective.source.n_features, len(rows))
+
+    def _set_origin(self, read_rows):
         """A point close enough to every weighted mean that what is left is subtracted without cancellation."""
         if self.objective.fit_intercept and self.origin is None:
-            self.origin = rows[:1000].mean(axis=0, dtype=np.float64).astype(rows.dtype)
+            rows = read_rows()[:1000]
+            self.origin = rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
 
     def _head(self, point, rows, row_weight):
         """A Kronecker block for the features that many rows have, the diagonal for the others; None far out."""
@@ -113,7 +110,7 @@ class Curvature:
             self.head_rows = source.take_head(rows)
             if o.unscale is not None:
                 self.head_rows *= o.unscale[source.head].astype(self.head_rows.dtype)
-        self._set_origin(self.head_rows)
+        self._set_origin(lambda: self.head_rows)
         panel = self.head_rows, proba[rows].astype(np.float64), row_weight
         kronecker = self._kronecker([panel], len(source.head), len(rows))
         if kronecker is None:

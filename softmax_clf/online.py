@@ -24,7 +24,7 @@ from .kernels.gram import GramFactor, add_weighted_gram
 from .kernels.softmax import RAW
 from .kernels.threads import Pieces
 from .solvers.lbfgs import lbfgs
-from .solvers.metric import DiagonalMetric, KroneckerMetric, patience
+from .solvers.metric import MAX_FLOAT64, DiagonalMetric, KroneckerMetric, patience
 
 _MAX_SQUARE_FEATURES = 4096  # with more of them, only the diagonal of H is remembered
 _PANEL_BYTES = 1 << 24  # of rows that are worked on at a time
@@ -167,11 +167,11 @@ class KroneckerMemory:
         trace = np.trace(self.between)
         center = self.center if objective.fit_intercept else None
         # large ones in less precision for speed: a metric need not be exact, as the memory must
-        gram = self.gram if len(self.gram) <= 1024 else self.gram.astype(objective.source.dtype, copy=False)
+        dtype = objective.source.dtype
+        gram = self.gram if len(self.gram) <= MAX_FLOAT64 else self.gram.astype(dtype, copy=False)
 
         def factored(ridge):
-            o = objective
-            return GramFactor(gram, ridge, center, self.mass, o.n_outputs, o.n_threads, o.source.dtype)
+            return GramFactor(gram, ridge, center, self.mass, objective.n_outputs, objective.n_threads, dtype)
 
         return KroneckerMetric(factored, self.between / trace, self.penalty[0])
 

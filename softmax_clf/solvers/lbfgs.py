@@ -139,7 +139,6 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
         solution.point, solution.objective, solution.suboptimality = point, objective, estimate
         solution.n_iter = iteration
         solution.loss_curve.append(objective)
-        solution.suboptimality_curve.append(estimate)
         stop = report(solution)
         if estimate <= target(point):
             solution.converged = True

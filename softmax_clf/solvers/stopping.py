@@ -25,8 +25,6 @@ class Solution:
         Why it stopped, to be read after "it stopped because".
     loss_curve : list of float
         F before the first iteration and after each.
-    suboptimality_curve : list of float
-        The estimate at each of them.
     """
 
     point: np.ndarray
@@ -37,7 +35,6 @@ class Solution:
     n_iter: int = 0
     reason: str = ""
     loss_curve: list = field(default_factory=list)
-    suboptimality_curve: list = field(default_factory=list)
 
 
 class BestIterate:
