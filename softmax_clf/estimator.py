@@ -409,8 +409,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             warnings.warn(told, ConvergenceWarning, stacklevel=4)
         return self
 
-    def _source(self, X, reset):
-        """X, checked, as a source of rows."""
+    def _source(self, X, reset, looks=True):
+        """X, checked, as a source of rows; without ``looks``, large float X may hold NaN and infinity."""
         if not reset and self._is_as_fitted(X):
             return ArraySource(X)
         if issparse(X):
@@ -424,7 +424,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         is_float = isinstance(X, np.ndarray) and X.dtype in (np.float32, np.float64)
         large = (is_float and X.size > _LARGE) or getattr(X, "dtype", None) == np.float16
         X = validate_data(self, X, dtype=list(DTYPES), order=None, ensure_all_finite=not large, reset=reset)
-        if large and not get_config()["assume_finite"]:
+        if large and (looks or not is_float) and not get_config()["assume_finite"]:
             check_finite(X, n_threads=effective_n_threads(self.n_jobs))
         return ArraySource(X)
 
@@ -656,7 +656,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
 
     def _predict(self, X, kind, offset):
         coef = self._coef()
-        source = self._source(X, reset=False)
+        source = self._source(X, reset=False, looks=False)  # at its scores: another pass over X would take as long
         if len(coef) == 1:
             kind = RAW  # of two classes, probabilities are taken from the score
         offset = _checked_offset(offset, source.n_samples, len(self.classes_), source.dtype)
@@ -667,7 +667,9 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         intercept = np.where(absent, StackedObjectives.ABSENT, self.intercept_) if absent.any() else self.intercept_
         out = np.empty((source.n_samples, len(coef)), source.dtype)
         passes.predict(source.parts(), coef, intercept, kind, out, offset)
-        if not np.isfinite(out).all():
+        if not np.isfinite(out).all():  # NaN or infinity in a row of X make all of its scores so
+            if isinstance(source, ArraySource):
+                check_finite(source.X, n_threads=n_threads)
             row = int(np.isfinite(out).all(axis=1).argmin())
             raise ValueError(
                 f"Expected finite scores X @ coef_.T, but they overflow {out.dtype}, first in row {row}. Remedy: scale "

@@ -212,6 +212,21 @@ def test_errors_of_predictions_are_those_of_scikit_learn(X):
     assert str(found.value).replace(type(ours).__name__, type(theirs).__name__) == str(expected.value)
 
 
+@pytest.mark.parametrize("method", ["predict", "decision_function", "predict_proba", "predict_log_proba"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("y", [SPECIES, SPECIES > 0], ids=["three", "two"])
+def test_what_is_not_finite_in_large_X_is_seen_by_its_scores(method, dtype, bad, y):
+    clf = SoftmaxRegressionClassifier().fit(IRIS, y)
+    clf.coef_[:, 2] = 0.0
+    clf.coef_[0, 1] = 0.0
+    for feature in range(4):
+        X = np.resize(IRIS, (300_000, 4)).astype(dtype)
+        X[200_077, feature] = bad
+        with pytest.raises(ValueError, match="NaN in row 200077" if np.isnan(bad) else "infinity in row 200077"):
+            getattr(clf, method)(X)
+
+
 def test_names_of_features_are_missed():
     clf = SoftmaxRegressionClassifier().fit(pd.DataFrame(IRIS, columns=list("abcd")), SPECIES)
     with pytest.warns(UserWarning, match="X does not have valid feature names"):
