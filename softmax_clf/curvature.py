@@ -4,7 +4,6 @@ import numpy as np
 from scipy.special import expit
 
 from .kernels.gram import GramFactor, LowRankFactor, add_weighted_gram
-from .kernels.softmax import PROBA, RAW
 from .solvers.metric import (
     BLOCKS,
     EXACT,
@@ -21,7 +20,7 @@ from .solvers.metric import (
 )
 
 _PANEL_BYTES = 1 << 23  # of sampled rows that are worked on at a time
-_LEAST_MASS = 1e-100  # of the curvature of all sampled rows, to make a metric of
+LEAST_MASS = 1e-100  # of the curvature of all sampled rows, to make a metric of
 
 
 class Curvature:
@@ -51,6 +50,11 @@ class Curvature:
         state = o.n_passes, self.effective_dim, self.evenness, self.n_problems
         return plan_metric(*shape, pass_values, nbytes, *state)
 
+    @property
+    def is_exact(self):
+        """Whether the metric is the Hessian."""
+        return self.plan.kind == EXACT
+
     def metric(self, point):
         """The metric at a point (n_outputs, n_columns), of the kind that costs a fit least by what is known so far.
 
@@ -59,7 +63,7 @@ class Curvature:
         FloatingPointError
             Where squares of the data overflow.
         """
-        if self.plan.kind != EXACT:
+        if not self.is_exact:
             self.plan = self._plan()
         with np.errstate(over="raise", invalid="raise"):
             metric = self._make(point)
@@ -72,7 +76,7 @@ class Curvature:
         The one at the origin leads back from far out. With offsets all rows can be sure there too: then the metric is
         that of even probabilities, at no point (None).
         """
-        if self.plan.kind == EXACT:
+        if self.is_exact:
             return ExactMetric(self._hess(point))
         rows, row_weight = self._sample(self.plan.n_rows)
         for at in (point, np.zeros_like(point), None):
@@ -99,12 +103,7 @@ class Curvature:
         """A Kronecker block for the features that many rows have, the diagonal for the others; None far out."""
         o = self.objective
         n, source = o.source.n_samples, o.source
-        proba = np.full((n, o.n_outputs), 1 / o.n_classes, source.dtype)
-        if point is not None:
-            coef, intercept = o.split(point)
-            o.passes.predict(source.parts(), coef, intercept, PROBA if o.n_outputs > 1 else RAW, proba, o.offset)
-            if o.n_outputs == 1:
-                proba = expit(proba)
+        proba = o.proba(point)
         spread = proba * (1 - proba) * (1 / n if o.weight is None else o.weight[:, None] / n)
         if self.head_rows is None:
             self.head_rows = source.take_head(rows)
@@ -133,7 +132,7 @@ class Curvature:
         sums = _GramSums(o, o.source.n_features, o.n_outputs, self.origin)
         for X, proba, weight in self._panels(point, rows, row_weight):
             sums.add(X, weight[:, None] * proba * (1 - proba))
-        if not sums.masses.max() > _LEAST_MASS:
+        if not sums.masses.max() > LEAST_MASS:
             return None
         factors = [sums.factor(k, o.l2_reg_strength, n_outputs=1) for k in range(o.n_outputs)]
         self.effective_dim = max(factor.effective_dim for factor in factors)
@@ -160,7 +159,7 @@ class Curvature:
                 sums.add(X, panel[:, None])
             curvature = np.append(curvature, panel)
         mass = curvature.sum()
-        if not mass > _LEAST_MASS:
+        if not mass > LEAST_MASS:
             return None
         self.evenness = max(mass**2 / (len(curvature) * (curvature @ curvature)), 1e-3)
 

@@ -30,8 +30,8 @@ from .kernels.softmax import LOG_PROBA, PROBA, RAW
 from .kernels.threads import Pieces, blas_on_one_thread, effective_n_threads
 from .objective import MeanCrossEntropy, SoftmaxObjective, StackedObjectives, cross_entropy, log_proba_of_two
 from .online import update
+from .row_space import RowSpaceCurvature, RowSpaceObjective, is_shorter
 from .solvers.lbfgs import lbfgs
-from .solvers.metric import EXACT
 from .solvers.stopping import BestIterate, allowed_suboptimality
 from .sources.arrays import DTYPES, ArraySource, check_finite
 from .sources.sparse import CsrSource
@@ -249,7 +249,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         if scale is not None:
             start[:, : source.n_features] *= np.where(np.isfinite(scale), scale, 0.0)
 
-        objective = SoftmaxObjective(
+        objective = (RowSpaceObjective if is_shorter(source, start) else SoftmaxObjective)(
             source,
             y_index,
             n_classes,
@@ -613,14 +613,15 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             return allowed_suboptimality(self.tol, objective.null_objective, objective.penalty(point), noise)
 
         noise = 4 * np.finfo(objective.source.dtype).eps
-        curvature = Curvature(objective)
+        curvature = (RowSpaceCurvature if isinstance(objective, RowSpaceObjective) else Curvature)(objective)
+        start = objective.point(start)
         solver = lbfgs(
             start,
             curvature.metric,
             target=target,
             max_iter=self.max_iter,
             noise=noise,
-            exact=curvature.plan.kind == EXACT,
+            exact=curvature.is_exact,
             memory=min(max(_PAIRS_BYTES // (16 * start.size), 5), 20),
             report=watch.report,
             pieces=Pieces(start.size, objective.n_threads),

@@ -1,9 +1,9 @@
 """The objective over any source of rows: its value and its gradient."""
 
 import numpy as np
-from scipy.special import log_expit
+from scipy.special import expit, log_expit
 
-from .kernels.softmax import LOG_PROBA, RAW
+from .kernels.softmax import LOG_PROBA, PROBA, RAW
 from .kernels.threads import Pieces, blas_on_one_thread
 
 
@@ -64,6 +64,10 @@ class SoftmaxObjective:
         self.passes = source.passes(1, self.n_outputs, n_threads)
         self.n_passes = 0
 
+    def point(self, start):
+        """The point of coefficients (n_outputs, n_columns): themselves."""
+        return start
+
     def split(self, point):
         """Coefficients (n_outputs, n_features) and intercepts (n_outputs,) of a point."""
         n_features = self.source.n_features
@@ -76,6 +80,14 @@ class SoftmaxObjective:
         if self.unscale is not None:
             X = X * self.unscale.astype(X.dtype)
         return X, 0.0 if self.offset is None else self.offset[rows]
+
+    def proba(self, point):
+        """Probabilities (n_samples, n_outputs) at a point; even ones where it is None."""
+        proba = np.full((self.source.n_samples, self.n_outputs), 1 / self.n_classes, self.source.dtype)
+        if point is not None:
+            kind = PROBA if self.n_outputs > 1 else RAW
+            self.passes.predict(self.source.parts(), *self.split(point), kind, proba, self.offset)
+        return expit(proba) if point is not None and self.n_outputs == 1 else proba
 
     def rarity(self):
         """For each row, the mean of 1 / sqrt(frequency) of its class."""

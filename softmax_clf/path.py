@@ -44,7 +44,6 @@ from .estimator import (
 from .kernels.threads import Pieces, blas_on_one_thread, effective_n_threads
 from .objective import SoftmaxObjective, StackedObjectives, cross_entropy
 from .solvers.lbfgs import lbfgs
-from .solvers.metric import EXACT
 from .solvers.stopping import allowed_suboptimality
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource
@@ -97,7 +96,7 @@ class _Metrics:
         for curvature in (self.mean, *self.curvatures):
             curvature.objective.n_passes = n_passes
         d = self.mean.effective_dim or self.mean.objective.n_columns
-        exact = self.mean.plan.kind == EXACT
+        exact = self.mean.is_exact
         self.shared = not exact and d <= _SHARED_NOISE * self.loss.mean() * self.n_rows
 
     def of(self, m):
@@ -229,7 +228,7 @@ class _Walk:
                 report=lambda *record: None,
                 pieces=Pieces(start[m].size, 1),
                 memory=_PAIRS,
-                exact=self.metrics.curvatures[m].plan.kind == EXACT,
+                exact=self.metrics.curvatures[m].is_exact,
             )
             for m in range(self.n_folds)
         }

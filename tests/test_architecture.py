@@ -1,7 +1,7 @@
 """The rules of the house, read off the import statements.
 
-An arrow points down only: estimator, path -> callbacks, objective, solvers -> sources -> kernels. What stands beside
-(inspection, features, interop, datasets) is imported by none of these.
+An arrow points down only: estimator, path -> callbacks, row_space, objective, solvers -> sources -> kernels. What
+stands beside (inspection, features, interop, datasets) is imported by none of these.
 """
 
 import ast
@@ -20,10 +20,11 @@ PACKAGE = Path(softmax_clf.__file__).parent
 # What each part of the package may import of the others, and of the world: None is anything that is installed
 # with the package. `kernels.jit` and `kernels.threads` are the two modules of kernels that meet the machine.
 OURS = {
-    "estimator": {"callbacks", "online", "curvature", "objective", "solvers", "sources", "kernels"},
+    "estimator": {"callbacks", "online", "row_space", "curvature", "objective", "solvers", "sources", "kernels"},
     "path": {"estimator", "callbacks", "curvature", "objective", "solvers", "sources", "kernels"},
     "callbacks": set(),
     "online": {"objective", "solvers", "sources", "kernels"},
+    "row_space": {"curvature", "objective", "kernels"},
     "curvature": {"objective", "solvers", "sources", "kernels"},
     "objective": {"solvers", "sources", "kernels"},
     "solvers": set(),
@@ -36,6 +37,7 @@ WORLD = {
     "path": {*NUMERIC, "sklearn", "joblib", "threadpoolctl"},
     "callbacks": {"sklearn"},
     "online": NUMERIC,
+    "row_space": NUMERIC,
     "curvature": NUMERIC,
     "objective": NUMERIC,
     "solvers": NUMERIC,

@@ -177,6 +177,30 @@ def _gradient_kernel(lanes, n_vectors):
 
 
 @lru_cache
+def _combine_kernel(lanes, n_vectors):
+    @jit
+    def combine(data, indices, indptr, start, stop, matrix, sums, out):
+        """``sum_q data[q] * matrix[indices[q]]`` over the stored values q of row i, for start <= i < stop.
+
+        data, indices, indptr : CSR or CSC                  # IN
+        matrix : (n_indices, n_padded)                      # IN
+        sums : (n_padded,) float64                          # workspace
+        out : (n_rows, n_padded)                            # OUT
+        """
+        for i in range(start, stop):
+            sums[:] = 0.0
+            end = np.intp(indptr[i + 1])
+            for first in range(np.intp(indptr[i]), end, _CHUNK):
+                last = min(first + _CHUNK, end)
+                for k in range(0, matrix.shape[1], lanes * n_vectors):
+                    _gather(data, indices, first, last, matrix, k, sums, lanes, n_vectors)
+            for k in range(out.shape[1]):
+                out[i, k] = sums[k]
+
+    return combine
+
+
+@lru_cache
 def _predict_kernel(lanes, n_vectors):
     block_scores = _block_scores(lanes, n_vectors)
 
@@ -303,6 +327,23 @@ class CsrPass:
         self._by_feature(X.columns, squares, out)
         out *= float(largest) ** 2
         return out
+
+    def combine(self, X, matrix, out):
+        """``X @ matrix``, or ``X.T @ matrix`` where X is the columns of a source.
+
+        Parameters
+        ----------
+        X : object with ``data, indices, indptr``
+        matrix : array (n_indices, n_padded) of dtype
+        out : array (n_rows, n_padded) of dtype
+            Written to.
+        """
+        kernel, sums = _combine_kernel(*self.tile), np.empty((self.n_threads, self.n_padded))
+
+        def rows(t, start, stop, slot):
+            kernel(X.data, X.indices, X.indptr, start, stop, matrix, sums[slot], out)
+
+        self._run(self._cut(X.indptr), rows)
 
     def predict(self, parts, coef, intercept, kind, out, offset=None):
         """Raw predictions, probabilities or log-probabilities (``kind``) of the rows, for one problem."""

@@ -40,8 +40,9 @@ class _Memory:
             s, y = self.steps[slot, piece], self.changes[slot, piece]
             np.multiply(direction[piece], step, out=s)
             np.subtract(grad[piece], previous_grad[piece], out=y)
-            squares = s @ s, y @ y, y @ (natural[piece] - previous_natural[piece])
-            return np.concatenate([self.steps[:used, piece] @ y, self.changes[:used, piece] @ s, squares])
+            with np.errstate(over="ignore", invalid="ignore"):  # such a pair is not kept
+                squares = s @ s, y @ y, y @ (natural[piece] - previous_natural[piece])
+                return np.concatenate([self.steps[:used, piece] @ y, self.changes[:used, piece] @ s, squares])
 
         sums = self.pieces.sum(fill)
         curvature, (s_squared, y_squared, y_natural) = sums[slot], sums[2 * used :]
@@ -112,6 +113,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
     shape, memory = point.shape, 0 if exact else memory
     pairs, made_at = _Memory(memory, pieces), 0
     objective, grad = yield point
+    objective_there = objective  # where the metric was made
     metric = make_metric(point)
     gap = next_refresh = metric.patience
     solution, at_origin = Solution(point), False
@@ -135,6 +137,8 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
         slope = dot(grad, direction)
         descends = slope < 0 or not grad.any()  # else rounding has made the metric indefinite
         decrement = metric.slack * max(dot(grad, natural), -slope) / 2 if descends else np.inf
+        # the better rows are fitted, the less they curve the objective: a metric is too stiff since by about as much
+        decrement *= max(objective_there / objective, 1.0) if objective > 0 else 1.0
         estimate = _suboptimality(decrement, solution.loss_curve[made_at:], objective)
         solution.point, solution.objective, solution.suboptimality = point, objective, estimate
         solution.n_iter = iteration
@@ -169,6 +173,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
                 return solution
             # Far out the Hessian all but vanishes, and its steps lead nowhere or up. At the origin it is largest.
             metric, made_at, at_origin = make_metric(np.zeros_like(point)), iteration, True
+            objective_there = max(solution.loss_curve[0], objective)
             pairs, natural, scale = _Memory(memory, pieces), metric.solve(grad), 1.0
             next_refresh = iteration + 1 + metric.patience
             continue
@@ -177,10 +182,10 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
         previous_grad, previous_natural = grad, natural
         point, objective, grad = trial, new_objective, new_grad
         if exact:
-            metric = make_metric(point)
+            metric, objective_there = make_metric(point), objective
         elif iteration + 1 >= next_refresh:
             metric = None  # the old one's memory is the new one's
-            metric, made_at = make_metric(point), iteration + 1
+            metric, made_at, objective_there = make_metric(point), iteration + 1, objective
             previous_natural = metric.solve(previous_grad)
             gap = max(gap * 3 // 2, metric.patience)
             next_refresh += gap

@@ -77,10 +77,36 @@ class CsrSource(Source):
     @cached_property
     def head(self):
         """The features that many rows have, one to _MAX_HEAD of them, as increasing indices."""
-        counts = np.diff(self.columns.indptr)
+        counts = np.bincount(self.indices, minlength=self.n_features)
         most = np.argsort(-counts, kind="stable")[:_MAX_HEAD]
         n_frequent = np.count_nonzero(counts[most] >= _HEAD_SHARE * self.n_samples)
         return np.sort(most[: max(n_frequent, 1)])
+
+    @cached_property
+    def tail(self):
+        """The other features, as increasing indices."""
+        return np.setdiff1d(np.arange(self.n_features), self.head, assume_unique=True)
+
+    def split(self, factor):
+        """The head and the tail apart, each feature times its ``factor`` (n_features,), or as it is (None).
+
+        Returns
+        -------
+        head, tail : CsrSource
+            Copies.
+        """
+        is_head = np.zeros(self.n_features, bool)
+        is_head[self.head] = True
+        place = np.where(is_head, np.cumsum(is_head), np.cumsum(~is_head)) - 1
+        place, of_head = place.astype(self.indices.dtype), is_head[self.indices]
+        data = self.data if factor is None else self.data * factor[self.indices].astype(self.dtype)
+
+        def part(stored, features):
+            ends = np.append(0, np.cumsum(stored))[self.indptr].astype(self.indptr.dtype)
+            arrays = data[stored], place[self.indices[stored]], ends
+            return CsrSource(type(self.X)(arrays, shape=(self.n_samples, len(features))))
+
+        return part(of_head, self.head), part(~of_head, self.tail)
 
     def take_head(self, rows):
         """Some rows of the head, (n_rows, n_head), as :meth:`take`."""

@@ -1,0 +1,211 @@
+"""The objective over sparse rows that have far more features than there are rows, in coordinates of the rows.
+
+Text, for instance. But for the features that many rows have, the head, most are rare. Their coefficients start at zero
+and every gradient is a sum of rows; so, with a metric that is one number for all of them, is every step. (The minimum
+is one on any way to it: B. Scholkopf, R. Herbrich and A. Smola, A generalized representer theorem, COLT 2001, section
+4.) With X the rows without their head, what is kept of a class's
+
+    coefficients W = A'X     are A and the scores Z = X W' = X X'A
+    gradient     g = G'X     are G and the products V = X g' = X X'G
+
+which takes two numbers a row, not one a feature. The product of a step with a gradient is <Z, G> and also <A, V>, hence
+the plain product of (Z, A) and (G/2, V/2), and the solver, given these, need know nothing of rows. A pass has the same
+number of products with X as another one: X'G and X (X'G), where that has X W' and X'G.
+"""
+
+import numpy as np
+
+from .curvature import LEAST_MASS, Curvature
+from .kernels.threads import Pieces
+from .objective import SoftmaxObjective
+
+_SHORTER = 2  # times: so much shorter must points be for the sake of a metric that is worse
+
+
+def is_shorter(source, start):
+    """Whether coordinates of the rows suit a fit of these rows from ``start`` (n_outputs, n_columns)."""
+    if not source.is_wide_and_sparse or _SHORTER * (len(source.head) + 2 * source.n_samples) > source.n_features:
+        return False
+    return not start[:, source.tail].any()
+
+
+class RowSpaceObjective:
+    """:class:`~.objective.SoftmaxObjective` in coordinates of the rows.
+
+    A point is an array of one dimension: the head's coefficients and the intercepts (n_outputs, n_head_columns), then Z
+    and A (n_samples, n_outputs) of the other features. A gradient has G/2 and V/2 in the place of Z and of A.
+
+    Parameters
+    ----------
+    source : CsrSource
+    y, n_classes, sample_weight, l2_reg_strength, fit_intercept, n_threads, offset, scale
+        As there.
+    """
+
+    def __init__(
+        self, source, y, n_classes, *, sample_weight, l2_reg_strength, fit_intercept, n_threads, offset=None, scale=None
+    ):
+        self.source, self.n_threads, self.l2_reg_strength = source, n_threads, l2_reg_strength
+        self.unscale = None if scale is None else 1 / scale
+        head, self.tail = source.split(self.unscale)
+        #: over the head's features alone: at a point, the scores of the others are an offset to it
+        self.of_head = SoftmaxObjective(
+            head,
+            y,
+            n_classes,
+            sample_weight=sample_weight,
+            l2_reg_strength=l2_reg_strength,
+            fit_intercept=fit_intercept,
+            n_threads=n_threads,
+            offset=offset,
+        )
+        self.offset = self.of_head.offset
+        self.n_outputs, self.null_objective = self.of_head.n_outputs, self.of_head.null_objective
+        self.head_shape = self.n_outputs, self.of_head.n_columns
+        self.pieces = Pieces(source.n_samples, n_threads, self.n_outputs)
+        self.passes = self.tail.passes(1, self.n_outputs, n_threads)
+        n_padded = self.passes.n_padded
+        self.by_row, self.products = (np.zeros((source.n_samples, n_padded), source.dtype) for _ in range(2))
+        self.by_feature = np.empty((self.tail.n_features, n_padded), source.dtype)
+
+    @property
+    def n_passes(self):
+        return self.of_head.n_passes
+
+    def parts(self, point):
+        """The three parts of a point or of a gradient."""
+        size, n = self.n_outputs * self.of_head.n_columns, self.source.n_samples
+        by_row = point[size:].reshape(2, n, self.n_outputs)
+        return point[:size].reshape(self.head_shape), by_row[0], by_row[1]
+
+    def point(self, start):
+        """The point of coefficients (n_outputs, n_columns) that are zero but for the head's."""
+        point = np.zeros(self.n_outputs * (self.of_head.n_columns + 2 * self.source.n_samples))
+        by_head = self.parts(point)[0]
+        by_head[:, : len(self.source.head)] = start[:, self.source.head]
+        by_head[:, len(self.source.head) :] = start[:, self.source.n_features :]
+        return point
+
+    def split(self, point):
+        """Coefficients (n_outputs, n_features) and intercepts (n_outputs,) of a point."""
+        by_head, _, by_row = self.parts(point)
+        coef = np.empty((self.n_outputs, self.source.n_features))
+        coef[:, self.source.head], intercept = self.of_head.split(by_head)
+        self.by_row[:, : self.n_outputs] = by_row
+        self.passes.combine(self.tail.columns, self.by_row, self.by_feature)
+        coef[:, self.source.tail] = self.by_feature[:, : self.n_outputs].T
+        if self.unscale is not None:
+            coef *= self.unscale
+        return coef, intercept
+
+    def penalty(self, point):
+        """The second part of F at a point."""
+        by_head, scores, by_row = self.parts(point)
+        squares = self.pieces.sum(lambda rows: float(np.vdot(scores[rows], by_row[rows])))
+        return self.of_head.penalty(by_head) + self.l2_reg_strength / 2 * squares
+
+    def go_to(self, point):
+        """Make the scores at a point an offset to the head's objective, and return the head's part of the point."""
+        by_head, scores, _ = self.parts(point)
+        scores = scores.astype(self.source.dtype, copy=False)
+        self.of_head.offset = scores if self.offset is None else scores + self.offset
+        return by_head
+
+    def evaluate(self, point):
+        """F and its gradient at a point: one pass over the rows.
+
+        Returns
+        -------
+        objective : float
+        grad : array, as the point
+        """
+        objective, grad_of_head = self.of_head.evaluate(self.go_to(point))
+        _, scores, by_row = self.parts(point)
+        grad = np.empty_like(point)
+        head_part, half, half_of_products = self.parts(grad)
+        head_part[:] = grad_of_head
+        K, n, pointwise = self.n_outputs, self.source.n_samples, self.of_head.passes.pointwise
+
+        def assemble(rows):
+            pull = self.l2_reg_strength * by_row[rows]
+            self.by_row[rows, :K] = piece = pointwise[rows, :K] / n + pull
+            np.multiply(piece, 0.5, out=half[rows])
+            return float(np.vdot(pull, scores[rows]))
+
+        penalty = self.pieces.sum(assemble) / 2
+        self.passes.combine(self.tail.columns, self.by_row, self.by_feature)
+        self.passes.combine(self.tail, self.by_feature, self.products)
+        self.pieces.each(lambda rows: np.multiply(self.products[rows, :K], 0.5, out=half_of_products[rows]))
+        return objective + penalty, grad
+
+
+class RowSpaceCurvature:
+    """Makes metrics as :class:`~.curvature.Curvature` does: that of the head, and one number a class for the others.
+
+    The number is the mean of their curvatures, weighted by themselves: a mean on the side of the stiff ones.
+
+    Parameters
+    ----------
+    objective : RowSpaceObjective
+    """
+
+    is_exact = False
+
+    def __init__(self, objective):
+        self.objective, self.of_head = objective, Curvature(objective.of_head)
+
+    def metric(self, point):
+        """The metric at a point."""
+        by_head = self.objective.go_to(point)
+        metric = self.of_head.metric(by_head)
+        return RowSpaceMetric(self.objective, metric, self._stiffness(by_head))
+
+    def _stiffness(self, by_head):
+        o, of_head = self.objective, self.objective.of_head
+        for at in (by_head, None):  # as for the head: far out there may be no curvature
+            proba = of_head.proba(at)
+            spread = proba * (1 - proba) * (1.0 if of_head.weight is None else of_head.weight[:, None]) / len(proba)
+            if spread.sum() > LEAST_MASS:
+                break
+        curvature = o.passes.weighted_squares(o.tail, spread)
+        tiny = np.finfo(np.float64).tiny
+        unit = max(curvature.max(), tiny)
+        curvature /= unit  # or squares would underflow
+        mean = unit * np.square(curvature).sum(axis=1) / np.maximum(curvature.sum(axis=1), tiny)
+        stiffness = np.maximum(mean, 1e-6 * mean.max()) + o.l2_reg_strength  # of no class all but zero
+        stiffness[stiffness == 0] = np.inf  # no values, no penalty: no step
+        return stiffness
+
+
+class RowSpaceMetric:
+    """The metric of a :class:`RowSpaceObjective`.
+
+    Parameters
+    ----------
+    objective : RowSpaceObjective
+    of_head : metric of its head
+    stiffness : array (n_outputs,)
+        Of the other features.
+    """
+
+    slack = 10
+
+    def __init__(self, objective, of_head, stiffness):
+        self.objective, self.of_head, self.patience = objective, of_head, of_head.patience
+        self.compliance = 1 / stiffness
+
+    def solve(self, grad):
+        """Step, as a point, whose image under the metric is ``grad``."""
+        by_head, half, half_of_products = self.objective.parts(grad)
+        step = np.empty_like(grad)
+        step_of_head, scores, by_row = self.objective.parts(step)
+        step_of_head[:] = self.of_head.solve(by_head)
+
+        def stretch(rows):
+            for part, out in ((half_of_products, scores), (half, by_row)):
+                piece = np.multiply(part[rows], 2 * self.compliance, out=out[rows])
+                if len(self.compliance) > 1:
+                    piece -= piece.mean(axis=1, keepdims=True)
+
+        self.objective.pieces.each(stretch)
+        return step
