@@ -69,10 +69,14 @@ SHAPES = [(1, 1, 2), (7, 3, 3), (50, 17, 2), (130, 33, 5), (300, 64, 7), (257, 1
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n_problems", [1, 3])
+@pytest.mark.parametrize("folds", [False, True], ids=["here and there", "in folds"])
 @pytest.mark.parametrize(("n", "p", "n_classes"), SHAPES)
-def test_stacked_problems(n, p, n_classes, n_problems, dtype):
+def test_stacked_problems(n, p, n_classes, folds, n_problems, dtype):
     """Each of the problems has the loss and gradient that it has alone, in plain NumPy."""
     X, y, coef, intercept, weight, weighting = problems(np.random.default_rng(n), n, p, n_classes, n_problems, dtype)
+    if folds:  # blocks of rows that weigh nothing for one, and some for none
+        weight[0, : 3 * n // 5] = 0.0
+        weight[1, 2 * n // 5 :] = 0.0
     passes = DensePass(dtype, n, p, n_problems, coef.shape[1], 2)
     loss, grad, grad_intercept = passes.loss_gradient(
         whole(X), coef.reshape(-1, p), intercept.ravel(), y, weight, weighting

@@ -46,44 +46,64 @@ def _further_apart(X, row, n_rows, rows):
     return rows, 0
 
 
+@jit_part
+def _find_tiles(weight, weighting, n_scores, row, n_rows, tile_classes, n_padded, tiles_out):
+    """First classes of the tiles that some row of row:row + n_rows weighs something for, and return their number.
+
+    Of stacked problems that hold out folds, whole blocks of rows weigh nothing for one of them.
+    """
+    n_tiles = 0
+    for k in range(0, n_padded, tile_classes):
+        m, i = k // n_scores, 0
+        last = min((k + tile_classes - 1) // n_scores, weighting.shape[0] - 1)
+        while m <= last and weight.shape[0] > 0 and weight[weighting[m], row + i] == 0:
+            i += 1
+            if i == n_rows:
+                m, i = m + 1, 0
+        if m <= last:
+            tiles_out[n_tiles] = k
+            n_tiles += 1
+    return n_tiles
+
+
 @lru_cache
 def _tile_loops(tile_classes, scores_only=False):
-    """Scores and gradient of a block, class by class in tiles of ``tile_classes``.
+    """Scores and gradient of a block in tiles of ``tile_classes``, whose first classes are ``tiles``.
 
     The gradient fetches the next block; with ``scores_only`` the scores do, some rows ahead.
     """
 
     @jit_part
-    def block_scores(X, row, n_rows, coef, scores_out):
+    def block_scores(X, row, n_rows, coef, tiles, scores_out):
         size = n_rows
         if coef.shape[0] > _MANY_OUTPUTS:  # rows are read often: as many at a time as leave room for the coefficients
             size = max(_BLOCK_BYTES // (X.shape[1] * X.itemsize) // TILE_ROWS, 1) * TILE_ROWS
         for start in range(0, n_rows, size):
             stop = min(start + size, n_rows)
             for i in range(start, stop, TILE_ROWS):
-                score_tile(X, row, n_rows, coef, 0, scores_out, i, TILE_ROWS, tile_classes, scores_only)
-            for k in range(tile_classes, coef.shape[0], tile_classes):
+                score_tile(X, row, n_rows, coef, tiles[0], scores_out, i, TILE_ROWS, tile_classes, scores_only)
+            for k in tiles[1:]:
                 for i in range(start, stop, TILE_ROWS):
                     score_tile(X, row, n_rows, coef, k, scores_out, i, TILE_ROWS, tile_classes, False)
 
     @jit_part
-    def block_gradient(X, row, n_rows, pointwise, ahead, grad_out):
-        n_features = X.shape[1]
+    def block_gradient(X, row, n_rows, pointwise, tiles, ahead, grad_out):
+        n_features, first = X.shape[1], tiles[0]
         width = VECTOR_BYTES // X.itemsize
         j = 0
         while j + TILE_VECTORS * width <= n_features:
             # fmt: off
-            gradient_tile(X, row, n_rows, j, pointwise, 0, grad_out, ahead, tile_classes, TILE_VECTORS, True, True)
-            for k in range(tile_classes, grad_out.shape[0], tile_classes):
+            gradient_tile(X, row, n_rows, j, pointwise, first, grad_out, ahead, tile_classes, TILE_VECTORS, True, True)
+            for k in tiles[1:]:
                 gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, 0, tile_classes, TILE_VECTORS, True, False)
             # fmt: on
             j += TILE_VECTORS * width
         while j + width <= n_features:
-            for k in range(0, grad_out.shape[0], tile_classes):
+            for k in tiles:
                 gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, 0, tile_classes, 1, True, False)
             j += width
         if j < n_features:
-            for k in range(0, grad_out.shape[0], tile_classes):
+            for k in tiles:
                 gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, 0, tile_classes, 1, False, False)
 
     return block_scores, block_gradient
@@ -97,7 +117,7 @@ def _loss_gradient_kernel(tile_classes, locate, block_loss):
     @jit
     def loss_gradient(
         X, place, start, stop, coef, intercept, y, offset, weight, weighting, n_scores, fresh,
-        rows, scores, work, loss_out, grad_out, grad_intercept_out,
+        rows, scores, work, tiles, loss_out, grad_out, grad_intercept_out,
     ):  # fmt: skip
         """One pass over X[start:stop], added to the outputs (set, where ``fresh``).
 
@@ -108,7 +128,8 @@ def _loss_gradient_kernel(tile_classes, locate, block_loss):
         offset : (n_samples, n_scores) or (0, 0)            # IN
         weight : (n_weightings, n_samples) or (0, 0)        # IN
         weighting : (n_problems,) intp                      # IN row of weight that a problem uses
-        rows : (block_rows, n_features), scores : (n_padded_classes, block_rows), work : (4, block_rows)
+        rows : (block_rows, n_features), scores : (n_padded_classes, block_rows), work : (4, block_rows),
+        tiles : (n_tiles,) intp                             # workspace
         loss_out : (n_problems,) float64                    # OUT
         grad_out : as coef, float64                         # OUT
         grad_intercept_out : as intercept, float64          # OUT
@@ -120,13 +141,17 @@ def _loss_gradient_kernel(tile_classes, locate, block_loss):
         block_rows = scores.shape[1]
         for row in range(start, stop, block_rows):
             n_rows = min(block_rows, stop - row)
+            n_tiles = _find_tiles(weight, weighting, n_scores, place + row, n_rows, tile_classes, coef.shape[0], tiles)
+            if n_tiles == 0:
+                continue
+            busy = tiles[:n_tiles]
             block, first = locate(X, row, n_rows, rows)
-            block_scores(block, first, n_rows, coef, scores)
+            block_scores(block, first, n_rows, coef, busy, scores)
             block_losses(
                 scores, n_scores, place + row, n_rows, intercept, y, offset, weight, weighting,
                 work, loss_out, grad_intercept_out,
             )  # fmt: skip
-            block_gradient(block, first, n_rows, scores, block_rows, grad_out)
+            block_gradient(block, first, n_rows, scores, busy, block_rows, grad_out)
 
     return loss_gradient
 
@@ -136,12 +161,13 @@ def _gram_product_kernel(tile_classes):
     block_scores, block_gradient = _tile_loops(tile_classes)
 
     @jit
-    def gram_product(X, start, stop, coef, fresh, scores, grad_out):
+    def gram_product(X, start, stop, coef, fresh, scores, tiles, grad_out):
         """``coef @ X.T @ X`` over X[start:stop], added to the output (set, where ``fresh``).
 
         X : (n_samples, n_features)                         # IN
         coef : (n_padded_classes, n_padded_features)        # IN
         scores : (n_padded_classes, block_rows)             # workspace
+        tiles : (n_tiles,) intp                             # IN first classes
         grad_out : as coef, float64                         # OUT
         """
         if fresh:
@@ -149,8 +175,8 @@ def _gram_product_kernel(tile_classes):
         block_rows = scores.shape[1]
         for row in range(start, stop, block_rows):
             n_rows = min(block_rows, stop - row)
-            block_scores(X, row, n_rows, coef, scores)
-            block_gradient(X, row, n_rows, scores, block_rows, grad_out)
+            block_scores(X, row, n_rows, coef, tiles, scores)
+            block_gradient(X, row, n_rows, scores, tiles, block_rows, grad_out)
 
     return gram_product
 
@@ -160,7 +186,7 @@ def _predict_kernel(tile_classes, locate):
     block_scores, _ = _tile_loops(tile_classes, scores_only=True)
 
     @jit
-    def predict(X, place, start, stop, coef, intercept, offset, kind, rows, scores, work, out):
+    def predict(X, place, start, stop, coef, intercept, offset, kind, rows, scores, work, tiles, out):
         """Raw predictions, probabilities or their logarithms of X[start:stop].
 
         X : (n_rows, n_features)                            # IN rows from ``place`` on, of n_samples
@@ -168,13 +194,14 @@ def _predict_kernel(tile_classes, locate):
         intercept : (n_padded_classes,)                     # IN
         offset : (n_samples, n_scores) or (0, 0)            # IN
         rows : (block_rows, n_features), scores : (n_padded_classes, block_rows), work : (4, block_rows)
+        tiles : (n_tiles,) intp                             # IN first classes
         out : (n_samples, n_scores)                         # OUT
         """
         block_rows = scores.shape[1]
         for row in range(start, stop, block_rows):
             n_rows = min(block_rows, stop - row)
             block, first = locate(X, row, n_rows, rows)
-            block_scores(block, first, n_rows, coef, scores)
+            block_scores(block, first, n_rows, coef, tiles, scores)
             predictions(scores, place + row, n_rows, intercept, offset, kind, work, out)
 
     return predict
@@ -264,6 +291,7 @@ class DensePass:
         self.flops_per_row = 4 * self.shape[0] * max(n_features, 8)
         self.coef = np.zeros(self.shape, self.dtype)
         self.intercept = np.zeros(self.shape[0], self.dtype)
+        self.tiles = np.arange(0, self.shape[0], self.tile_classes)
         self.workspaces = {}
         self.partial = self.total = None
 
@@ -346,12 +374,13 @@ class DensePass:
         partial = self._partial()
         loss = np.empty((len(partial), self.n_problems))
         grad_intercept = np.empty((len(partial), self.shape[0]))
+        tiles = np.empty((len(partial), len(self.tiles)), np.intp)
         offset = np.empty((0, 0), self.dtype) if offset is None else offset
 
         def task(kernel, X, place, g, start, stop, fresh, workspace):
             kernel(
                 X, place, start, stop, self.coef, self.intercept, y, offset, weight, weighting, self.n_scores, fresh,
-                *workspace, loss[g], partial[g], grad_intercept[g],
+                *workspace, tiles[g], loss[g], partial[g], grad_intercept[g],
             )  # fmt: skip
 
         block_loss = BLOCK_LOSS[self.n_scores == 1, y.ndim]
@@ -377,7 +406,7 @@ class DensePass:
         partial = self._partial()
 
         def task(kernel, X, place, g, start, stop, fresh, workspace):
-            kernel(X, start, stop, self.coef, fresh, workspace[1], partial[g])
+            kernel(X, start, stop, self.coef, fresh, workspace[1], self.tiles, partial[g])
 
         whole = [(X, slice(0, len(X)))]
         self._run(lambda locate: _gram_product_kernel(self.tile_classes), whole, len(partial), task)
@@ -444,6 +473,6 @@ class DensePass:
         offset = np.empty((0, 0), self.dtype) if offset is None else offset
 
         def task(kernel, X, place, g, start, stop, fresh, workspace):
-            kernel(X, place, start, stop, self.coef, self.intercept, offset, kind, *workspace, out)
+            kernel(X, place, start, stop, self.coef, self.intercept, offset, kind, *workspace, self.tiles, out)
 
         self._run(lambda locate: _predict_kernel(self.tile_classes, locate), parts, _MAX_GROUPS, task)

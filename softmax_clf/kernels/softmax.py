@@ -315,8 +315,13 @@ def losses(block_loss):
             if weight.shape[0] == 0:
                 row_weight[:n_rows] = 1.0
             else:
+                total = row_weight.dtype.type(0)
                 for i in range(n_rows):
                     row_weight[i] = weight[weighting[m], row + i]
+                    total += row_weight[i]
+                if total == 0:  # a fold that holds out all of these rows; there may be no scores of them
+                    scores[m * n_scores : (m + 1) * n_scores, :n_rows] = 0.0
+                    continue
             add_offset(scores, m * n_scores, n_scores, row, n_rows, offset)
             loss_out[m] += block_loss(
                 scores, m * n_scores, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out
