@@ -117,9 +117,7 @@ class _Metrics:
     def _shared(self, call):
         if call > self.newest:
             self.newest = call
-            if call == 0 and self.last is not None:
-                self.last.patience = 4
-            else:
+            if call > 0 or self.last is None:
                 self.n_made += 1
                 self.last = None  # its memory is the new one's
                 self.last = self.mean.metric(np.mean(list(self.points.values()), axis=0))
