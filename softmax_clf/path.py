@@ -105,9 +105,10 @@ class _Metrics:
         calls = itertools.count()
 
         def make(point):
-            first = self.last is None or point.any()  # later, the origin is asked for by a fold that is lost
-            if self.shared and first and not absent.any():
-                return self._shared(next(calls))
+            call = next(calls)
+            is_lost = call > 0 and not point.any()  # then it asks for the metric at the origin
+            if self.shared and not is_lost and not absent.any():
+                return self._shared(call)
             self.n_made += 1
             metric = curvature.metric(point)
             return _Among(metric, ~absent) if absent.any() else metric
