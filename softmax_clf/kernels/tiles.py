@@ -44,7 +44,7 @@ _INT = ir.IntType(64)
 _INDEX = ir.IntType(32)  # LLVM's type for lanes, alignments and hints
 
 
-class _Lanes:
+class Lanes:
     """One vector type and the instructions on it."""
 
     def __init__(self, builder, dtype):
@@ -78,7 +78,7 @@ class _Lanes:
     def _splat(self, scalar, vector_type):
         undefined = ir.Constant(vector_type, ir.Undefined)
         first = self.builder.insert_element(undefined, scalar, _INDEX(0))
-        return self.builder.shuffle_vector(first, undefined, self._lanes([0] * vector_type.count))
+        return self.builder.shuffle_vector(first, undefined, self.selection([0] * vector_type.count))
 
     def splat(self, scalar):
         return self._splat(scalar, self.type)
@@ -91,11 +91,12 @@ class _Lanes:
         self._call("llvm.prefetch.p0", ir.VoidType(), [pointer, _INDEX(0), _INDEX(2), _INDEX(1)])
 
     @staticmethod
-    def _lanes(lanes):
+    def selection(lanes):
+        """Numbers of lanes, as a shuffle takes them."""
         return ir.Constant(ir.VectorType(_INDEX, len(lanes)), lanes)
 
     def take(self, vector, lanes):
-        return self.builder.shuffle_vector(vector, vector, self._lanes(list(lanes)))
+        return self.builder.shuffle_vector(vector, vector, self.selection(list(lanes)))
 
     def horizontal_sums(self, vectors):
         """Sum every vector over its lanes, all at once.
@@ -119,8 +120,8 @@ class _Lanes:
                         low += range(group, group + half)
                         high += range(group + half, group + 2 * half)
                 pair = (vectors[q], vectors[partner])
-                first = self.builder.shuffle_vector(*pair, self._lanes(low))
-                second = self.builder.shuffle_vector(*pair, self._lanes(high))
+                first = self.builder.shuffle_vector(*pair, self.selection(low))
+                second = self.builder.shuffle_vector(*pair, self.selection(high))
                 folded.append(self.builder.fadd(first, second))
                 folded_owners.append(owners[q] + owners[partner])
             vectors, owners, half = folded, folded_owners, half // 2
@@ -131,13 +132,14 @@ class _Lanes:
         return [found[i] for i in range(len(found))]
 
 
-def _array(context, builder, array_type, value):
+def data_and_length(context, builder, array_type, value):
     """Data pointer and row length of a C-contiguous 2-d array."""
     array = context.make_array(array_type)(context, builder, value)
     return array.data, builder.extract_value(array.shape, 1)
 
 
-def _row(builder, data, length, row):
+def row_pointer(builder, data, length, row):
+    """Pointer to a row of an array of rows of some length."""
     return builder.gep(data, [builder.mul(row, length)])
 
 
@@ -179,18 +181,18 @@ def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, tile_rows, til
 
     def codegen(context, builder, signature, args):
         X_value, row, n_rows, coef_value, k, scores_value, i = args[:7]
-        lanes = _Lanes(builder, X.dtype)
-        X_data, n_features = _array(context, builder, X, X_value)
-        coef_data, coef_length = _array(context, builder, coef, coef_value)
-        scores_data, scores_length = _array(context, builder, scores_out, scores_value)
+        lanes = Lanes(builder, X.dtype)
+        X_data, n_features = data_and_length(context, builder, X, X_value)
+        coef_data, coef_length = data_and_length(context, builder, coef, coef_value)
+        scores_data, scores_length = data_and_length(context, builder, scores_out, scores_value)
 
         last = builder.sub(n_rows, _INT(1))
         X_rows = []
         for r in range(R):
             inside = builder.add(i, _INT(r))
             inside = builder.select(builder.icmp_signed("<", inside, n_rows), inside, last)
-            X_rows.append(_row(builder, X_data, n_features, builder.add(row, inside)))
-        coef_rows = [_row(builder, coef_data, coef_length, builder.add(k, _INT(c))) for c in range(K)]
+            X_rows.append(row_pointer(builder, X_data, n_features, builder.add(row, inside)))
+        coef_rows = [row_pointer(builder, coef_data, coef_length, builder.add(k, _INT(c))) for c in range(K)]
         tile = _tile(builder, lanes, R * K)
 
         def step(j, load_X):
@@ -212,7 +214,7 @@ def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, tile_rows, til
 
         sums = lanes.horizontal_sums([builder.load(slot) for slot in tile])
         for c in range(K):
-            out = builder.gep(_row(builder, scores_data, scores_length, builder.add(k, _INT(c))), [i])
+            out = builder.gep(row_pointer(builder, scores_data, scores_length, builder.add(k, _INT(c))), [i])
             vector, lane = sums[c * R]  # R divides the width: the rows of a class lie side by side
             together = lanes.take(vector, range(lane, lane + R))
             builder.store(together, builder.bitcast(out, together.type.as_pointer()), align=lanes.itemsize)
@@ -253,23 +255,25 @@ def gradient_tile(
 
     def codegen(context, builder, signature, args):
         X_value, row, n_rows, j, pointwise_value, k, grad_value, ahead = args[:8]
-        lanes = _Lanes(builder, X.dtype)
-        X_data, n_features = _array(context, builder, X, X_value)
-        pointwise_data, pointwise_length = _array(context, builder, pointwise, pointwise_value)
-        grad_data, grad_length = _array(context, builder, grad_out, grad_value)
-        X_block = builder.gep(_row(builder, X_data, n_features, row), [j])
-        pointwise_rows = [_row(builder, pointwise_data, pointwise_length, builder.add(k, _INT(c))) for c in range(K)]
+        lanes = Lanes(builder, X.dtype)
+        X_data, n_features = data_and_length(context, builder, X, X_value)
+        pointwise_data, pointwise_length = data_and_length(context, builder, pointwise, pointwise_value)
+        grad_data, grad_length = data_and_length(context, builder, grad_out, grad_value)
+        X_block = builder.gep(row_pointer(builder, X_data, n_features, row), [j])
+        pointwise_rows = [
+            row_pointer(builder, pointwise_data, pointwise_length, builder.add(k, _INT(c))) for c in range(K)
+        ]
         remainder = builder.sub(n_features, j)
         tile = _tile(builder, lanes, K * V)
 
         with cgutils.for_range(builder, n_rows, intp=_INT) as loop:
-            X_row = _row(builder, X_block, n_features, loop.index)
+            X_row = row_pointer(builder, X_block, n_features, loop.index)
             if is_whole:
                 x = [lanes.load(X_row, _INT(v * lanes.width)) for v in range(V)]
             else:
                 x = [lanes.load_first(X_row, _INT(0), remainder)]
             if fetches:
-                next_row = _row(builder, X_row, n_features, ahead)
+                next_row = row_pointer(builder, X_row, n_features, ahead)
                 for line in range(0, V * VECTOR_BYTES, 64):
                     lanes.prefetch(builder.gep(next_row, [_INT(line // lanes.itemsize)]))
             for c in range(K):
@@ -277,10 +281,10 @@ def gradient_tile(
                 for v in range(V):
                     _accumulate(builder, lanes, tile[c * V + v], x[v], weight)
 
-        total = _Lanes(builder, grad_out.dtype)
+        total = Lanes(builder, grad_out.dtype)
         total.type = ir.VectorType(total.scalar, lanes.width)  # as many lanes, each as wide as it must be
         for c in range(K):
-            grad_row = builder.gep(_row(builder, grad_data, grad_length, builder.add(k, _INT(c))), [j])
+            grad_row = builder.gep(row_pointer(builder, grad_data, grad_length, builder.add(k, _INT(c))), [j])
             for v in range(V):
                 offset = _INT(v * lanes.width)
                 added = builder.load(tile[c * V + v])
