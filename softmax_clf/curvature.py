@@ -32,6 +32,8 @@ class Curvature:
     objective : SoftmaxObjective
     """
 
+    is_partial = False  # whether its metrics know some of the features only
+
     def __init__(self, objective):
         self.objective = objective
         self.n_problems = 1  # that a metric is to serve
@@ -190,8 +192,8 @@ class Curvature:
         left_out = 0.3 / len(rows) if len(rows) < o.source.n_samples else 100 * np.finfo(rows.dtype).eps
         return LowRankFactor(rows, ridge + left_out * trace, center, mass, o.n_outputs, o.n_threads)
 
-    def _hess(self, point):
-        """The Hessian, with the shift of all classes made definite."""
+    def _hess(self, point, definite=True):
+        """The Hessian, if ``definite`` with the shift of all classes made so."""
         o = self.objective
         K, columns = o.n_outputs, o.n_columns
         if self.design is None:  # small where this metric is chosen
@@ -209,7 +211,8 @@ class Curvature:
             diagonal = (x.T @ outer).reshape(columns, K, columns).transpose(1, 0, 2)
             blocks = hess.reshape(K, columns, K, columns)
             blocks[range(K), :, range(K), :] += diagonal
-            blocks += np.diag(diagonal.sum(axis=0).diagonal() / K**2)[None, :, None, :]
+            if definite:
+                blocks += np.diag(diagonal.sum(axis=0).diagonal() / K**2)[None, :, None, :]
         penalised = np.arange(K * columns).reshape(K, columns)[:, : o.source.n_features].ravel()
         hess[penalised, penalised] += o.l2_reg_strength
         return hess
@@ -296,8 +299,8 @@ class _GramSums:
         for gram, weight in zip(self.grams, row_weight.T, strict=True):
             add_weighted_gram(X, weight, gram, self.objective.n_threads)
 
-    def factor(self, k, ridge, n_outputs):
-        """The inverse of the k-th matrix plus a ridge; its matrix is used up."""
+    def centred(self, k):
+        """The k-th matrix, lower triangle, about the mean of its rows, which is used up; that mean; and a floor."""
         gram, center = self.grams[k], None
         self.grams[k] = None  # or all of them would be kept beside their factors
         if self.origin is not None:
@@ -308,6 +311,10 @@ class _GramSums:
             center = self.origin + offset
         # A feature that no sampled row has would never move: it is taken to be as large as others are in one row.
         diagonal = gram.diagonal()
-        empty = (diagonal <= 0) * float(diagonal.mean()) / self.n_rows
+        return gram, center, (diagonal <= 0) * float(diagonal.mean()) / self.n_rows
+
+    def factor(self, k, ridge, n_outputs):
+        """The inverse of the k-th matrix plus a ridge; its matrix is used up."""
+        gram, center, empty = self.centred(k)
         o = self.objective
         return GramFactor(gram, ridge, center, self.masses[k], n_outputs, o.n_threads, o.source.dtype, empty)

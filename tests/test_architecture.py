@@ -20,10 +20,11 @@ PACKAGE = Path(softmax_clf.__file__).parent
 # What each part of the package may import of the others, and of the world: None is anything that is installed
 # with the package. `kernels.jit` and `kernels.threads` are the two modules of kernels that meet the machine.
 OURS = {
-    "estimator": {"callbacks", "online", "curvature", "objective", "solvers", "sources", "kernels"},
-    "path": {"estimator", "callbacks", "curvature", "objective", "solvers", "sources", "kernels"},
+    "estimator": {"callbacks", "online", "quadratics", "curvature", "objective", "solvers", "sources", "kernels"},
+    "path": {"estimator", "callbacks", "quadratics", "curvature", "objective", "solvers", "sources", "kernels"},
     "callbacks": set(),
     "online": {"objective", "solvers", "sources", "kernels"},
+    "quadratics": {"curvature", "objective", "solvers", "sources", "kernels"},
     "curvature": {"objective", "solvers", "sources", "kernels"},
     "objective": {"solvers", "sources", "kernels"},
     "solvers": set(),
@@ -36,6 +37,7 @@ WORLD = {
     "path": {*NUMERIC, "sklearn", "joblib", "threadpoolctl"},
     "callbacks": {"sklearn"},
     "online": NUMERIC,
+    "quadratics": NUMERIC,
     "curvature": NUMERIC,
     "objective": NUMERIC,
     "solvers": NUMERIC,
