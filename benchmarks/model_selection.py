@@ -156,12 +156,12 @@ def report(results, probe):
         "C of fold 1: ours, LogisticRegressionCV",
     ]
     text = (
-        f"{len(CS)} values of C from {CS[0]:g} to {CS[-1]:g}, {N_FOLDS} stratified folds, float32, tol={TOL:g}; times as "
-        "multiples of ours, the fit on all rows included (LogisticRegressionCV without it). GridSearchCV is over our own "
-        "classifier, its fits on all cores one after another. LogisticRegressionCV (L-BFGS, tol=1e-6) was run on the "
-        "first fold, one process on one BLAS thread, and its time multiplied by the rounds that `n_jobs` processes "
-        "would take for all folds; `>`: it stopped at max_iter. Scores: the largest difference for any C, of means "
-        "over folds (grid) and of the first fold.\n\n" + measure.markdown_table(header, rows)
+        f"{len(CS)} values of C from {CS[0]:g} to {CS[-1]:g}, {N_FOLDS} stratified folds, float32, tol={TOL:g}; times "
+        "as multiples of ours, the fit on all rows included (LogisticRegressionCV without it). GridSearchCV is over "
+        "our own classifier, its fits on all cores one after another. LogisticRegressionCV (L-BFGS, tol=1e-6) was run "
+        "on the first fold, one process on one BLAS thread, and its time multiplied by the rounds that `n_jobs` "
+        "processes would take for all folds; `>`: it stopped at max_iter. Scores: the largest difference for any C, of "
+        "means over folds (grid) and of the first fold.\n\n" + measure.markdown_table(header, rows)
     )
     if probe:
         values = ", ".join(f"{part['seconds']:.0f} s at C={part['C']:.1g} ({part['n_iter']})" for part in probe["peer"])

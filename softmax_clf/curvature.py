@@ -19,7 +19,7 @@ from .solvers.metric import (
     plan_metric,
 )
 
-_PANEL_BYTES = 1 << 23  # of sampled rows that are worked on at a time
+PANEL_BYTES = 1 << 23  # of sampled rows that are worked on at a time
 LEAST_MASS = 1e-100  # of the curvature of all sampled rows, to make a metric of
 
 
@@ -30,6 +30,8 @@ class Curvature:
     ----------
     objective : SoftmaxObjective
     """
+
+    is_partial = False  # whether its metrics know some of the features only
 
     def __init__(self, objective):
         self.objective = objective
@@ -129,7 +131,7 @@ class Curvature:
     def _blocks(self, point, rows, row_weight):
         """A Gram matrix for each class, of row weights s_i/S p_ik (1 - p_ik); None where no row has any."""
         o = self.objective
-        sums = _GramSums(o, o.source.n_features, o.n_outputs, self.origin)
+        sums = GramSums(o, o.source.n_features, o.n_outputs, self.origin)
         for X, proba, weight in self._panels(point, rows, row_weight):
             sums.add(X, weight[:, None] * proba * (1 - proba))
         if not sums.masses.max() > LEAST_MASS:
@@ -146,7 +148,7 @@ class Curvature:
         o = self.objective
         between = np.zeros((o.n_outputs, o.n_outputs))
         low_rank = n_rows < n_features
-        sums = None if low_rank else _GramSums(o, n_features, 1, self.origin)
+        sums = None if low_rank else GramSums(o, n_features, 1, self.origin)
         kept = np.empty((n_rows, n_features), o.source.dtype) if low_rank else None
         curvature = np.empty(0)
         for X, proba, weight in panels:
@@ -189,8 +191,8 @@ class Curvature:
         left_out = 0.3 / len(rows) if len(rows) < o.source.n_samples else 100 * np.finfo(rows.dtype).eps
         return LowRankFactor(rows, ridge + left_out * trace, center, mass, o.n_outputs, o.n_threads)
 
-    def _hess(self, point):
-        """The Hessian, with the shift of all classes made definite."""
+    def _hess(self, point, definite=True):
+        """The Hessian, if ``definite`` with the shift of all classes made so."""
         o = self.objective
         K, columns = o.n_outputs, o.n_columns
         if self.design is None:  # small where this metric is chosen
@@ -208,7 +210,8 @@ class Curvature:
             diagonal = (x.T @ outer).reshape(columns, K, columns).transpose(1, 0, 2)
             blocks = hess.reshape(K, columns, K, columns)
             blocks[range(K), :, range(K), :] += diagonal
-            blocks += np.diag(diagonal.sum(axis=0).diagonal() / K**2)[None, :, None, :]
+            if definite:
+                blocks += np.diag(diagonal.sum(axis=0).diagonal() / K**2)[None, :, None, :]
         penalised = np.arange(K * columns).reshape(K, columns)[:, : o.source.n_features].ravel()
         hess[penalised, penalised] += o.l2_reg_strength
         return hess
@@ -239,7 +242,7 @@ class Curvature:
         """Sampled rows, some at a time, their probabilities and their weights."""
         o = self.objective
         # a row's features, and its probabilities in float64
-        size = max(_PANEL_BYTES // max(o.source.n_features * o.source.dtype.itemsize, 8 * o.n_outputs), 256)
+        size = max(PANEL_BYTES // max(o.source.n_features * o.source.dtype.itemsize, 8 * o.n_outputs), 256)
         for start in range(0, len(rows), size):
             panel = slice(start, start + size)
             X, offset = o.rows(rows[panel])
@@ -267,7 +270,7 @@ class Curvature:
         return proba
 
 
-class _GramSums:
+class GramSums:
     """Weighted Gram matrices of rows as they come, several of them over the same rows.
 
     Parameters
@@ -295,8 +298,8 @@ class _GramSums:
         for gram, weight in zip(self.grams, row_weight.T, strict=True):
             add_weighted_gram(X, weight, gram, self.objective.n_threads)
 
-    def factor(self, k, ridge, n_outputs):
-        """The inverse of the k-th matrix plus a ridge; its matrix is used up."""
+    def centred(self, k):
+        """The k-th matrix, lower triangle, about the mean of its rows, which is used up; that mean; and a floor."""
         gram, center = self.grams[k], None
         self.grams[k] = None  # or all of them would be kept beside their factors
         if self.origin is not None:
@@ -307,6 +310,10 @@ class _GramSums:
             center = self.origin + offset
         # A feature that no sampled row has would never move: it is taken to be as large as others are in one row.
         diagonal = gram.diagonal()
-        empty = (diagonal <= 0) * float(diagonal.mean()) / self.n_rows
+        return gram, center, (diagonal <= 0) * float(diagonal.mean()) / self.n_rows
+
+    def factor(self, k, ridge, n_outputs):
+        """The inverse of the k-th matrix plus a ridge; its matrix is used up."""
+        gram, center, empty = self.centred(k)
         o = self.objective
         return GramFactor(gram, ridge, center, self.masses[k], n_outputs, o.n_threads, o.source.dtype, empty)

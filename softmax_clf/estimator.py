@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_array, compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -30,8 +31,10 @@ from .kernels.softmax import LOG_PROBA, PROBA, RAW
 from .kernels.threads import Pieces, blas_on_one_thread, effective_n_threads
 from .objective import MeanCrossEntropy, SoftmaxObjective, StackedObjectives, cross_entropy, log_proba_of_two
 from .online import update
+from .quadratics import QuadraticCurvature
 from .row_space import RowSpaceCurvature, RowSpaceObjective, is_shorter
 from .solvers.lbfgs import lbfgs
+from .solvers.proximal import proximal_newton
 from .solvers.stopping import BestIterate, allowed_suboptimality
 from .sources.arrays import DTYPES, ArraySource, check_finite
 from .sources.sparse import CsrSource
@@ -42,12 +45,23 @@ _TINY = 2.0**-30  # float32 values whose squares, weighted, begin to underflow
 _PAIRS_BYTES = 1 << 27  # of the solver's memory, where it is kept short: all of it is read in each iteration
 
 
+def _has_partial_fit(estimator):
+    """Where not, scikit-learn raises AttributeError from this one, so that ``hasattr`` tells."""
+    if estimator.l1_ratio:
+        raise AttributeError(
+            "Expected l1_ratio=0 for partial_fit, whose quadratic memory knows no L1 penalty, got "
+            f"{estimator.l1_ratio}. Remedy: set l1_ratio=0, or fit on all the rows."
+        )
+    return True
+
+
 class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """Multinomial logistic regression, the softmax layer of a network, fitted to its optimum.
 
     Minimises, over W (n_classes, n_features) and b (n_classes,),
 
-        F(W, b) = 1/S sum_i s_i CE(y_i, softmax(W x_i + b + offset_i)) + 1/(2 C S) ||W||_F^2,    S = sum_i s_i,
+        F(W, b) = 1/S sum_i s_i CE(y_i, softmax(W x_i + b + offset_i))
+                  + 1/(C S) [(1 - l1_ratio)/2 ||W||_F^2 + l1_ratio ||W||_1],    S = sum_i s_i,
 
     with s_i = sample_weight_i * class_weight[y_i]. This is the objective of
     :class:`sklearn.linear_model.LogisticRegression` divided by C S: the same C has the same minimiser. For two classes
@@ -57,6 +71,9 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
     ----------
     C : float, default=1.0
         Inverse strength of the penalty; ``np.inf`` for none. The intercept is never penalised.
+    l1_ratio : float, default=0.0
+        Share of the L1 penalty, from 0 (L2 only) to 1 (L1 only). With one, coefficients of features that help little
+        are zero, exactly: `sparsify` then saves memory.
     fit_intercept : bool, default=True
         Whether to fit b; otherwise it is zero.
     standardize : bool, default=False
@@ -131,6 +148,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
 
     _parameter_constraints: ClassVar[dict] = {
         "C": [Interval(Real, 0, None, closed="right")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
         "fit_intercept": ["boolean"],
         "standardize": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -149,6 +167,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         self,
         C=1.0,
         *,
+        l1_ratio=0.0,
         fit_intercept=True,
         standardize=False,
         class_weight=None,
@@ -163,6 +182,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         verbose=0,
     ):
         self.C = C
+        self.l1_ratio = l1_ratio
         self.fit_intercept = fit_intercept
         self.standardize = standardize
         self.class_weight = class_weight
@@ -241,25 +261,27 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             )
         start = self._start(classes, source.n_features, previous, coef_init, intercept_init)
         n_threads = effective_n_threads(self.n_jobs)
-        scale, strength = None, 0.0 if np.isinf(self.C) else 1.0 / (self.C * weight_sum)
+        scale, strength, unit = None, 0.0 if np.isinf(self.C) else 1.0 / (self.C * weight_sum), 1.0
         if self.standardize:
             scale = self._scale(source, weight, n_threads)
-        elif unit := unit_of(source):  # the same objective in other units
-            scale, strength = np.full(source.n_features, unit), strength / unit**2
+        elif small := unit_of(source):  # the same objective in other units
+            scale, unit = np.full(source.n_features, small), small
         if scale is not None:
             start[:, : source.n_features] *= np.where(np.isfinite(scale), scale, 0.0)
 
-        objective = (RowSpaceObjective if is_shorter(source, start) else SoftmaxObjective)(
-            source,
-            y_index,
-            n_classes,
-            sample_weight=weight,
-            l2_reg_strength=strength,
-            fit_intercept=self.fit_intercept,
-            n_threads=n_threads,
-            offset=offset,
-            scale=scale,
-        )
+        l1_reg_strength = self.l1_ratio * strength / unit
+        common = {
+            "sample_weight": weight,
+            "l2_reg_strength": (1 - self.l1_ratio) * strength / unit**2,
+            "fit_intercept": self.fit_intercept,
+            "n_threads": n_threads,
+            "offset": offset,
+            "scale": scale,
+        }
+        if not l1_reg_strength and is_shorter(source, start):
+            objective = RowSpaceObjective(source, y_index, n_classes, **common)
+        else:
+            objective = SoftmaxObjective(source, y_index, n_classes, l1_reg_strength=l1_reg_strength, **common)
         if not objective.null_objective > 0:
             raise ValueError(
                 "Expected at least 2 classes with a positive total weight, got fewer. Remedy: leave a positive "
@@ -292,6 +314,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             warnings.warn(told, ConvergenceWarning, stacklevel=4)
         return self
 
+    @available_if(_has_partial_fit)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Take in one batch of a stream, so that one pass over it comes close to a fit on all of it.
@@ -328,7 +351,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
 
         `C` has the meaning that it has for a fit on all the rows: the penalty is counted once. `C` and `fit_intercept`
         are to stay what they were in the first call. `tol` is relative to the batch's loss where all classes are
-        equally likely. `warm_start` and `early_stopping` make no difference.
+        equally likely. `warm_start` and `early_stopping` make no difference. With an L1 penalty there is no
+        ``partial_fit``.
 
         :meth:`fit` forgets the stream, and leaves no memory of its rows: after it, a stream of the same classes and
         features begins anew.
@@ -602,7 +626,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
                     f"features, got shape {value.shape}. Remedy: give values as coef_ and intercept_ have them."
                 )
             point[place] = value
-        if n_outputs > 1:
+        if n_outputs > 1 and not self.l1_ratio:
             point -= point.mean(axis=0)  # the same probabilities, a smaller penalty
         return point
 
@@ -613,19 +637,24 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             return allowed_suboptimality(self.tol, objective.null_objective, objective.penalty(point), noise)
 
         noise = 4 * np.finfo(objective.source.dtype).eps
-        curvature = (RowSpaceCurvature if isinstance(objective, RowSpaceObjective) else Curvature)(objective)
+        if objective.l1_reg_strength:
+            curvature = QuadraticCurvature(objective)
+        else:
+            curvature = (RowSpaceCurvature if isinstance(objective, RowSpaceObjective) else Curvature)(objective)
         start = objective.point(start)
-        solver = lbfgs(
-            start,
-            curvature.metric,
-            target=target,
-            max_iter=self.max_iter,
-            noise=noise,
-            exact=curvature.is_exact,
-            memory=min(max(_PAIRS_BYTES // (16 * start.size), 5), 20),
-            report=watch.report,
-            pieces=Pieces(start.size, objective.n_threads),
-        )
+        common = {
+            "target": target,
+            "max_iter": self.max_iter,
+            "noise": noise,
+            "exact": curvature.is_exact,
+            "memory": min(max(_PAIRS_BYTES // (16 * start.size), 5), 20),
+            "report": watch.report,
+        }
+        if objective.l1_reg_strength:
+            common |= {"threshold": objective.threshold(), "settle": objective.settled}
+            solver = proximal_newton(start, curvature.metric, **common)
+        else:
+            solver = lbfgs(start, curvature.metric, pieces=Pieces(start.size, objective.n_threads), **common)
         point = next(solver)
         while True:
             value, grad = objective.evaluate(point)

@@ -5,12 +5,14 @@ from scipy.special import expit, log_expit
 
 from .kernels.softmax import LOG_PROBA, PROBA, RAW
 from .kernels.threads import Pieces, blas_on_one_thread
+from .solvers.proximal import shift_of_least_penalty
 
 
 class SoftmaxObjective:
     """Penalised mean cross-entropy of a softmax of linear scores.
 
-        F(W, b) = 1/S sum_i s_i CE(y_i, softmax(W x_i + b + o_i)) + l2_reg_strength/2 ||W D||_F^2,    S = sum_i s_i
+        F(W, b) = 1/S sum_i s_i CE(y_i, softmax(W x_i + b + o_i))
+                  + l2_reg_strength/2 ||W D||_F^2 + l1_reg_strength ||W D||_1,    S = sum_i s_i
 
     with D = diag(scale), the identity unless features are standardised. A point is an array (n_outputs, n_columns):
     W D, with b as last column where ``fit_intercept``. For two classes there is one output, the score z of the second,
@@ -24,8 +26,8 @@ class SoftmaxObjective:
     n_classes : int
     sample_weight : array (n_samples,) float64, or None
         s, non-negative, not all zero.
-    l2_reg_strength : float
-        1 / (C S).
+    l2_reg_strength, l1_reg_strength : float
+        (1 - l1_ratio) / (C S) and l1_ratio / (C S).
     fit_intercept : bool
     n_threads : int
     offset : array (n_samples, n_outputs), or None
@@ -35,13 +37,25 @@ class SoftmaxObjective:
     """
 
     def __init__(
-        self, source, y, n_classes, *, sample_weight, l2_reg_strength, fit_intercept, n_threads, offset=None, scale=None
+        self,
+        source,
+        y,
+        n_classes,
+        *,
+        sample_weight,
+        l2_reg_strength,
+        fit_intercept,
+        n_threads,
+        l1_reg_strength=0.0,
+        offset=None,
+        scale=None,
     ):
         self.source, self.n_threads = source, n_threads
         self.y = y if y.ndim == 1 else np.ascontiguousarray(y[:, n_classes == 2 :], source.dtype)
         self.offset = None if offset is None else np.ascontiguousarray(offset, source.dtype)
         self.unscale = None if scale is None else 1 / scale
-        self.l2_reg_strength, self.fit_intercept = l2_reg_strength, fit_intercept
+        self.l2_reg_strength, self.l1_reg_strength = l2_reg_strength, l1_reg_strength
+        self.fit_intercept = fit_intercept
         self.n_classes, self.n_outputs = n_classes, 1 if n_classes == 2 else n_classes
         self.n_columns = source.n_features + int(fit_intercept)
         self.pieces = Pieces(self.n_columns, n_threads, self.n_outputs)
@@ -104,10 +118,22 @@ class SoftmaxObjective:
             penalised = point[:, columns.start : min(columns.stop, p)]
             return float(np.vdot(penalised, penalised))
 
-        return self.l2_reg_strength / 2 * self.pieces.sum(squares)
+        l2 = self.l2_reg_strength / 2 * self.pieces.sum(squares)
+        return l2 + self.l1_reg_strength * float(np.abs(point[:, :p]).sum()) if self.l1_reg_strength else l2
+
+    def settled(self, point):
+        """The point with the same probabilities and the least penalty."""
+        present = np.ones(self.n_outputs, bool)
+        return _settled(point, present, self.source.n_features, self.l1_reg_strength, self.l2_reg_strength)
+
+    def threshold(self):
+        """The strength of the L1 penalty for each element of a point."""
+        threshold = np.full((self.n_outputs, self.n_columns), self.l1_reg_strength)
+        threshold[:, self.source.n_features :] = 0.0
+        return threshold
 
     def evaluate(self, point):
-        """F and its gradient at a point: one pass over the rows.
+        """F without the L1 penalty, and its gradient, at a point: one pass over the rows.
 
         Returns
         -------
@@ -158,7 +184,7 @@ class StackedObjectives:
 
     Attributes
     ----------
-    l2_reg_strength : array (n_problems,)
+    l2_reg_strength, l1_reg_strength : array (n_problems,)
         Zero; to be set before :meth:`evaluate`.
     sw_sum : array (n_problems,)
     null_objective : array (n_problems,)
@@ -189,7 +215,7 @@ class StackedObjectives:
         self.absent = np.zeros((len(sample_weight), self.n_outputs), bool)
         if fit_intercept and n_classes > 2:
             self.absent |= frequency == 0
-        self.l2_reg_strength = np.zeros(len(sample_weight))
+        self.l2_reg_strength, self.l1_reg_strength = np.zeros((2, len(sample_weight)))
         self.passes = None
         self.n_passes = 0
 
@@ -210,10 +236,25 @@ class StackedObjectives:
     def penalty(self, problem, point):
         """The second part of F at a point of one problem."""
         penalised = point[:, : self.source.n_features]
-        return float(self.l2_reg_strength[problem]) / 2 * float(np.vdot(penalised, penalised))
+        l2 = float(self.l2_reg_strength[problem]) / 2 * float(np.vdot(penalised, penalised))
+        strength = float(self.l1_reg_strength[problem])
+        return l2 + strength * float(np.abs(penalised).sum()) if strength else l2
+
+    def settled(self, problem, point):
+        """The point of one problem with the same probabilities and the least penalty."""
+        l1, l2 = float(self.l1_reg_strength[problem]), float(self.l2_reg_strength[problem])
+        return _settled(point, ~self.absent[problem], self.source.n_features, l1, l2)
+
+    def threshold(self, problem):
+        """The strength of the L1 penalty for each element of a point; infinite for outputs that are held."""
+        p = self.source.n_features
+        threshold = np.full((self.n_outputs, p + int(self.fit_intercept)), self.l1_reg_strength[problem])
+        threshold[:, p:] = 0.0
+        threshold[self.absent[problem]] = np.inf
+        return threshold
 
     def evaluate(self, problems, points):
-        """F and its gradient for some problems, each at a point of its own: one pass over the rows.
+        """F without the L1 penalty, and its gradient, for some problems at a point of their own each, in one pass.
 
         Parameters
         ----------
@@ -249,6 +290,18 @@ class StackedObjectives:
         grad[self.absent[problems]] = 0.0
         penalty = strength / 2 * np.square(penalised).sum(axis=(1, 2))
         return list(zip((loss / n + penalty).tolist(), grad, strict=True))
+
+
+def _settled(point, present, n_features, l1_reg_strength, l2_reg_strength):
+    """Rows that are ``present`` shifted by the same vector, to where penalties are least; intercepts to mean zero."""
+    if len(point) == 1:
+        return point
+    rows = point[present]
+    rows[:, :n_features] -= shift_of_least_penalty(rows[:, :n_features], l1_reg_strength, l2_reg_strength)
+    rows[:, n_features:] -= rows[:, n_features:].mean(axis=0)
+    point = point.copy()
+    point[present] = rows
+    return point
 
 
 class MeanCrossEntropy:

@@ -1,15 +1,17 @@
-"""Choosing C: regularisation paths, and the classifier that picks C by cross-validation.
+"""Choosing C and l1_ratio: regularisation paths, and the classifier that picks them by cross-validation.
 
 Every fold is a row of weights over the same rows, zero where it holds out, so that one pass over X serves all folds.
 They walk down the strengths of the penalty together, from the strongest, each from where it was. Measured against
 everything at once from zero, on embeddings (10,000 x 512, 10 classes, 10 values of C, 5 folds): 857 instead of 1,214
 passes times problems, in memory for one C at a time. Where rows abound one metric, of the mean of the folds'
 objectives, serves all of them; on embeddings (50,000 x 512) metrics of each fold's own took a quarter more time.
+Each l1_ratio is a walk of its own.
 """
 
 import inspect
 import itertools
 import warnings
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -43,7 +45,9 @@ from .estimator import (
 )
 from .kernels.threads import Pieces, blas_on_one_thread, effective_n_threads
 from .objective import SoftmaxObjective, StackedObjectives, cross_entropy
+from .quadratics import QuadraticCurvature
 from .solvers.lbfgs import lbfgs
+from .solvers.proximal import l1_norm, proximal_newton
 from .solvers.stopping import allowed_suboptimality
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource
@@ -83,45 +87,45 @@ class _Metrics:
         self.points = {}  # where each fold is
         self.loss = np.ones(len(curvatures))  # there, in units of the null model's objective
 
-    def begin(self, l2_reg_strength, n_passes):
-        """The strengths of the penalty for the next C, and the passes that the last C took, 0 for the first."""
+    def begin(self, l2_reg_strength, l1_reg_strength, n_passes):
+        """The strengths of the penalties for the next C, and the passes that the last C took, 0 for the first."""
         self.newest, self.n_made = -1, 0
         before, after = self.mean.objective.l2_reg_strength, float(l2_reg_strength.mean())
         self.mean.objective.l2_reg_strength = after
         if self.mean.effective_dim is not None:  # more directions outweigh a weaker penalty
             grown = self.mean.effective_dim * np.sqrt(before / after) if after else np.inf
             self.mean.effective_dim = min(grown, self.mean.objective.n_columns)
-        for curvature, strength in zip(self.curvatures, l2_reg_strength.tolist(), strict=True):
-            curvature.objective.l2_reg_strength = strength
+        for curvature, l2, l1 in zip(self.curvatures, l2_reg_strength.tolist(), l1_reg_strength.tolist(), strict=True):
+            curvature.objective.l2_reg_strength, curvature.objective.l1_reg_strength = l2, l1
         for curvature in (self.mean, *self.curvatures):
             curvature.objective.n_passes = n_passes
         d = self.mean.effective_dim or self.mean.objective.n_columns
-        exact = self.mean.is_exact
-        self.shared = not exact and d <= _SHARED_NOISE * self.loss.mean() * self.n_rows
+        exclusive = self.mean.is_exact or self.mean.is_partial
+        self.shared = not exclusive and d <= _SHARED_NOISE * self.loss.mean() * self.n_rows
 
     def of(self, m):
-        """A function from a point to a metric, for the solver of one fold."""
+        """A function from a point, and the gradient there where a solver gives it, to a metric for one fold."""
         curvature, absent = self.curvatures[m], self.absent[m]
         calls = itertools.count()
 
-        def make(point):
+        def make(point, *grad):
             call = next(calls)
             is_lost = call > 0 and not point.any()  # then it asks for the metric at the origin
             if self.shared and not is_lost and not absent.any():
-                return self._shared(call)
+                return self._shared(call, *grad)
             self.n_made += 1
-            metric = curvature.metric(point)
-            return _Among(metric, ~absent) if absent.any() else metric
+            metric = curvature.metric(point, *grad)
+            return _Among(metric, ~absent) if absent.any() and not grad else metric
 
         return make
 
-    def _shared(self, call):
+    def _shared(self, call, *grad):
         if call > self.newest:
             self.newest = call
             if call > 0 or self.last is None:
                 self.n_made += 1
                 self.last = None  # its memory is the new one's
-                self.last = self.mean.metric(np.mean(list(self.points.values()), axis=0))
+                self.last = self.mean.metric(np.mean(list(self.points.values()), axis=0), *grad)
         return self.last
 
 
@@ -159,7 +163,7 @@ class _Walk:
         One a fold; they are taken out of the list.
     scale : array (n_folds, n_features), or None
         Standard deviations of the features.
-    fit_intercept, tol, max_iter, verbose
+    l1_ratio, fit_intercept, tol, max_iter, verbose
         As in the classifier.
     n_threads : int
     unit : float
@@ -167,8 +171,22 @@ class _Walk:
     """
 
     def __init__(
-        self, source, y, n_classes, sample_weight, scale, *, fit_intercept, tol, max_iter, n_threads, verbose, unit
+        self,
+        source,
+        y,
+        n_classes,
+        sample_weight,
+        scale,
+        *,
+        l1_ratio,
+        fit_intercept,
+        tol,
+        max_iter,
+        n_threads,
+        verbose,
+        unit,
     ):
+        self.l1_ratio = l1_ratio
         self.tol, self.max_iter, self.verbose, self.unit = tol, max_iter, verbose, unit
         common = {"fit_intercept": fit_intercept, "n_threads": n_threads}
         self.stack = StackedObjectives(source, y, n_classes, sample_weight=sample_weight, scale=scale, **common)
@@ -198,13 +216,16 @@ class _Walk:
             objective.pass_weight, objective.passes = self.stack.pass_weight[m : m + 1], mean.passes
             objectives.append(objective)
             n_rows = min(n_rows, source.n_samples**2 / (objective.weight @ objective.weight))
-        self.metrics = _Metrics(
-            Curvature(mean), [Curvature(objective) for objective in objectives], self.stack.absent, n_rows
-        )
+        self.mean, self.objectives, self.n_rows = mean, objectives, n_rows
+        self.metrics = self._metrics(QuadraticCurvature if l1_ratio else Curvature)
         self.n_passes = 0
         self.noise = 4 * np.finfo(source.dtype).eps
         shape = self.n_folds, self.stack.n_outputs, source.n_features + int(fit_intercept)
         self.trail = [(np.nan, np.zeros(shape))]  # log(C) and points, of the last two C
+
+    def _metrics(self, kind):
+        curvatures = [kind(objective) for objective in self.objectives]
+        return _Metrics(kind(self.mean), curvatures, self.stack.absent, self.n_rows)
 
     def to(self, C):
         """Minimise for the next C, which should be larger than the last.
@@ -214,31 +235,38 @@ class _Walk:
         list of Solution, one a fold
         """
         stack = self.stack
-        stack.l2_reg_strength[:] = 1 / (C * stack.sw_sum * self.unit**2)
-        self.metrics.begin(stack.l2_reg_strength, self.n_passes)
+        stack.l2_reg_strength[:] = (1 - self.l1_ratio) / (C * stack.sw_sum * self.unit**2)
+        stack.l1_reg_strength[:] = self.l1_ratio / (C * stack.sw_sum * self.unit)
+        if self.l1_ratio and np.isinf(C):  # no penalty
+            self.metrics = self._metrics(Curvature)
+        self.metrics.begin(stack.l2_reg_strength, stack.l1_reg_strength, self.n_passes)
         start = self._start(np.log(C))
-        solvers = {
-            m: lbfgs(
-                start[m],
-                self.metrics.of(m),
-                target=self._target(m),
-                max_iter=self.max_iter,
-                noise=self.noise,
-                report=lambda *record: None,
-                pieces=Pieces(start[m].size, 1),
-                memory=_PAIRS,
-                exact=self.metrics.curvatures[m].is_exact,
-            )
-            for m in range(self.n_folds)
-        }
+        solvers = {m: self._solver(m, start[m]) for m in range(self.n_folds)}
         n_passes = stack.n_passes
         solutions = _lockstep(stack, solvers, self.metrics.points, self.metrics.loss)
         taken = (stack.n_passes - n_passes) / self.n_folds
         self.n_passes = max(self.n_passes, round(taken))  # few, with a dear metric, do not make the next C easy
         self.trail = [self.trail[-1], (np.log(C), np.stack([solution.point for solution in solutions]))]
         if self.verbose > 1:
-            print(f"C={C:.4g}: {taken:.1f} passes a fold, {self.metrics.n_made} metrics in all")
+            ratio = f"l1_ratio={self.l1_ratio:.4g}, " if self.l1_ratio else ""
+            print(f"{ratio}C={C:.4g}: {taken:.1f} passes a fold, {self.metrics.n_made} metrics in all")
         return solutions
+
+    def _solver(self, m, start):
+        """The solver of one fold."""
+        make_metric = self.metrics.of(m)
+        common = {
+            "target": self._target(m),
+            "max_iter": self.max_iter,
+            "noise": self.noise,
+            "report": lambda *record: None,
+            "memory": _PAIRS,
+            "exact": self.metrics.curvatures[m].is_exact,
+        }
+        if self.stack.l1_reg_strength[m]:
+            common |= {"threshold": self.stack.threshold(m), "settle": partial(self.stack.settled, m)}
+            return proximal_newton(start, make_metric, **common)
+        return lbfgs(start, make_metric, pieces=Pieces(start.size, 1), **common)
 
     def _target(self, m):
         """What a fold's objective may be above its minimum, as a function of the point: the rule of the classifier."""
@@ -281,6 +309,7 @@ def _lockstep(stack, solvers, points, loss_out):
         for m, (objective, grad) in zip(going, results, strict=True):
             if stack.n_passes == len(going):
                 check_start(stack.source.dtype, objective, grad)
+            objective += l1_norm(points[m], stack.threshold(m)) if stack.l1_reg_strength[m] else 0.0
             loss_out[m] = min(objective / stack.null_objective[m], 1.0)
         for m, result in zip(going, results, strict=True):
             try:
@@ -321,14 +350,26 @@ def _as_Cs(Cs):
     return values
 
 
+def _as_l1_ratios(l1_ratios):
+    """The values of l1_ratio, as an array."""
+    values = np.array(l1_ratios, dtype=np.float64)
+    if values.ndim != 1 or not len(values) or not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(
+            f"Expected l1_ratios to be a 1-d array of numbers from 0 to 1, got {l1_ratios!r}. Remedy: give an array, "
+            "such as [0, 0.5, 1]."
+        )
+    return values
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The estimator
 
 
 class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
-    """:class:`SoftmaxRegressionClassifier` that chooses C by cross-validation, all folds sharing each pass over X.
+    """:class:`SoftmaxRegressionClassifier` that chooses C and l1_ratio by cross-validation.
 
-    Each cell of the table, a C on a fold, is a fit of its own to its own optimum: what is shared is the work.
+    All folds share each pass over X. Each cell of the table, an l1_ratio and a C on a fold, is a fit of its own to its
+    own optimum: what is shared is the work.
 
     Parameters
     ----------
@@ -340,12 +381,16 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
     scoring : str or callable, default=None
         Any scorer of scikit-learn, the greater the better. None is 'neg_log_loss': minus the mean cross-entropy of
         the rows held out.
+    l1_ratios : array-like, default=(0.0,)
+        The values of l1_ratio, each from 0 (L2 penalty only) to 1 (L1 penalty only).
     refit : bool, default=True
-        Whether to fit the chosen C on all rows. Otherwise, as in :class:`sklearn.linear_model.LogisticRegressionCV`,
-        the coefficients and values of C that are the best for each fold are averaged.
+        Whether to fit the chosen C and l1_ratio on all rows. Otherwise, as in
+        :class:`sklearn.linear_model.LogisticRegressionCV`, the coefficients and values of C and l1_ratio that are the
+        best for each fold are averaged.
     selection : 'best' or '1se', default='best'
-        'best' takes the C of the best mean score, the smaller one where equal; '1se' the smallest C whose mean score is
-        within one standard error of it (L. Breiman et al., Classification and Regression Trees, 1984, section 3.4.3).
+        'best' takes the C and l1_ratio of the best mean score, the smaller C where equal, and of equal ones the
+        l1_ratio that comes first; '1se' takes the same l1_ratio, and the smallest C whose mean score with it is within
+        one standard error of the best (L. Breiman et al., Classification and Regression Trees, 1984, section 3.4.3).
     validation_fraction : float, default=0.1
         Used with ``cv='holdout'`` only.
     fit_intercept, standardize, class_weight, tol, max_iter
@@ -360,16 +405,15 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
 
     Attributes
     ----------
-    C_ : float
-        The chosen C.
+    C_, l1_ratio_ : float
+        The chosen ones.
     Cs_ : ndarray (n_Cs,)
         The values of C, as they were given. Without the largest, where a callback has stopped before them.
-    scores_ : ndarray (n_folds, 1, n_Cs)
-    coefs_paths_ : ndarray (n_folds, 1, n_Cs, n_outputs, n_features + fit_intercept)
+    l1_ratios_ : ndarray (n_l1_ratios,)
+    scores_ : ndarray (n_folds, n_l1_ratios, n_Cs)
+    coefs_paths_ : ndarray (n_folds, n_l1_ratios, n_Cs, n_outputs, n_features + fit_intercept)
         Coefficients of every cell, the intercept last. A class that the training rows of a fold lack has zeros, and as
         intercept minus infinity. n_outputs is 1 for two classes.
-    l1_ratio_, l1_ratios_ : float and ndarray (1,)
-        Zero: the penalty is L2.
     coef_, intercept_, classes_, n_features_in_, feature_names_in_
         As in the classifier.
     n_iter_, converged_, objective_, suboptimality_, loss_curve_
@@ -379,10 +423,11 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
     Notes
     -----
     Beside X there are: the numbers of the rows that ``cv`` gives for each fold; for each fold that is solved at a time,
-    about 60 arrays of the size of the coefficients in float64 and 4 of length n_samples (for sparse X, 4/3 n_classes
-    more), in all at most 256 MB or one fold's, whichever is more (more folds than that are taken in turns); a copy of
-    one fold's held-out rows while they are scored; and ``coefs_paths_``. Not in the bound: metrics, one for all these
-    folds or one for each, of up to 100 MB or a quarter of X each, whichever is more, and the transpose of sparse X.
+    about 60 arrays of the size of the coefficients in float64, four times as many where some l1_ratio is not zero, and
+    4 of length n_samples (for sparse X, 4/3 n_classes more), in all at most 256 MB or one fold's, whichever is more
+    (more folds than that are taken in turns); a copy of one fold's held-out rows while they are scored; and
+    ``coefs_paths_``. Not in the bound: metrics, one for all these folds or one for each, of up to 100 MB or a quarter
+    of X each, whichever is more, and the transpose of sparse X.
 
     Callbacks of :mod:`sklearn.callback` (scikit-learn 1.9 and later), given by ``set_callbacks``, are told of each C,
     from the smallest on, and of the fit on all rows. One that stops the former leaves out larger values of C.
@@ -407,6 +452,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         "Cs": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "cv": ["cv_object", StrOptions({"holdout"})],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "l1_ratios": ["array-like"],
         "refit": ["boolean"],
         "selection": [StrOptions({"best", "1se"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -423,6 +469,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         *,
         cv=None,
         scoring=None,
+        l1_ratios=(0.0,),
         refit=True,
         selection="best",
         validation_fraction=0.1,
@@ -438,6 +485,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         self.Cs = Cs
         self.cv = cv
         self.scoring = scoring
+        self.l1_ratios = l1_ratios
         self.refit = refit
         self.selection = selection
         self.validation_fraction = validation_fraction
@@ -482,7 +530,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
                 "Expected refit=True with selection='1se', got refit=False, which averages what is the best for each "
                 "fold. Remedy: leave refit=True, or set selection='best'."
             )
-        Cs = _as_Cs(self.Cs)
+        Cs, l1_ratios = _as_Cs(self.Cs), _as_l1_ratios(self.l1_ratios)
         task = Task.of_fit(self, 1 + self.refit, X, y, sample_weight=sample_weight)
         rows = _Rows(self, X, y, sample_weight)
         split_params, score_params = self._routed(sample_weight, rows, params)
@@ -493,36 +541,38 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
                 "set cv to an integer, or selection='best'."
             )
 
-        walked = _Walked(self, rows, [train for train, _ in folds], Cs, task)
+        walked = _Walked(self, rows, [train for train, _ in folds], l1_ratios, Cs, task)
         Cs = walked.Cs
-        scores = np.empty((len(folds), len(Cs)))
+        scores = np.empty((len(folds), len(l1_ratios), len(Cs)))
         scorer = self._scorer_among(rows.classes)
         with config_context(assume_finite=True):  # the rows have been looked at once
             for f, (_, test) in enumerate(folds):
                 X_test, y_test = rows.held_out(test), rows.y[test]
                 fold_params = _check_method_params(rows.X, params=score_params, indices=test)
-                for c in range(len(Cs)):
-                    scores[f, c] = scorer(walked.classifier(f, c), X_test, y_test, fold_params)
-        mean_scores = _finite_means(scores, Cs)
+                for r, c in np.ndindex(scores.shape[1:]):
+                    scores[f, r, c] = scorer(walked.classifier(f, r, c), X_test, y_test, fold_params)
+        mean_scores = _finite_means(scores, l1_ratios, Cs)
         chosen = self._chosen(scores, mean_scores, Cs)
 
         fitted = {
             "classes_": rows.classes,
             "Cs_": Cs,
-            "l1_ratios_": np.zeros(1),
-            "l1_ratio_": 0.0,
-            "C_": float(Cs[chosen]),
-            "scores_": scores[:, None],
-            "coefs_paths_": walked.paths[:, None],
+            "l1_ratios_": l1_ratios,
+            "l1_ratio_": float(l1_ratios[chosen[0]]),
+            "C_": float(Cs[chosen[1]]),
+            "scores_": scores,
+            "coefs_paths_": walked.paths,
         }
         if self.verbose:
+            ratio = f", l1_ratio={fitted['l1_ratio_']:.4g} of {len(l1_ratios)}" if len(l1_ratios) > 1 else ""
             print(
-                f"C={Cs[chosen]:.4g} of {len(Cs)}, with a mean score of {mean_scores[chosen]:.6g} on {len(folds)} folds"
+                f"C={fitted['C_']:.4g} of {len(Cs)}{ratio}, with a mean score of {mean_scores[chosen]:.6g} on "
+                f"{len(folds)} folds"
             )
         if self.refit:
             coef, intercept = walked.mean_over_folds([chosen] * len(folds))
             intercept = np.where(np.isneginf(intercept), 0.0, intercept)  # of a class that no fold knows
-            final = self._classifier(fitted["C_"]).set_params(verbose=max(self.verbose - 1, 0))
+            final = self._classifier(fitted["C_"], fitted["l1_ratio_"]).set_params(verbose=max(self.verbose - 1, 0))
             with task.fit_of("refit", final):
                 final.fit(
                     rows.X,
@@ -534,10 +584,12 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
             own = ("n_features_in_", "feature_names_in_")
             fitted |= {name: value for name, value in vars(final).items() if name.endswith("_") and name not in own}
         else:
-            best = np.where(np.isfinite(scores), scores, -np.inf).argmax(axis=1)
+            finite = np.where(np.isfinite(scores), scores, -np.inf).reshape(len(folds), -1)
+            best = [np.unravel_index(place, scores.shape[1:]) for place in finite.argmax(axis=1)]
             coef, intercept = walked.mean_over_folds(best)
             fitted |= {
-                "C_": float(np.mean(Cs[best])),
+                "C_": float(np.mean([Cs[c] for _, c in best])),
+                "l1_ratio_": float(np.mean([l1_ratios[r] for r, _ in best])),
                 "coef_": coef.astype(walked.paths.dtype),
                 "intercept_": intercept.astype(walked.paths.dtype),
                 "n_iter_": int(walked.n_iters.max()),
@@ -551,9 +603,9 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
             warnings.warn(walked.not_converged(), ConvergenceWarning, stacklevel=4)
         return self
 
-    def _classifier(self, C):
+    def _classifier(self, C, l1_ratio):
         names = ("fit_intercept", "standardize", "class_weight", "tol", "max_iter", "n_jobs")
-        return SoftmaxRegressionClassifier(C, **{name: getattr(self, name) for name in names})
+        return SoftmaxRegressionClassifier(C, l1_ratio=l1_ratio, **{name: getattr(self, name) for name in names})
 
     def _folds(self, rows, split_params):
         """Training and test rows of each fold, as indices."""
@@ -578,13 +630,15 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         return folds
 
     def _chosen(self, scores, mean_scores, Cs):
-        """Index of the chosen C."""
+        """Indices of the chosen l1_ratio and C."""
         least = mean_scores.max()
+        good_ratios, good_Cs = np.nonzero(mean_scores >= least)
+        r = int(good_ratios[np.argmin(Cs[good_Cs])])
         if self.selection == "1se":
-            best = int(np.argmax(mean_scores))
-            least -= scores[:, best].std(ddof=1) / np.sqrt(len(scores))
-        good = np.flatnonzero(mean_scores >= least)
-        return int(good[np.argmin(Cs[good])])
+            best = int(np.argmax(mean_scores[r]))
+            least -= scores[:, r, best].std(ddof=1) / np.sqrt(len(scores))
+        good = np.flatnonzero(mean_scores[r] >= least)
+        return r, int(good[np.argmin(Cs[good])])
 
     def _routed(self, sample_weight, rows, params):
         """What the splitter and the scorer are given."""
@@ -722,7 +776,7 @@ class _Rows:
 
 
 class _Walked:
-    """Fits of every C on every fold.
+    """Fits of every l1_ratio and C on every fold.
 
     Parameters
     ----------
@@ -730,35 +784,38 @@ class _Walked:
     rows : _Rows
     trains : list of array of int
         Training rows of each fold.
+    l1_ratios : array (n_l1_ratios,)
     Cs : array (n_Cs,)
     task : Task
-        What the fits are part of. Each C of each turn is a task within it: where callbacks stop, larger C are left out.
+        What the fits are part of. Each l1_ratio and C of each turn is a task within it: where callbacks stop, larger C
+        are left out.
 
     Attributes
     ----------
     Cs : array (n_Cs,)
         Without those left out.
-    paths : array (n_folds, n_Cs, n_outputs, n_features + fit_intercept)
-    n_iters, converged : array (n_folds, n_Cs)
+    paths : array (n_folds, n_l1_ratios, n_Cs, n_outputs, n_features + fit_intercept)
+    n_iters, converged : array (n_folds, n_l1_ratios, n_Cs)
     """
 
-    def __init__(self, estimator, rows, trains, Cs, task):
-        self.estimator, self.rows = estimator, rows
+    def __init__(self, estimator, rows, trains, l1_ratios, Cs, task):
+        self.estimator, self.rows, self.l1_ratios = estimator, rows, l1_ratios
         source = rows.source
         n_classes = len(rows.classes)
         n_outputs = 1 if n_classes == 2 else n_classes
         n_columns = source.n_features + int(estimator.fit_intercept)
-        shape = len(trains), len(Cs)
+        shape = len(trains), len(l1_ratios), len(Cs)
         self.paths = np.empty((*shape, n_outputs, n_columns), source.dtype)
         self.n_iters, self.converged = np.empty(shape, np.intp), np.empty(shape, bool)
         n_threads = effective_n_threads(estimator.n_jobs)
-        sizes = n_outputs, n_columns, source.n_samples, source.dtype.itemsize
+        # the proximal solver keeps products with its pairs too
+        sizes = n_outputs, n_columns * (4 if l1_ratios.any() else 1), source.n_samples, source.dtype.itemsize
         turns = _turns(len(trains), *sizes, sparse=isinstance(source, CsrSource))
         order = np.argsort(Cs, kind="stable")
-        task = task.subtask("path", len(turns) * len(Cs))
+        task = task.subtask("path", len(turns) * len(l1_ratios) * len(Cs))
         unit = None if estimator.standardize else unit_of(source)
         with blas_on_one_thread(), overflow_named(source.dtype):
-            for turn in turns:
+            for turn, r in itertools.product(turns, range(len(l1_ratios))):
                 weight = [rows.weight(trains[f], f) for f in range(turn.start, turn.stop)]
                 scale = None
                 if estimator.standardize:
@@ -771,6 +828,7 @@ class _Walked:
                     n_classes,
                     weight,
                     scale,
+                    l1_ratio=float(l1_ratios[r]),
                     fit_intercept=estimator.fit_intercept,
                     tol=estimator.tol,
                     max_iter=estimator.max_iter,
@@ -783,11 +841,11 @@ class _Walked:
                     step = task.subtask(f"C={Cs[c]:.4g}")
                     solutions = walk.to(Cs[c])
                     coef, intercept = walk.stack.split(folds - turn.start, np.stack([s.point for s in solutions]))
-                    self.paths[turn, c, :, : source.n_features] = coef
+                    self.paths[turn, r, c, :, : source.n_features] = coef
                     if estimator.fit_intercept:
-                        self.paths[turn, c, :, -1] = np.where(walk.stack.absent, -np.inf, intercept)
-                    self.n_iters[turn, c] = [s.n_iter for s in solutions]
-                    self.converged[turn, c] = [s.converged for s in solutions]
+                        self.paths[turn, r, c, :, -1] = np.where(walk.stack.absent, -np.inf, intercept)
+                    self.n_iters[turn, r, c] = [s.n_iter for s in solutions]
+                    self.converged[turn, r, c] = [s.converged for s in solutions]
                     if step.end():
                         order = order[: q + 1]
                         break
@@ -796,21 +854,21 @@ class _Walked:
         self.Cs = Cs
         if len(order) < len(Cs):
             kept = np.sort(order)
-            self.Cs, self.paths = Cs[kept], self.paths[:, kept]
-            self.n_iters, self.converged = self.n_iters[:, kept], self.converged[:, kept]
+            self.Cs, self.paths = Cs[kept], self.paths[:, :, kept]
+            self.n_iters, self.converged = self.n_iters[:, :, kept], self.converged[:, :, kept]
 
-    def classifier(self, f, c):
+    def classifier(self, f, r, c):
         """The classifier of one cell."""
-        clf = self.estimator._classifier(float(self.Cs[c]))
+        clf = self.estimator._classifier(float(self.Cs[c]), float(self.l1_ratios[r]))
         clf.classes_, clf.n_features_in_ = self.rows.classes, self.rows.X.shape[1]
-        clf.coef_, clf.intercept_ = self._split(self.paths[f, c])
+        clf.coef_, clf.intercept_ = self._split(self.paths[f, r, c])
         # scores that can be calculated with
         clf.intercept_ = np.maximum(clf.intercept_, clf.intercept_.dtype.type(StackedObjectives.ABSENT))
         return clf
 
     def mean_over_folds(self, best):
-        """Means over folds of the coefficients at a C for each; of intercepts, over the folds that know the class."""
-        points = self.paths[np.arange(len(best)), best].astype(np.float64)
+        """Means over folds of the coefficients at (l1_ratio, C) for each; of intercepts, over folds with the class."""
+        points = np.stack([self.paths[f, r, c] for f, (r, c) in enumerate(best)]).astype(np.float64)
         known = np.isfinite(points[..., -1:])
         counts = known.sum(axis=0)
         mean = np.where(known, points, 0.0).sum(axis=0) / np.maximum(counts, 1)
@@ -824,7 +882,7 @@ class _Walked:
     def not_converged(self):
         """What to warn of."""
         missed = ~self.converged
-        values = ", ".join(f"{C:.4g}" for C in self.Cs[missed.any(axis=0)][:5])
+        values = ", ".join(f"{C:.4g}" for C in self.Cs[missed.any(axis=(0, 1))][:5])
         advice = ", or leave out the largest values of C"
         if self.rows.source.dtype != np.float64:
             advice = ", leave out the largest values of C, or pass X as float64"
@@ -835,7 +893,7 @@ class _Walked:
         )
 
 
-def _finite_means(scores, Cs):
+def _finite_means(scores, l1_ratios, Cs):
     """Mean scores over folds, -inf where one is not finite."""
     finite = np.isfinite(scores).all(axis=0)
     if not finite.any():
@@ -844,9 +902,10 @@ def _finite_means(scores, Cs):
             "scoring, or a cv whose test rows have all classes."
         )
     if not finite.all():
-        warnings.warn(
-            f"Scores are not finite for C in {Cs[~finite].tolist()}; these are not chosen.", UserWarning, stacklevel=5
-        )
+        where = f"C in {Cs[~finite.all(axis=0)].tolist()}"
+        if len(l1_ratios) > 1:
+            where += f" with l1_ratio in {l1_ratios[~finite.all(axis=1)].tolist()}"
+        warnings.warn(f"Scores are not finite for {where}; these are not chosen.", UserWarning, stacklevel=5)
     return np.where(finite, np.where(np.isfinite(scores), scores, 0.0).mean(axis=0), -np.inf)
 
 
@@ -855,6 +914,7 @@ def softmax_regression_path(
     y,
     *,
     Cs=10,
+    l1_ratio=0.0,
     sample_weight=None,
     fit_intercept=True,
     standardize=False,
@@ -873,7 +933,7 @@ def softmax_regression_path(
     Cs : int or array-like, default=10
         The values of C; for an integer, as many from 1e-4 to 1e4 in equal ratios.
     sample_weight : array-like (n_samples,), default=None
-    fit_intercept, standardize, class_weight, tol, max_iter, n_jobs, verbose
+    l1_ratio, fit_intercept, standardize, class_weight, tol, max_iter, n_jobs, verbose
         As in :class:`SoftmaxRegressionClassifier`.
 
     Returns
@@ -894,6 +954,7 @@ def softmax_regression_path(
     """
     estimator = SoftmaxRegressionClassifierCV(
         Cs,
+        l1_ratios=[l1_ratio],
         fit_intercept=fit_intercept,
         standardize=standardize,
         class_weight=class_weight,
@@ -903,11 +964,12 @@ def softmax_regression_path(
         verbose=verbose,
     )
     estimator._validate_params()
-    Cs = _as_Cs(Cs)
+    Cs, l1_ratios = _as_Cs(Cs), _as_l1_ratios([l1_ratio])
     rows = _Rows(estimator, X, y, sample_weight)
-    walked = _Walked(estimator, rows, [np.arange(len(rows.y))], Cs, Task(estimator))
+    walked = _Walked(estimator, rows, [np.arange(len(rows.y))], l1_ratios, Cs, Task(estimator))
     if not walked.converged.all():
         warnings.warn(walked.not_converged(), ConvergenceWarning, stacklevel=2)
     p = rows.X.shape[1]
-    intercepts = walked.paths[0, :, :, p] if fit_intercept else np.zeros(walked.paths.shape[1:3], walked.paths.dtype)
-    return Cs, walked.paths[0, :, :, :p], intercepts, walked.n_iters[0]
+    paths = walked.paths[0, 0]
+    intercepts = paths[:, :, p] if fit_intercept else np.zeros(paths.shape[:2], paths.dtype)
+    return Cs, paths[:, :, :p], intercepts, walked.n_iters[0, 0]

@@ -42,6 +42,8 @@ class RowSpaceObjective:
         As there.
     """
 
+    l1_reg_strength = 0.0  # whose solver takes steps by coefficients
+
     def __init__(
         self, source, y, n_classes, *, sample_weight, l2_reg_strength, fit_intercept, n_threads, offset=None, scale=None
     ):

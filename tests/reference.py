@@ -50,7 +50,8 @@ def sample_loss(raw_prediction, target):
 class Objective:
     """The function that softmax regression minimises, for one data set.
 
-    F(W, b) = 1/S * sum_i s_i * CE(t_i, softmax(W x_i + b + offset_i)) + 1/(C S) * 1/2 ||W||_F^2,    S = sum_i s_i
+    F(W, b) = 1/S * sum_i s_i * CE(t_i, softmax(W x_i + b + offset_i))
+              + 1/(C S) * [(1 - l1_ratio)/2 ||W||_F^2 + l1_ratio ||W||_1],    S = sum_i s_i
 
     With two classes there is a single vector w, as in scikit-learn: the scores are (0, w x_i + b) and the penalty
     is that of the one vector. So n_vectors = 1 if n_classes = 2, otherwise n_classes.
@@ -63,6 +64,7 @@ class Objective:
     sample_weight : (n_samples,) row weights s_i, class weights included; None is all ones
     fit_intercept : bool; without, b is zero
     offset : (n_samples, n_classes), added to the scores; None is zero
+    l1_ratio : float; `grad` and `hess` are those of F without the L1 penalty
 
     Methods take `coef` (n_vectors, n_features) and `intercept` (n_vectors,). Unknowns in one vector, as for the
     gradient and the Hessian, are ordered by vector: its coefficients, then its intercept if there is one.
@@ -74,6 +76,7 @@ class Objective:
     sample_weight: np.ndarray | None = None
     fit_intercept: bool = True
     offset: np.ndarray | None = None
+    l1_ratio: float = 0.0
 
     @property
     def n_vectors(self):
@@ -88,9 +91,18 @@ class Objective:
 
     @property
     def l2_reg_strength(self):
-        """1 / (C S)."""
-        sw_sum = len(self.X) if self.sample_weight is None else np.sum(self.sample_weight, dtype=np.float64)
-        return 1.0 / (self.C * sw_sum)
+        """(1 - l1_ratio) / (C S)."""
+        return (1.0 - self.l1_ratio) / (self.C * self.sw_sum)
+
+    @property
+    def l1_reg_strength(self):
+        """l1_ratio / (C S)."""
+        return self.l1_ratio / (self.C * self.sw_sum)
+
+    @property
+    def sw_sum(self):
+        """S."""
+        return len(self.X) if self.sample_weight is None else np.sum(self.sample_weight, dtype=np.float64)
 
     @property
     def design(self):
@@ -132,7 +144,18 @@ class Objective:
     def loss(self, coef, intercept):
         """F(W, b)."""
         cross_entropy = self.weight @ sample_loss(self.raw_prediction(coef, intercept), self.target)
-        return cross_entropy + self.l2_reg_strength * 0.5 * np.sum(np.asarray(coef, np.float64) ** 2)
+        coef = np.asarray(coef, np.float64)
+        return cross_entropy + self.l2_reg_strength * 0.5 * np.sum(coef**2) + self.l1_reg_strength * np.abs(coef).sum()
+
+    def subgradient(self, coef, intercept):
+        """The smallest subgradient of F, (n_vectors, n_columns of the design): zero at the minimum.
+
+        Where a coefficient is zero, the L1 penalty's part is any number from -l1_reg_strength to l1_reg_strength.
+        """
+        grad = self.grad(coef, intercept)
+        unknowns, strength = self.pack(coef, intercept), self.l1_reg_strength * self.penalised
+        shrunk = np.sign(grad) * np.maximum(np.abs(grad) - strength, 0.0)
+        return np.where(unknowns == 0, shrunk, grad + strength * np.sign(unknowns))
 
     def _proba_and_target(self, coef, intercept):
         proba = self.proba(coef, intercept)

@@ -20,11 +20,22 @@ PACKAGE = Path(softmax_clf.__file__).parent
 # What each part of the package may import of the others, and of the world: None is anything that is installed
 # with the package. `kernels.jit` and `kernels.threads` are the two modules of kernels that meet the machine.
 OURS = {
-    "estimator": {"callbacks", "online", "row_space", "curvature", "objective", "solvers", "sources", "kernels"},
-    "path": {"estimator", "callbacks", "curvature", "objective", "solvers", "sources", "kernels"},
+    "estimator": {
+        "callbacks",
+        "online",
+        "quadratics",
+        "row_space",
+        "curvature",
+        "objective",
+        "solvers",
+        "sources",
+        "kernels",
+    },
+    "path": {"estimator", "callbacks", "quadratics", "curvature", "objective", "solvers", "sources", "kernels"},
     "callbacks": set(),
     "online": {"objective", "solvers", "sources", "kernels"},
-    "row_space": {"curvature", "objective", "kernels"},
+    "quadratics": {"curvature", "objective", "solvers", "sources", "kernels"},
+    "row_space": {"curvature", "objective", "solvers", "sources", "kernels"},
     "curvature": {"objective", "solvers", "sources", "kernels"},
     "objective": {"solvers", "sources", "kernels"},
     "solvers": set(),
@@ -37,6 +48,7 @@ WORLD = {
     "path": {*NUMERIC, "sklearn", "joblib", "threadpoolctl"},
     "callbacks": {"sklearn"},
     "online": NUMERIC,
+    "quadratics": NUMERIC,
     "row_space": NUMERIC,
     "curvature": NUMERIC,
     "objective": NUMERIC,

@@ -166,6 +166,21 @@ def test_a_stop_leaves_out_larger_C(in_turns, refit, monkeypatch):
     assert stopped.C_ == fewer.C_
 
 
+def test_a_stop_leaves_out_larger_C_of_every_l1_ratio():
+    clf = SoftmaxRegressionClassifierCV([0.001, 0.01, 0.1], cv=2, l1_ratios=[1.0, 0.5])
+    clf.set_callbacks(Recorder("C=0.01", 1)).fit(X, Y)
+    assert list(clf.Cs_) == [0.001, 0.01]
+    assert clf.scores_.shape == (2, 2, 2)
+
+
+def test_a_stop_with_an_l1_penalty():
+    recorder = Recorder("iteration", 4)
+    clf = SoftmaxRegressionClassifier(0.01, l1_ratio=1.0).set_callbacks(recorder).fit(X, Y)
+    assert clf.n_iter_ == 4
+    loss = clf.sample_loss(X, Y).mean() + np.abs(clf.coef_).sum() / (0.01 * len(Y))
+    assert loss == pytest.approx(clf.objective_, rel=1e-10)
+
+
 def test_a_stop_of_the_refit():
     clf = SoftmaxRegressionClassifierCV([1.0, 0.1], cv=2).set_callbacks(Propagated("iteration", 1)).fit(X, Y)
     assert clf.n_iter_ == 1

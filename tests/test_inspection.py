@@ -528,6 +528,18 @@ def test_path_of_a_classifier_that_chose_C(n_classes):
     assert list(curves(display)) == ["c"]
 
 
+@pytest.mark.parametrize("refit", [False, True])
+def test_path_of_the_chosen_l1_ratio(refit):
+    clf = SoftmaxRegressionClassifierCV([0.01, 0.1, 1.0], cv=2, l1_ratios=[0.0, 0.9], refit=refit)
+    clf.fit(IRIS.data, IRIS.target)
+    r = 0 if clf.l1_ratio_ < 0.4 else 1
+    display = RegularizationPathDisplay.from_estimator(clf)
+    assert_allclose(curves(display)["rows held out"][:, 1], clf.scores_[:, r].mean(axis=0))
+    display.plot(kind="classes")
+    by_hand = np.linalg.norm(clf.coefs_paths_[:, r, :, :, :4], axis=3).mean(axis=0)
+    assert_allclose(np.stack(list(curves(display).values()))[:, :, 1].T, by_hand)
+
+
 def test_path_without_scores_or_intercept():
     X, y = IRIS.data.to_numpy(), IRIS.target
     Cs, coefs, *_ = softmax_regression_path(X, y, Cs=[0.1, 1.0])
@@ -545,7 +557,7 @@ def test_path_refuses_what_does_not_fit():
         RegularizationPathDisplay.from_estimator(three_classes())
     other = SoftmaxRegressionClassifierCV([1.0], cv=3).fit(IRIS.data, IRIS.target)
     other.scores_ = dict.fromkeys(range(3), np.zeros((3, 1)))  # as LogisticRegressionCV's have been
-    with pytest.raises(TypeError, match=r"scores_ of shape \(n_folds, 1, n_Cs\).*Remedy"):
+    with pytest.raises(TypeError, match=r"scores_ of shape \(n_folds, n_l1_ratios, n_Cs\).*Remedy"):
         RegularizationPathDisplay.from_estimator(other)
     coefs = np.ones((2, 3, 4))
     with pytest.raises(ValueError, match=r"Expected Cs of shape.*\(3,\) and \(2, 3, 4\).*Remedy"):

@@ -416,7 +416,7 @@ def test_a_fold_takes_what_is_counted(dtype, container):
         trains = [train for train, _ in KFold(n_folds).split(X)]
         task = softmax_clf.path.Task(clf)
         tracemalloc.start()
-        softmax_clf.path._Walked(clf, rows, trains, np.array([0.1, 10.0]), task)
+        softmax_clf.path._Walked(clf, rows, trains, np.zeros(1), np.array([0.1, 10.0]), task)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     sizes = 3, X.shape[1] + 1, n, X.dtype.itemsize

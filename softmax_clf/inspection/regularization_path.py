@@ -11,7 +11,7 @@ _KINDS = ("scores", "classes", "features")
 
 
 class RegularizationPathDisplay:
-    """Scores of the rows held out, or norms of the coefficients, against C; the chosen C is marked.
+    """Scores of the rows held out, or norms of the coefficients, against C at the chosen l1_ratio; the C is marked.
 
     Lines are means over folds, with a band of one standard error to each side where there are several: what
     ``selection='1se'`` goes by. Cs may come in any order; no penalty, ``np.inf``, is drawn a decade beyond the others.
@@ -83,20 +83,22 @@ class RegularizationPathDisplay:
                 f"{type(chooser).__name__} lacks {', '.join(missing)}. Remedy: fit it first; for the coefficients "
                 "alone, give what softmax_regression_path returns to from_path."
             )
-        if np.shape(chooser.scores_)[1:2] != (1,) or np.ndim(chooser.C_) != 0:  # LogisticRegressionCV can have others
+        if np.ndim(chooser.scores_) != 3 or np.ndim(chooser.C_) != 0:  # LogisticRegressionCV can have others
             raise TypeError(
-                "Expected scores_ of shape (n_folds, 1, n_Cs) and a single C_, as SoftmaxRegressionClassifierCV has "
-                f"them, but those of {type(chooser).__name__} are others. Remedy: let that choose C."
+                "Expected scores_ of shape (n_folds, n_l1_ratios, n_Cs) and a single C_, as those of a "
+                f"SoftmaxRegressionClassifierCV, but {type(chooser).__name__} has others. Remedy: let that choose C."
             )
+        # the chosen one, or the nearest to the mean of what is the best for each fold
+        r = np.abs(np.subtract(chooser.l1_ratios_, chooser.l1_ratio_)).argmin()
         linear = take_apart(clf)
         n_features = linear.coef.shape[1]
         scoring = chooser.scoring or "neg_log_loss"
         display = cls(
             chooser.Cs_,
-            chooser.coefs_paths_[:, 0, :, :, :n_features],  # without the intercepts
+            chooser.coefs_paths_[:, r, :, :, :n_features],  # without the intercepts
             linear.output_names(class_names),
             check_feature_names(feature_names, linear.feature_names),
-            scores=chooser.scores_[:, 0],
+            scores=chooser.scores_[:, r],
             score_name=scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score"),
             C=chooser.C_,
         )

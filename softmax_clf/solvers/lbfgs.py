@@ -3,11 +3,8 @@
 import numpy as np
 from scipy.linalg.lapack import dtrtrs
 
-from .stopping import Solution
-
-_SUFFICIENT_DECREASE = 1e-4  # of the line search (Nocedal and Wright, Numerical Optimization, 2006, section 3.1)
-_CURVATURE = 0.9
-_MAX_BACKTRACKS = 25
+from .line_search import CURVATURE, MAX_BACKTRACKS, SUFFICIENT_DECREASE, cubic_minimiser
+from .stopping import Solution, staleness, suboptimality
 
 
 class _Memory:
@@ -137,9 +134,8 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
         slope = dot(grad, direction)
         descends = slope < 0 or not grad.any()  # else rounding has made the metric indefinite
         decrement = metric.slack * max(dot(grad, natural), -slope) / 2 if descends else np.inf
-        # the better rows are fitted, the less they curve the objective: a metric is too stiff since by about as much
-        decrement *= max(objective_there / objective, 1.0) if objective > 0 else 1.0
-        estimate = _suboptimality(decrement, solution.loss_curve[made_at:], objective)
+        decrement *= staleness(objective_there, objective)
+        estimate = suboptimality(decrement, solution.loss_curve[made_at:], objective)
         solution.point, solution.objective, solution.suboptimality = point, objective, estimate
         solution.n_iter = iteration
         solution.loss_curve.append(objective)
@@ -156,15 +152,15 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
 
         # line search
         step, rounding = 1.0, noise * abs(objective)
-        for _ in range(_MAX_BACKTRACKS if descends else 0):
+        for _ in range(MAX_BACKTRACKS if descends else 0):
             new_objective, new_grad = yield (trial := moved(point, step, direction))
             new_slope = dot(new_grad, direction)  # not finite, if any of the gradient is not
             if np.isfinite(new_objective) and np.isfinite(new_slope):
-                if new_objective <= objective + _SUFFICIENT_DECREASE * step * slope:
+                if new_objective <= objective + SUFFICIENT_DECREASE * step * slope:
                     break
-                if new_objective <= objective + rounding and abs(new_slope) <= _CURVATURE * abs(slope):
+                if new_objective <= objective + rounding and abs(new_slope) <= CURVATURE * abs(slope):
                     break
-                step *= min(max(_cubic_minimiser(step * slope, new_objective - objective, step * new_slope), 0.1), 0.5)
+                step *= min(max(cubic_minimiser(step * slope, new_objective - objective, step * new_slope), 0.1), 0.5)
             else:
                 step *= 0.1
         else:
@@ -194,32 +190,3 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
             vectors = (array.ravel() for array in (grad, previous_grad, natural, previous_natural))
             scale = pairs.add(direction.ravel(), step, *vectors) or scale
     raise AssertionError("unreachable")
-
-
-def _cubic_minimiser(slope, increase, new_slope):
-    """Where between 0 and 1 a cubic is least that rises by ``increase`` between them, with these slopes at its ends.
-
-    Nocedal and Wright, equation 3.59, in units of the first slope, which is negative.
-    """
-    rise, new_slope = increase / -slope, new_slope / -slope
-    d = new_slope - 1 - 3 * rise
-    root = np.sqrt(max(d * d + new_slope, 0.0))
-    return 1 - (new_slope + root - d) / (new_slope + 1 + 2 * root)
-
-
-def _suboptimality(decrement, loss_curve, objective):
-    """Estimate what F is above its minimum, rather too much than too little.
-
-    ``decrement`` is half the squared gradient in the metric, times its slack. Where directions rule in which the
-    metric is poor, progress is slow and steady: then what is left follows as a geometric series from the decrease over
-    the last fifth of the iterations that this metric has seen, ``loss_curve``, and over the fifth before. The estimate
-    is the larger of both; and the objective itself, whose minimum is not negative, is a bound.
-    """
-    estimate = decrement
-    window = max(3, len(loss_curve) // 5)
-    if len(loss_curve) >= 2 * window:
-        recent = loss_curve[-window] - objective
-        ratio = recent / max(loss_curve[-2 * window] - loss_curve[-window], np.finfo(float).tiny)
-        ratio = min(max(ratio, 0.0), 0.95)
-        estimate = max(estimate, 3 * recent * ratio / (1 - ratio))
-    return min(estimate, objective)

@@ -89,3 +89,29 @@ def allowed_suboptimality(tol, null_objective, penalty, noise):
     if penalty == 0:
         return bound
     return min(bound, max((1e6 * tol) ** 2 * penalty, 10 * noise * null_objective))
+
+
+def staleness(objective_there, objective):
+    """How many times too stiff a metric may be by now, by the objective where it was made and the present one.
+
+    The better rows are fitted, the less they curve the objective.
+    """
+    return max(objective_there / objective, 1.0) if objective > 0 else 1.0
+
+
+def suboptimality(decrement, loss_curve, objective):
+    """Estimate what F is above its minimum, rather too much than too little.
+
+    ``decrement`` is half the squared gradient in the metric, times its slack. Where directions rule in which the
+    metric is poor, progress is slow and steady: then what is left follows as a geometric series from the decrease over
+    the last fifth of the iterations that this metric has seen, ``loss_curve``, and over the fifth before. The estimate
+    is the larger of both; and the objective itself, whose minimum is not negative, is a bound.
+    """
+    estimate = decrement
+    window = max(3, len(loss_curve) // 5)
+    if len(loss_curve) >= 2 * window:
+        recent = loss_curve[-window] - objective
+        ratio = recent / max(loss_curve[-2 * window] - loss_curve[-window], np.finfo(float).tiny)
+        ratio = min(max(ratio, 0.0), 0.95)
+        estimate = max(estimate, 3 * recent * ratio / (1 - ratio))
+    return min(estimate, objective)

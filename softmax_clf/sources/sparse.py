@@ -110,7 +110,11 @@ class CsrSource(Source):
 
     def take_head(self, rows):
         """Some rows of the head, (n_rows, n_head), as :meth:`take`."""
-        return self.X[rows][:, self.head].toarray(order="C")
+        return self.take_columns(rows, self.head)
+
+    def take_columns(self, rows, columns):
+        """Some rows of some features, as :meth:`take`."""
+        return self.X[rows][:, columns].toarray(order="C")
 
 
 def _read_only(array):

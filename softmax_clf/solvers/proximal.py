@@ -1,0 +1,379 @@
+"""A proximal quasi-Newton method, for an L1 penalty."""
+
+import numpy as np
+
+from .line_search import CURVATURE, MAX_BACKTRACKS, SUFFICIENT_DECREASE, cubic_minimiser
+from .stopping import Solution, staleness, suboptimality
+
+# By measurement on digits, raw, and on embeddings (5,000 x 512), L1 penalties with C from 0.01 to 100.
+_ACCURACY = 3e-3  # a round of coordinate descent that gains less than this share of all that was gained is the last
+_DAMPING = 1e-4  # least rise of the model's diagonal, as a share: flat directions must not lead out of all bounds
+_LAST_ACCURACY, _LAST_DAMPING = 1e-4, 1e-8  # before a fit ends: neither may hide what is to be gained
+_MAX_ROUNDS, _MAX_SWEEPS = 20, 200  # over all coefficients, and in each of them over those that are not zero
+_EXTRAPOLATE = 5  # sweeps to extrapolate from, as in Bertrand and Massias
+
+
+class QuadraticMetric:
+    """An approximate Hessian by its products, block by block, on all columns or on some.
+
+    The blocks are in the columns (x - center, 1), where the intercept hardly depends on the coefficients.
+
+    Parameters
+    ----------
+    blocks : list of objects with ``outputs``, ``hessp``, ``square`` and ``sweep``
+    slack : float
+        How many times too small the decrease of the model may be as an estimate of F - F*.
+    n_features : int
+        Columns of a point without that of the intercept.
+    center : array that goes with (n_outputs, n_features), or None
+        None where a point has no column for an intercept.
+    columns : array of intp, or None
+        Features that it knows, increasing; None for all. Coefficients of others stay as they are.
+    flat : bool
+        Whether the blocks act on all rows of a step, one after the other, as on one.
+    """
+
+    def __init__(self, blocks, slack, n_features, center, columns=None, flat=False):
+        self.blocks, self.slack, self.flat = blocks, slack, flat
+        self.n_features, self.center, self.columns = n_features, center, columns
+
+    def gathered(self, array):
+        """The columns that it knows, and the intercept's, of an array (n_outputs, n_columns); a copy."""
+        if self.columns is None:
+            return array.copy()
+        return np.hstack([array[:, self.columns], array[:, self.n_features :]])
+
+    def laid_out(self, array):
+        """Such columns as the blocks take them."""
+        return np.ascontiguousarray(array.reshape(1, -1) if self.flat else array)
+
+    def of_grad(self, grad):
+        """A gradient (n_outputs, n_columns) in the columns of the blocks."""
+        inner = self.gathered(grad)
+        if self.center is not None:
+            inner[:, :-1] -= inner[:, -1:] * self.center
+        return self.laid_out(inner)
+
+    def of_step(self, step):
+        """A step (n_outputs, n_columns) in the columns of the blocks."""
+        inner = self.gathered(step)
+        if self.center is not None:
+            inner[:, -1] += (inner[:, :-1] * self.center).sum(axis=1)
+        return self.laid_out(inner)
+
+    def of_point(self, point):
+        """Coefficients of a point, and zero for the intercept, as :meth:`moved` takes them."""
+        inner = self.gathered(point)
+        if self.center is not None:
+            inner[:, -1] = 0.0
+        return self.laid_out(inner)
+
+    def moved(self, point, inner):
+        """The point with the coefficients ``inner``, in whose last column there are steps of the intercept."""
+        inner, result = inner.reshape(len(point), -1), point.copy()
+        if self.center is not None:
+            coef = inner[:, :-1]
+            step = coef - self.gathered(point)[:, :-1]
+            result[:, -1] += inner[:, -1] - (step * self.center).sum(axis=1)
+        else:
+            coef = inner
+        result[:, np.arange(self.n_features) if self.columns is None else self.columns] = coef
+        return result
+
+    def hessp(self, inner):
+        """The product with a step in the columns of the blocks."""
+        return np.concatenate([block.hessp(inner[block.outputs]) for block in self.blocks])
+
+    def unknown(self, violation):
+        """The largest of what is violated in columns that it does not know."""
+        if self.columns is None:
+            return 0.0
+        return float(np.delete(violation[:, : self.n_features], self.columns, axis=1).max(initial=0.0))
+
+
+class _Pairs:
+    """The last steps s and gradient changes y, and what they make of a metric M.
+
+    The compact form of BFGS: B = M - [M S, Y] [[S'M S, L], [L', -D]]^-1 [M S, Y]', L being the part of S'Y below its
+    diagonal D (R. H. Byrd, J. Nocedal and R. B. Schnabel, Representations of quasi-Newton matrices, Mathematical
+    Programming 63, 1994, theorem 2.3).
+    """
+
+    def __init__(self, capacity):
+        self.capacity, self.pairs = capacity, []
+        self.metric, self.inner = None, []  # the pairs, and products with the steps, in its columns
+
+    def add(self, step, change):
+        """Keep a pair, unless rounding hides the curvature between them."""
+        curvature = float(np.vdot(step, change))
+        if curvature > max(1e-14 * np.linalg.norm(step) * np.linalg.norm(change), 1e-280):
+            unit = 1 / np.sqrt(curvature)
+            self.pairs = [*self.pairs, (unit * step, unit * change)][-self.capacity :] if self.capacity else []
+
+    def on(self, metric):
+        """``low`` (.., .., n_low) and Q, such that B is the metric plus low Q low'."""
+        known = {} if metric is not self.metric else {id(pair): inner for pair, inner in self.inner}
+        self.metric, self.inner = metric, []
+        for pair in self.pairs:
+            inner = known.get(id(pair))
+            if inner is None:
+                step = metric.of_step(pair[0])
+                inner = step, metric.of_grad(pair[1]), metric.hessp(step)
+            self.inner.append((pair, inner))
+        # by their making s'y is one, but not among fewer columns
+        used = [inner for _, inner in self.inner if np.vdot(inner[0], inner[1]) > 0.5]
+        if not used:
+            shape = metric.of_step(np.zeros_like(self.pairs[0][0])).shape if self.pairs else None
+            return None if shape is None else np.zeros((*shape, 0)), np.zeros((0, 0))
+        steps, changes, images = (np.stack(parts) for parts in zip(*used, strict=True))
+        flat = steps.reshape(len(used), -1)
+        products, squares = (flat @ other.reshape(len(used), -1).T for other in (changes, images))
+        lower = np.tril(products, -1)
+        middle = np.block([[(squares + squares.T) / 2, lower], [lower.T, -np.diag(products.diagonal())]])
+        low = np.moveaxis(np.concatenate([images, changes]), 0, -1)
+        # singular where the metric knows nothing along a step
+        return np.ascontiguousarray(low), -np.linalg.pinv(middle, hermitian=True)
+
+
+class _Model:
+    """The smooth part's quadratic model around a point, and the L1 penalty.
+
+    It is minimised by coordinate descent, which goes over the coefficients that are not zero until that gains little,
+    and then over all (J. Friedman, T. Hastie and R. Tibshirani, Regularization paths for generalized linear models via
+    coordinate descent, Journal of Statistical Software 33, 2010), and is extrapolated (Q. Bertrand and M. Massias,
+    Anderson acceleration of coordinate descent, AISTATS 2021).
+    """
+
+    def __init__(self, metric, pairs, point, grad, threshold, damping):
+        self.metric, self.damping = metric, damping
+        self.start, self.grad = metric.of_point(point), metric.of_grad(grad)
+        self.threshold = metric.laid_out(metric.gathered(threshold))
+        low, self.middle = pairs.on(metric)
+        self.low = np.zeros((*self.start.shape, 0)) if low is None else low
+        self.low_image = self.low @ self.middle
+        #: the coefficients, the products of their step with the Gram matrices, and with ``low``
+        self.state = self.start.copy(), np.zeros_like(self.start), np.zeros(len(self.middle))
+
+    def minimise(self, accuracy):
+        """Go down from the point, until a round gains less than a share of ``accuracy`` of all that was gained.
+
+        Returns
+        -------
+        goal : array (n_outputs, n_columns)
+            In the columns of the blocks.
+        decrease : float
+        """
+        decrease = 0.0
+        for _ in range(_MAX_ROUNDS):
+            gained = self._sweep(everywhere=True)
+            decrease += gained
+            if not gained > accuracy * decrease:
+                break
+            decrease += self._among_nonzero(accuracy, decrease)
+        return self.state[0], decrease
+
+    def _sweep(self, everywhere):
+        inputs = self.damping, self.threshold, self.grad, self.start, self.low, self.low_image
+        return sum(block.sweep(*inputs, *self.state, everywhere) for block in self.metric.blocks)
+
+    def _among_nonzero(self, accuracy, before):
+        decrease, trail = 0.0, [[part.copy() for part in self.state]]
+        for _ in range(_MAX_SWEEPS):
+            gained = self._sweep(everywhere=False)
+            trail.append([part.copy() for part in self.state])
+            if len(trail) > _EXTRAPOLATE:
+                gained += self._extrapolate(trail)
+                trail = [[part.copy() for part in self.state]]
+            decrease += gained
+            if not gained > accuracy * (before + decrease):
+                break
+        return decrease
+
+    def _extrapolate(self, trail):
+        """Go to where the last sweeps seem to lead, if that is further down; by how much."""
+        points = np.stack([point.ravel() for point, _, _ in trail])
+        changes = np.diff(points[:, points.any(axis=0)], axis=0)
+        largest = np.abs(changes).max(initial=0.0)
+        if not largest > 0:
+            return 0.0
+        changes /= largest
+        gram = changes @ changes.T
+        weight = np.linalg.solve(gram + 1e-12 * np.trace(gram) * np.eye(len(gram)), np.ones(len(gram)))
+        weight /= weight.sum()
+        # zeros stay zeros, and what is linear in the step comes along
+        found = [sum(w * part for w, part in zip(weight, parts, strict=True)) for parts in zip(*trail[1:], strict=True)]
+        gained = self._value(*self.state) - self._value(*found)
+        if not gained > 0:
+            return 0.0
+        for part, better in zip(self.state, found, strict=True):
+            part[:] = better
+        return gained
+
+    def _value(self, point, image, low):
+        step = point - self.start
+        square = sum(block.square(step, image, self.damping) for block in self.metric.blocks) + low @ self.middle @ low
+        return float(np.vdot(self.grad, step)) + square / 2 + l1_norm(point, self.threshold)
+
+
+def l1_norm(point, threshold):
+    """The sum of ``threshold * |point|``; where the point is zero, so is that, be the threshold infinite."""
+    return float(np.multiply(threshold, np.abs(point), where=point != 0, out=np.zeros_like(point)).sum())
+
+
+def shift_of_least_penalty(values, l1, l2):
+    """For each column, the c where ``l1 * sum(|values - c|) + l2 / 2 * sum((values - c)**2)`` is least.
+
+    It is zero where it may be: values that are zero stay so.
+
+    Parameters
+    ----------
+    values : array (n_values, n_columns)
+    l1, l2 : float, >= 0
+
+    Returns
+    -------
+    array (n_columns,)
+    """
+    n, columns = len(values), np.arange(values.shape[1])
+    ordered, total = np.sort(values, axis=0), values.sum(axis=0)
+    below = np.arange(n)[:, None]
+    pull = l2 * (n * ordered - total)
+    # the first of the values on whose right the slope is not negative; it may have changed its sign before
+    first = (l1 * (2 * (below + 1) - n) + pull >= 0).argmax(axis=0)
+    shift = ordered[first, columns]
+    if l2 > 0:
+        before = l1 * (2 * first - n)
+        shift = np.where(before + pull[first, columns] > 0, (total - before / l2) / n, shift)
+    zeros = np.count_nonzero(values == 0, axis=0)
+    stays = np.abs(l1 * np.sign(values).sum(axis=0) + l2 * total) <= l1 * zeros
+    return np.where(stays, 0.0, shift)
+
+
+def violation(point, grad, threshold):
+    """How far each element is from its optimality condition: the least subgradient's size (n_outputs, n_columns)."""
+    toward = np.abs(grad + np.copysign(threshold, point))
+    return np.where(point != 0, toward, np.maximum(np.abs(grad) - threshold, 0.0))
+
+
+def proximal_newton(point, make_metric, *, threshold, settle, target, max_iter, noise, report, memory=20, exact=False):
+    """Minimise a smooth convex function f plus an L1 penalty, F(w) = f(w) + sum(threshold * |w|).
+
+    A generator that yields points and is sent (f, its gradient), as :func:`~.lbfgs.lbfgs`.
+
+    1. Step: to the minimum of the quadratic model of f with the L1 penalty, roughly (J. D. Lee, Y. Sun and
+       M. A. Saunders, Proximal Newton-type methods for minimizing composite functions, SIAM Journal on Optimization 24,
+       2014). The model's matrix is the metric corrected by the last steps as in BFGS (K. Scheinberg and X. Tang,
+       Practical inexact proximal quasi-Newton method with global complexity analysis, Mathematical Programming 160,
+       2016). Its minimum has exact zeros, and a whole step takes them over.
+    2. Line search from step one: accepted on sufficient decrease, or where rounding hides that on a slope that has
+       shrunk. A step cut short raises the diagonal of the next model, a whole one lowers it again (K. Levenberg, A
+       method for the solution of certain non-linear problems in least squares, Quarterly of Applied Mathematics 2,
+       1944).
+    3. Every so often the metric is made anew at the current point, and so it is where columns that it does not know
+       have more to gain.
+    4. Stop when the estimate of F - F* is at most ``target(point)``: the decrease of the model times its slack, which
+       rests on a minimum of the model to more digits; and, for columns that the metric does not know, what their
+       subgradient admits, F being convex and the L1 norm of its minimum at most F over the penalty's strength.
+
+    Parameters
+    ----------
+    point : array (n_outputs, n_columns) float64
+    make_metric : callable (point, grad) -> :class:`QuadraticMetric`
+        With ``patience``, the iterations before it is made anew.
+    threshold : array (n_outputs, n_columns)
+        Strengths of the L1 penalty, by element: zero for what it does not count, inf for what is zero and stays so.
+    settle : callable point -> point
+        Along directions in which f but for quadratic penalties is constant, to where the penalties are least: the model
+        would get there by many small steps.
+    target, max_iter, noise, report, memory, exact
+        As in :func:`~.lbfgs.lbfgs`.
+
+    Returns
+    -------
+    Solution
+    """
+    memory = 0 if exact else memory
+    pairs, made_at, damping = _Pairs(memory), 0, _DAMPING
+    strength = float(threshold[np.isfinite(threshold) & (threshold > 0)].min(initial=np.inf))
+    smooth, grad = yield point
+    objective = objective_there = smooth + l1_norm(point, threshold)  # there: where the metric was made
+    metric = make_metric(point, grad)
+    gap = next_refresh = metric.patience
+    solution, at_origin = Solution(point), False
+    for iteration in range(max_iter + 1):
+        unknown = metric.unknown(violation(point, grad, threshold)) / strength * objective
+        for model_damping, accuracy in ((damping, _ACCURACY), (_LAST_DAMPING, _LAST_ACCURACY)):
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is looked for
+                goal, gained = _Model(metric, pairs, point, grad, threshold, model_damping).minimise(accuracy)
+                goal = settle(metric.moved(point, goal))
+            direction = goal - point
+            finite = np.isfinite(gained) and np.isfinite(direction).all()
+            decrement = metric.slack * gained * staleness(objective_there, objective) if finite else np.inf
+            estimate = suboptimality(decrement, solution.loss_curve[made_at:], objective)
+            estimate = min(estimate + unknown, objective)
+            if estimate > target(point):
+                break
+        solution.point, solution.objective, solution.suboptimality = point, objective, estimate
+        solution.n_iter = iteration
+        solution.loss_curve.append(objective)
+        stop = report(solution)
+        if estimate <= target(point):
+            solution.converged = True
+            return solution
+        if stop:
+            solution.stopped, solution.reason = True, "it was asked to"
+            return solution
+        if iteration == max_iter:
+            solution.reason = f"max_iter={max_iter} iterations were done"
+            return solution
+
+        # line search
+        step, rounding = 1.0, noise * abs(objective)
+        slope = float(np.vdot(grad, direction)) + l1_norm(goal, threshold) - l1_norm(point, threshold)
+        slope = min(slope, -gained)  # which it is, but for rounding, as the model's curvature is positive
+        for _ in range(MAX_BACKTRACKS if slope < 0 and np.isfinite(decrement) else 0):
+            trial = goal if step == 1.0 else point + step * direction
+            smooth, new_grad = yield trial
+            new_objective = smooth + l1_norm(trial, threshold)
+            new_slope = _slope(trial, new_grad, threshold, direction)
+            if np.isfinite(new_objective) and np.isfinite(new_slope):
+                if new_objective <= objective + SUFFICIENT_DECREASE * step * slope:
+                    break
+                if new_objective <= objective + rounding and abs(new_slope) <= CURVATURE * abs(slope):
+                    break
+                step *= min(max(cubic_minimiser(step * slope, new_objective - objective, step * new_slope), 0.1), 0.5)
+            else:
+                step *= 0.1
+        else:
+            if at_origin or gained <= 10 * rounding:
+                solution.reason = "rounding errors hide any further decrease of the objective"
+                return solution
+            # as in `lbfgs`: at the origin the Hessian is largest
+            metric, made_at, at_origin = make_metric(np.zeros_like(point), grad), iteration, True
+            objective_there = max(solution.loss_curve[0], objective)
+            pairs, next_refresh = _Pairs(memory), iteration + 1 + metric.patience
+            continue
+
+        at_origin = False
+        if step < 0.5:
+            damping *= 10
+        elif step == 1.0:
+            damping = max(damping / 10, _DAMPING)
+        pairs.add(trial - point, new_grad - grad)
+        point, objective, grad = trial, new_objective, new_grad
+        if exact:
+            metric, objective_there = make_metric(point, grad), objective
+        elif iteration + 1 >= next_refresh or unknown > decrement:
+            metric = None  # the old one's memory is the new one's
+            metric, made_at, objective_there = make_metric(point, grad), iteration + 1, objective
+            gap = max(gap * 3 // 2, metric.patience)
+            next_refresh = iteration + 1 + gap
+    raise AssertionError("unreachable")
+
+
+def _slope(point, grad, threshold, direction):
+    """Derivative of F along a direction, on coming to the point."""
+    rate = np.where(point != 0, np.sign(point) * direction, -np.abs(direction))
+    return float(np.vdot(grad, direction)) + float(
+        np.multiply(threshold, rate, where=direction != 0, out=np.zeros_like(rate)).sum()
+    )
