@@ -15,6 +15,7 @@ from .solvers.metric import (
     HeadMetric,
     KroneckerMetric,
     MetricPlan,
+    laplacian,
     patience,
     plan_metric,
 )
@@ -153,7 +154,7 @@ class Curvature:
         curvature = np.empty(0)
         for X, proba, weight in panels:
             weighted = proba * weight[:, None]
-            between += np.diag(weighted.sum(axis=0)) - weighted.T @ proba
+            between += weighted.T @ proba
             panel = (weighted * (1 - proba)).sum(axis=1)
             if low_rank:
                 kept[len(curvature) : len(curvature) + len(X)] = X
@@ -163,6 +164,7 @@ class Curvature:
         mass = curvature.sum()
         if not mass > LEAST_MASS:
             return None
+        between = laplacian(between) if o.n_outputs > 1 else np.full((1, 1), mass)
         self.evenness = max(mass**2 / (len(curvature) * (curvature @ curvature)), 1e-3)
 
         def factored(ridge):
@@ -196,10 +198,9 @@ class Curvature:
         o = self.objective
         K, columns = o.n_outputs, o.n_columns
         if self.design is None:  # small where this metric is chosen
-            X, offset = o.rows(np.arange(o.source.n_samples))
-            X = X.astype(np.float64)
-            self.design = np.hstack([X, np.ones((len(X), 1))]) if o.fit_intercept else X, offset
-        (x, offset), n = self.design, o.source.n_samples
+            X = o.rows(np.arange(o.source.n_samples))[0].astype(np.float64)
+            self.design = np.hstack([X, np.ones((len(X), 1))]) if o.fit_intercept else X
+        x, n, offset = self.design, o.source.n_samples, 0.0 if o.offset is None else o.offset
         proba = self._proba(x, offset, point, augmented=True)
         weighted = proba / n if o.weight is None else proba * (o.weight / n)[:, None]
         if K == 1:

@@ -32,7 +32,7 @@ from .kernels.threads import Pieces, blas_on_one_thread, effective_n_threads
 from .objective import MeanCrossEntropy, SoftmaxObjective, StackedObjectives, cross_entropy, log_proba_of_two
 from .online import update
 from .quadratics import QuadraticCurvature
-from .row_space import RowSpaceCurvature, RowSpaceObjective, is_shorter
+from .row_space import RowSpaceCurvature, RowSpaceObjective, suits_row_space
 from .solvers.lbfgs import lbfgs
 from .solvers.proximal import proximal_newton
 from .solvers.stopping import BestIterate, allowed_suboptimality
@@ -278,10 +278,11 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             "offset": offset,
             "scale": scale,
         }
-        if not l1_reg_strength and is_shorter(source, start):
+        if not l1_reg_strength and suits_row_space(source, start):
             objective = RowSpaceObjective(source, y_index, n_classes, **common)
         else:
             objective = SoftmaxObjective(source, y_index, n_classes, l1_reg_strength=l1_reg_strength, **common)
+        start = objective.start_point(start)  # in row space, where coefficients would take more memory
         if not objective.null_objective > 0:
             raise ValueError(
                 "Expected at least 2 classes with a positive total weight, got fewer. Remedy: leave a positive "
@@ -433,8 +434,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             warnings.warn(told, ConvergenceWarning, stacklevel=4)
         return self
 
-    def _source(self, X, reset, looks=True):
-        """X, checked, as a source of rows; without ``looks``, large float X may hold NaN and infinity."""
+    def _source(self, X, reset, ensure_finite=True):
+        """X, checked, as a source of rows; large float X for NaN and infinity only with ``ensure_finite``."""
         if not reset and self._is_as_fitted(X):
             return ArraySource(X)
         if issparse(X):
@@ -448,7 +449,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         is_float = isinstance(X, np.ndarray) and X.dtype in (np.float32, np.float64)
         large = (is_float and X.size > _LARGE) or getattr(X, "dtype", None) == np.float16
         X = validate_data(self, X, dtype=list(DTYPES), order=None, ensure_all_finite=not large, reset=reset)
-        if large and (looks or not is_float) and not get_config()["assume_finite"]:
+        if large and (ensure_finite or not is_float) and not get_config()["assume_finite"]:
             check_finite(X, n_threads=effective_n_threads(self.n_jobs))
         return ArraySource(X)
 
@@ -641,7 +642,6 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             curvature = QuadraticCurvature(objective)
         else:
             curvature = (RowSpaceCurvature if isinstance(objective, RowSpaceObjective) else Curvature)(objective)
-        start = objective.point(start)
         common = {
             "target": target,
             "max_iter": self.max_iter,
@@ -691,7 +691,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
 
     def _predict(self, X, kind, offset):
         coef = self._coef()
-        source = self._source(X, reset=False, looks=False)  # at its scores: another pass over X would take as long
+        source = self._source(X, reset=False, ensure_finite=False)  # its scores are looked at: that takes half the time
         if len(coef) == 1:
             kind = RAW  # of two classes, probabilities are taken from the score
         offset = _checked_offset(offset, source.n_samples, len(self.classes_), source.dtype)
@@ -875,7 +875,8 @@ def unit_of(source):
         return None
     first = source.data if source.is_wide_and_sparse else source.take(np.arange(min(source.n_samples, 100)))
     peak = float(np.abs(first[:1_000_000]).max(initial=0.0))
-    return 2.0 ** np.floor(np.log2(peak)) if 0 < peak < _TINY else None
+    # one whose inverse is finite, too
+    return max(2.0 ** np.floor(np.log2(peak)), 2.0**-126) if 0 < peak < _TINY else None
 
 
 class _Watch:

@@ -78,7 +78,7 @@ class SoftmaxObjective:
         self.passes = source.passes(1, self.n_outputs, n_threads)
         self.n_passes = 0
 
-    def point(self, start):
+    def start_point(self, start):
         """The point of coefficients (n_outputs, n_columns): themselves."""
         return start
 

@@ -24,7 +24,7 @@ from .kernels.gram import GramFactor, add_weighted_gram
 from .kernels.softmax import RAW
 from .kernels.threads import Pieces
 from .solvers.lbfgs import lbfgs
-from .solvers.metric import MAX_FLOAT64, DiagonalMetric, KroneckerMetric, patience
+from .solvers.metric import MAX_FLOAT64, DiagonalMetric, KroneckerMetric, laplacian, patience
 
 _MAX_SQUARE_FEATURES = 4096  # with more of them, only the diagonal of H is remembered
 _PANEL_BYTES = 1 << 24  # of rows that are worked on at a time
@@ -73,8 +73,7 @@ class _RowCurvature:
         if o.n_outputs == 1:
             self.total = self.diagonal.sum(axis=0, keepdims=True)
         else:
-            total = np.diag(weighted.sum(axis=0)) - weighted.T @ proba
-            self.total = share * (1 - caution) * total + caution * weight_sum * even
+            self.total = share * (1 - caution) * laplacian(weighted.T @ proba) + caution * weight_sum * even
 
 
 def evenly_likely(n_outputs):

@@ -6,7 +6,7 @@ import numpy as np
 
 from .curvature import LEAST_MASS, PANEL_BYTES, Curvature, GramSums
 from .kernels.lasso import GramBlock
-from .solvers.metric import BLOCKS, BlocksMetric, ExactMetric, KroneckerMetric
+from .solvers.metric import BLOCKS, BlocksMetric, ExactMetric, KroneckerMetric, laplacian
 from .solvers.proximal import QuadraticMetric, violation
 
 _MAX_FEATURES = 2500  # with more of them, a model knows those that matter: its Gram matrix takes 50 MB of float64
@@ -87,11 +87,12 @@ class QuadraticCurvature(Curvature):
         sums, between = GramSums(o, size, n_blocks, origin), np.zeros((o.n_outputs, o.n_outputs))
         for X, proba, weight in panels:
             weighted = proba * weight[:, None]
-            between += np.diag(weighted.sum(axis=0)) - weighted.T @ proba
+            between += weighted.T @ proba
             curvature = weighted * (1 - proba)
             sums.add(X, curvature if as_blocks else curvature.sum(axis=1, keepdims=True))
         if not sums.masses.max() > LEAST_MASS:
             return None
+        between = laplacian(between) if o.n_outputs > 1 else np.full((1, 1), sums.masses[0])
         blocks, centers = [], []
         for k in range(n_blocks):
             outputs, one = (slice(k, k + 1), np.ones((1, 1))) if as_blocks else (slice(None), between / sums.masses[0])
@@ -139,12 +140,11 @@ class QuadraticCurvature(Curvature):
         o = self.objective
         p = o.source.n_features
         if self.design is None:
-            X, offset = o.rows(np.arange(o.source.n_samples))
-            X = X.astype(np.float64)
+            X = o.rows(np.arange(o.source.n_samples))[0].astype(np.float64)
             if o.fit_intercept:
                 self.origin = X.mean(axis=0) if o.weight is None else o.weight @ X / len(X)
                 X = np.hstack([X - self.origin, np.ones((len(X), 1))])
-            self.design = X, offset
+            self.design = X
         if o.fit_intercept:
             point = point.copy()
             point[:, p] += point[:, :p] @ self.origin

@@ -330,7 +330,7 @@ def test_offsets_that_leave_no_row_unsure(kind, C, right, monkeypatch):
     assert np.isfinite(clf.coef_).all()
     assert np.isfinite(clf.intercept_).all()
     if right:
-        assert clf.objective_ == 0
+        assert clf.objective_ < 1e-300
     else:
         assert clf.objective_ < 999
 

@@ -130,7 +130,7 @@ def _loss_kernel(lanes, n_vectors, block_loss):
         data, indices, indptr : CSR                         # IN
         coef : (n_features, n_padded), intercept : (n_outputs,)  # IN
         y, offset, weight, weighting, n_scores : as in the dense kernel  # IN
-        sums : (n_padded,), scores : (n_outputs, block_rows), work : (4, block_rows)
+        sums : (n_padded,), scores : (n_outputs, block_rows), work : (5, block_rows)
         loss_out : (n_problems,) float64                    # OUT
         grad_intercept_out : (n_outputs,) float64           # OUT
         pointwise_out : (n_samples, n_padded)               # OUT
@@ -251,7 +251,7 @@ class CsrPass:
 
     def _workspace(self):
         scores = np.empty((self.n_outputs, _BLOCK_ROWS), self.dtype)
-        return np.empty(self.n_padded, self.dtype), scores, np.empty((4, _BLOCK_ROWS), self.dtype)
+        return np.empty(self.n_padded, self.dtype), scores, np.empty((5, _BLOCK_ROWS), self.dtype)
 
     def _cut(self, indptr):
         """First rows of tasks of about as many stored values each, and the end: by the data alone, not the threads."""

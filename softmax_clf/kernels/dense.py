@@ -128,7 +128,7 @@ def _loss_gradient_kernel(tile_classes, locate, block_loss):
         offset : (n_samples, n_scores) or (0, 0)            # IN
         weight : (n_weightings, n_samples) or (0, 0)        # IN
         weighting : (n_problems,) intp                      # IN row of weight that a problem uses
-        rows : (block_rows, n_features), scores : (n_padded_classes, block_rows), work : (4, block_rows),
+        rows : (block_rows, n_features), scores : (n_padded_classes, block_rows), work : (5, block_rows),
         tiles : (n_tiles,) intp                             # workspace
         loss_out : (n_problems,) float64                    # OUT
         grad_out : as coef, float64                         # OUT
@@ -193,7 +193,7 @@ def _predict_kernel(tile_classes, locate):
         coef : (n_padded_classes, n_padded_features)        # IN
         intercept : (n_padded_classes,)                     # IN
         offset : (n_samples, n_scores) or (0, 0)            # IN
-        rows : (block_rows, n_features), scores : (n_padded_classes, block_rows), work : (4, block_rows)
+        rows : (block_rows, n_features), scores : (n_padded_classes, block_rows), work : (5, block_rows)
         tiles : (n_tiles,) intp                             # IN first classes
         out : (n_samples, n_scores)                         # OUT
         """
@@ -306,7 +306,7 @@ class DensePass:
         if (slot, width) not in self.workspaces:
             rows = np.zeros((self.block_rows if width else 0, width), self.dtype)
             scores = np.empty((self.shape[0], self.block_rows), self.dtype)
-            self.workspaces[slot, width] = rows, scores, np.empty((4, self.block_rows), self.dtype)
+            self.workspaces[slot, width] = rows, scores, np.empty((5, self.block_rows), self.dtype)
         return self.workspaces[slot, width]
 
     def _run(self, kernel_of, parts, max_groups, task):

@@ -109,6 +109,17 @@ def log_float64(x):
 
 
 @jit_part(fastmath=_EXACT)
+def log1p_float64(x):
+    """log(1 + x) for x >= 0 to some ulp, from the logarithm of the rounded 1 + x.
+
+    D. Goldberg, What every computer scientist should know about floating-point arithmetic, ACM Computing Surveys 23,
+    1991, theorem 4.
+    """
+    above = 1.0 + x
+    return x if above == 1.0 else log_float64(above) * (x / (above - 1.0))
+
+
+@jit_part(fastmath=_EXACT)
 def shift_scores(scores, first, n_scores, n_rows, intercept, row_max_out):
     """Add the intercepts to the scores of one problem and find each row's largest.
 
@@ -135,19 +146,35 @@ def shift_scores(scores, first, n_scores, n_rows, intercept, row_max_out):
 
 
 @jit_part(fastmath=_EXACT)
-def exponentiate(scores, first, n_scores, n_rows, row_max, row_sum_out):
-    """Replace scores by exp(score - row_max) and sum them over the classes. Shapes as :func:`shift_scores`."""
+def exponentiate(scores, first, n_scores, n_rows, row_max, n_largest, rest_out):
+    """Replace scores by exp(score - row_max), and sum them over the classes, less the one of the largest score.
+
+    That is what the loss of a row that is fitted well is made of: beside the one it would be rounded away.
+
+    Parameters
+    ----------
+    scores, first, n_scores, n_rows, row_max : as in :func:`shift_scores`
+    n_largest : (n_padded_rows,)                # workspace
+    rest_out : (n_padded_rows,)                 # OUT the sum less one
+    """
+    zero, one = scores.dtype.type(0), scores.dtype.type(1)
     for k in range(first, first + n_scores):
         if k == first:
             for i in range(n_rows):
-                e = _exp(scores[k, i] - row_max[i])
+                below = scores[k, i] - row_max[i]
+                e = _exp(below)
                 scores[k, i] = e
-                row_sum_out[i] = e
+                n_largest[i] = one if below == zero else zero
+                rest_out[i] = zero if below == zero else e
         else:
             for i in range(n_rows):
-                e = _exp(scores[k, i] - row_max[i])
+                below = scores[k, i] - row_max[i]
+                e = _exp(below)
                 scores[k, i] = e
-                row_sum_out[i] += e
+                n_largest[i] += one if below == zero else zero
+                rest_out[i] += zero if below == zero else e
+    for i in range(n_rows):
+        rest_out[i] += n_largest[i] - one
 
 
 @jit_part(fastmath=_EXACT)
@@ -159,10 +186,10 @@ def scale_rows(scores, first, n_scores, n_rows, scale):
 
 
 @jit_part(fastmath=_SUM)
-def _weighted_loss(row_sum, picked, row_weight, n_rows):
+def _weighted_loss(rest, picked, row_weight, n_rows):
     loss = 0.0
     for i in range(n_rows):
-        loss += row_weight[i] * (log_float64(np.float64(row_sum[i])) - picked[i])
+        loss += row_weight[i] * (log1p_float64(np.float64(rest[i])) - picked[i])
     return loss
 
 
@@ -179,8 +206,9 @@ def _add_row_sums(scores, first, n_scores, n_rows, sums_out):
 def cross_entropy(scores, first, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out):
     """Loss of one problem's rows; turn its scores into ``grad_pointwise = weight * (proba - target)``.
 
-    Loss and probabilities are taken from the scores less their maximum, z_y - max before the
-    exponential, so that neither overflows and a small loss is not lost.
+    Loss and probabilities are taken from the scores less their maximum, so that neither overflows. With r the sum of
+    the exponentials e_k but for the largest, which is one, the loss is log(1 + r) - (z_y - max), and proba - 1 of the
+    label is ((e_y - 1) - r) / (1 + r): neither is lost where r is small.
 
     Parameters
     ----------
@@ -190,24 +218,26 @@ def cross_entropy(scores, first, n_scores, row, n_rows, intercept, y, row_weight
     intercept : (n_padded_classes,)             # IN
     y : (n_samples,) intp                       # IN labels, each in range(n_scores); two classes: 0 or 1
     row_weight : (n_padded_rows,)               # IN weights of the block's rows
-    work : (3, n_padded_rows)                   # workspace
+    work : (4, n_padded_rows)                   # workspace
     grad_intercept_out : (n_padded_classes,) float64  # OUT added to
 
     Returns
     -------
     loss : float64
     """
-    row_max, row_sum, picked = work[0], work[1], work[2]
+    row_max, rest, picked, n_largest = work[0], work[1], work[2], work[3]
+    one = scores.dtype.type(1)
     shift_scores(scores, first, n_scores, n_rows, intercept, row_max)
     for i in range(n_rows):
         picked[i] = scores[first + y[row + i], i] - row_max[i]
-    exponentiate(scores, first, n_scores, n_rows, row_max, row_sum)
-    loss = _weighted_loss(row_sum, picked, row_weight, n_rows)
+    exponentiate(scores, first, n_scores, n_rows, row_max, n_largest, rest)
+    loss = _weighted_loss(rest, picked, row_weight, n_rows)
     for i in range(n_rows):
-        row_sum[i] = row_weight[i] / row_sum[i]
-    scale_rows(scores, first, n_scores, n_rows, row_sum)
+        k = first + y[row + i]
+        scores[k, i] = (scores[k, i] - one) - rest[i]
     for i in range(n_rows):
-        scores[first + y[row + i], i] -= row_weight[i]
+        rest[i] = row_weight[i] / (one + rest[i])
+    scale_rows(scores, first, n_scores, n_rows, rest)
     _add_row_sums(scores, first, n_scores, n_rows, grad_intercept_out)
     return loss
 
@@ -219,38 +249,39 @@ def logistic_loss(scores, first, n_scores, row, n_rows, intercept, y, row_weight
     With the margin a = z for class 1 and -z for class 0: the loss is log(1 + exp(-a)), and the residual the
     probability of the other class, 1 / (1 + exp(a)), taken without the cancellation of 1 - proba.
     """
-    row_sum, picked = work[1], work[2]
+    rest, picked = work[1], work[2]
     zero, one = scores.dtype.type(0), scores.dtype.type(1)
     for i in range(n_rows):
         z = scores[first, i] + intercept[first]
         positive = y[row + i] == 1
         margin = z if positive else -z
         e = _exp(-margin if margin >= zero else margin)
-        row_sum[i] = one + e
+        rest[i] = e
         picked[i] = zero if margin >= zero else margin
         other = (e if margin >= zero else one) / (one + e)
         scores[first, i] = row_weight[i] * (-other if positive else other)
     _add_row_sums(scores, first, 1, n_rows, grad_intercept_out)
-    return _weighted_loss(row_sum, picked, row_weight, n_rows)
+    return _weighted_loss(rest, picked, row_weight, n_rows)
 
 
 @jit_part(fastmath=_EXACT)
 def soft_cross_entropy(scores, first, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out):
     """As :func:`cross_entropy` for target probabilities: ``y`` is (n_samples, n_scores), its rows sum to one."""
-    row_max, row_sum, picked = work[0], work[1], work[2]
+    row_max, rest, picked, n_largest = work[0], work[1], work[2], work[3]
     shift_scores(scores, first, n_scores, n_rows, intercept, row_max)
     picked[:n_rows] = scores.dtype.type(0)
     for k in range(n_scores):
         for i in range(n_rows):
             picked[i] += y[row + i, k] * (scores[first + k, i] - row_max[i])
-    exponentiate(scores, first, n_scores, n_rows, row_max, row_sum)
-    loss = _weighted_loss(row_sum, picked, row_weight, n_rows)
-    for i in range(n_rows):
-        row_sum[i] = row_weight[i] / row_sum[i]
-    scale_rows(scores, first, n_scores, n_rows, row_sum)
+    exponentiate(scores, first, n_scores, n_rows, row_max, n_largest, rest)
+    loss = _weighted_loss(rest, picked, row_weight, n_rows)
     for k in range(n_scores):
         for i in range(n_rows):
-            scores[first + k, i] -= row_weight[i] * y[row + i, k]
+            target = y[row + i, k]
+            scores[first + k, i] = (scores[first + k, i] - target) - target * rest[i]
+    for i in range(n_rows):
+        rest[i] = row_weight[i] / (scores.dtype.type(1) + rest[i])
+    scale_rows(scores, first, n_scores, n_rows, rest)
     _add_row_sums(scores, first, n_scores, n_rows, grad_intercept_out)
     return loss
 
@@ -258,18 +289,18 @@ def soft_cross_entropy(scores, first, n_scores, row, n_rows, intercept, y, row_w
 @jit_part(fastmath=_EXACT)
 def soft_logistic_loss(scores, first, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out):
     """As :func:`logistic_loss` for target probabilities of class 1: ``y`` is (n_samples, 1)."""
-    row_sum, picked = work[1], work[2]
+    rest, picked = work[1], work[2]
     zero, one = scores.dtype.type(0), scores.dtype.type(1)
     for i in range(n_rows):
         z, t = scores[first, i] + intercept[first], y[row + i, 0]
         above = z >= zero
         e = _exp(-z if above else z)
-        row_sum[i] = one + e
+        rest[i] = e
         picked[i] = t * z - (z if above else zero)
         proba, other = (one if above else e) / (one + e), (e if above else one) / (one + e)
         scores[first, i] = row_weight[i] * ((one - t) * proba - t * other)
     _add_row_sums(scores, first, 1, n_rows, grad_intercept_out)
-    return _weighted_loss(row_sum, picked, row_weight, n_rows)
+    return _weighted_loss(rest, picked, row_weight, n_rows)
 
 
 @jit_part
@@ -306,11 +337,11 @@ def losses(block_loss):
         offset : (n_samples, n_scores) or (0, 0)            # IN
         weight : (n_weightings, n_samples) or (0, 0)        # IN
         weighting : (n_problems,) intp                      # IN row of weight that a problem uses
-        work : (4, n_padded_rows)                           # workspace
+        work : (5, n_padded_rows)                           # workspace
         loss_out : (n_problems,) float64                    # OUT
         grad_intercept_out : (n_padded_classes,) float64    # OUT
         """
-        row_weight = work[3]
+        row_weight = work[4]
         for m in range(weighting.shape[0]):
             if weight.shape[0] == 0:
                 row_weight[:n_rows] = 1.0
@@ -337,14 +368,14 @@ def predictions(scores, row, n_rows, intercept, offset, kind, work, out):
     Other shapes as in the losses; ``kind`` is RAW, PROBA or LOG_PROBA; the scores are used up.
     """
     n_scores = out.shape[1]
-    row_max, row_sum = work[0], work[1]
+    row_max, rest, n_largest = work[0], work[1], work[2]
     add_offset(scores, 0, n_scores, row, n_rows, offset)
     shift_scores(scores, 0, n_scores, n_rows, intercept, row_max)
     if kind == PROBA:
-        exponentiate(scores, 0, n_scores, n_rows, row_max, row_sum)
+        exponentiate(scores, 0, n_scores, n_rows, row_max, n_largest, rest)
         for i in range(n_rows):
-            row_sum[i] = 1.0 / row_sum[i]
-        scale_rows(scores, 0, n_scores, n_rows, row_sum)
+            rest[i] = 1.0 / (1.0 + rest[i])
+        scale_rows(scores, 0, n_scores, n_rows, rest)
     if kind == LOG_PROBA:
         # z - max - log(sum of exp(z - max)): finite where the probability is zero
         for k in range(n_scores):
@@ -352,9 +383,9 @@ def predictions(scores, row, n_rows, intercept, offset, kind, work, out):
                 scores[k, i] -= row_max[i]
                 out[row + i, k] = scores[k, i]
         row_max[:n_rows] = 0.0
-        exponentiate(scores, 0, n_scores, n_rows, row_max, row_sum)
+        exponentiate(scores, 0, n_scores, n_rows, row_max, n_largest, rest)
         for i in range(n_rows):
-            log_sum = log_float64(np.float64(row_sum[i]))
+            log_sum = log1p_float64(np.float64(rest[i]))
             for k in range(n_scores):
                 out[row + i, k] -= log_sum
     else:

@@ -38,12 +38,12 @@ class _Memory:
             np.multiply(direction[piece], step, out=s)
             np.subtract(grad[piece], previous_grad[piece], out=y)
             with np.errstate(over="ignore", invalid="ignore"):  # such a pair is not kept
-                squares = s @ s, y @ y, y @ (natural[piece] - previous_natural[piece])
-                return np.concatenate([self.steps[:used, piece] @ y, self.changes[:used, piece] @ s, squares])
+                both = np.abs(s) @ np.abs(y), y @ (natural[piece] - previous_natural[piece])
+                return np.concatenate([self.steps[:used, piece] @ y, self.changes[:used, piece] @ s, both])
 
         sums = self.pieces.sum(fill)
-        curvature, (s_squared, y_squared, y_natural) = sums[slot], sums[2 * used :]
-        if not curvature > max(1e-14 * np.sqrt(s_squared) * np.sqrt(y_squared), 1e-280):  # nor so small that it hides
+        curvature, (terms, y_natural) = sums[slot], sums[2 * used :]
+        if not (curvature > max(1e-14 * terms, 1e-280) and np.isfinite(curvature)):  # nor so small that it hides
             return None
         self.products[:used, slot], self.products[slot, :used] = sums[:used], sums[used : 2 * used]
         self.order = [*self.order, slot][-self.capacity :]
@@ -84,7 +84,8 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
 
     Parameters
     ----------
-    point : array (n_outputs, n_columns) float64
+    point : array float64
+        Of any shape.
     make_metric : callable point -> metric
         With ``solve(grad)``, the step whose image under the metric is the gradient, ``slack``, how many times too
         small half the squared gradient in it may be as an estimate of F - F*, and ``patience``, the iterations before
@@ -132,8 +133,12 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
     for iteration in range(max_iter + 1):
         direction = -natural if not pairs.order else -pairs.inverse_hessp(grad.ravel(), solve, scale).reshape(shape)
         slope = dot(grad, direction)
-        descends = slope < 0 or not grad.any()  # else rounding has made the metric indefinite
-        decrement = metric.slack * max(dot(grad, natural), -slope) / 2 if descends else np.inf
+        rounding, square = noise * abs(objective), dot(grad, natural)
+        descends = slope < 0 or not grad.any()
+        if descends:
+            decrement = metric.slack * max(square, -slope) / 2
+        else:  # either rounding errors are all that is left, or they have made the metric indefinite
+            decrement = rounding if max(abs(slope), abs(square)) <= rounding else np.inf
         decrement *= staleness(objective_there, objective)
         estimate = suboptimality(decrement, solution.loss_curve[made_at:], objective)
         solution.point, solution.objective, solution.suboptimality = point, objective, estimate
@@ -151,7 +156,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
             return solution
 
         # line search
-        step, rounding = 1.0, noise * abs(objective)
+        step = 1.0
         for _ in range(MAX_BACKTRACKS if descends else 0):
             new_objective, new_grad = yield (trial := moved(point, step, direction))
             new_slope = dot(new_grad, direction)  # not finite, if any of the gradient is not
@@ -164,7 +169,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
             else:
                 step *= 0.1
         else:
-            if at_origin or -slope <= 10 * rounding:
+            if at_origin or max(abs(slope), abs(square)) <= 10 * rounding:
                 solution.reason = "rounding errors hide any further decrease of the objective"
                 return solution
             # Far out the Hessian all but vanishes, and its steps lead nowhere or up. At the origin it is largest.

@@ -35,6 +35,18 @@ def _centred(step):
     return step - step.sum(axis=0) / len(step) if len(step) > 1 else step
 
 
+def laplacian(products):
+    """``sum_i w_i (diag(p_i) - p_i p_i')`` of ``products = sum_i w_i p_i p_i'``, each p_i of sum one.
+
+    On the diagonal stand products with the other classes, not differences: where all rows are all but sure of their
+    class, these would be of rounding errors.
+    """
+    between = -products
+    np.fill_diagonal(between, 0.0)
+    np.fill_diagonal(between, -between.sum(axis=1))
+    return between
+
+
 class KroneckerMetric:
     """B (x) A + l2_reg_strength I, by one factor of A: B's eigenvalues share their mean in the penalty.
 

@@ -11,8 +11,8 @@ class Solution:
 
     Attributes
     ----------
-    point : array (n_outputs, n_columns) float64
-        Coefficients, the intercept as last column where there is one.
+    point : array float64
+        As the objective has it.
     objective : float
         F at the point.
     suboptimality : float
@@ -96,7 +96,8 @@ def staleness(objective_there, objective):
 
     The better rows are fitted, the less they curve the objective.
     """
-    return max(objective_there / objective, 1.0) if objective > 0 else 1.0
+    # (an objective that has all but vanished is a better bound itself)
+    return max(objective_there / objective, 1.0) if objective > 1e-200 * abs(objective_there) else 1.0
 
 
 def suboptimality(decrement, loss_curve, objective):
