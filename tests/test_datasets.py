@@ -156,7 +156,7 @@ def test_damaged_archive(folder, tmp_path):
     content = bytearray(archive.read_bytes())
     content[len(content) // 2 :: 100] = b"\0" * len(content[len(content) // 2 :: 100])
     archive.write_bytes(content)
-    with pytest.raises(ValueError, match=r"cannot read CIFAR-10 from .*Remedy"):
+    with pytest.raises(ValueError, match=r"CIFAR-10(.|\n)*Remedy"):
         load_cifar10(archive)
 
 
