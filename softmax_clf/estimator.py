@@ -216,9 +216,9 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         X : array-like (n_samples, n_features)
             float32 and float64 are used as they are, in any memory order, without a copy. So are uint8, int8, int16 and
             float16, calculated with as float32. Anything else is converted to float64. Finite. Sparse X in CSR format
-            is used as it is, other formats are converted to it. A memory map, or any object with ``shape``, ``dtype``
-            and row slices such as a dataset of h5py or zarr, is read in slices of some 64 MB, as often as there are
-            passes.
+            is used as it is, beside a transposed copy, and with far more features than rows another one; other formats
+            are converted to it. A memory map, or any object with ``shape``, ``dtype`` and row slices such as a dataset
+            of h5py or zarr, is read in slices of some 64 MB, as often as there are passes.
         y : array-like (n_samples,), or (n_samples, n_classes)
             Labels of any dtype, of at least two classes. Or target probabilities: non-negative rows with sum one, whose
             classes are ``arange(n_classes)``.

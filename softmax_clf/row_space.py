@@ -155,7 +155,7 @@ class RowSpaceCurvature:
     objective : RowSpaceObjective
     """
 
-    is_exact = False
+    is_exact = False  # whatever its head's is: that of the others is not
 
     def __init__(self, objective):
         self.objective, self.of_head = objective, Curvature(objective.of_head)

@@ -80,9 +80,10 @@ def _tile_loops(tile_classes, scores_only=False):
             size = max(_BLOCK_BYTES // (X.shape[1] * X.itemsize) // TILE_ROWS, 1) * TILE_ROWS
         for start in range(0, n_rows, size):
             stop = min(start + size, n_rows)
-            for i in range(start, stop, TILE_ROWS):
-                score_tile(X, row, n_rows, coef, tiles[0], scores_out, i, TILE_ROWS, tile_classes, scores_only)
-            for k in tiles[1:]:
+            if scores_only:
+                for i in range(start, stop, TILE_ROWS):
+                    score_tile(X, row, n_rows, coef, tiles[0], scores_out, i, TILE_ROWS, tile_classes, True)
+            for k in tiles[1:] if scores_only else tiles:
                 for i in range(start, stop, TILE_ROWS):
                     score_tile(X, row, n_rows, coef, k, scores_out, i, TILE_ROWS, tile_classes, False)
 

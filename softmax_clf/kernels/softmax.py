@@ -158,21 +158,14 @@ def exponentiate(scores, first, n_scores, n_rows, row_max, n_largest, rest_out):
     rest_out : (n_padded_rows,)                 # OUT the sum less one
     """
     zero, one = scores.dtype.type(0), scores.dtype.type(1)
+    n_largest[:n_rows], rest_out[:n_rows] = zero, zero
     for k in range(first, first + n_scores):
-        if k == first:
-            for i in range(n_rows):
-                below = scores[k, i] - row_max[i]
-                e = _exp(below)
-                scores[k, i] = e
-                n_largest[i] = one if below == zero else zero
-                rest_out[i] = zero if below == zero else e
-        else:
-            for i in range(n_rows):
-                below = scores[k, i] - row_max[i]
-                e = _exp(below)
-                scores[k, i] = e
-                n_largest[i] += one if below == zero else zero
-                rest_out[i] += zero if below == zero else e
+        for i in range(n_rows):
+            below = scores[k, i] - row_max[i]
+            e = _exp(below)
+            scores[k, i] = e
+            n_largest[i] += one if below == zero else zero
+            rest_out[i] += zero if below == zero else e
     for i in range(n_rows):
         rest_out[i] += n_largest[i] - one
 

@@ -20,8 +20,8 @@ class CsrSource(Source):
     ----------
     X : sparse array (n_samples, n_features) in CSR format
         float32 or float64, with indices of int32 or int64, finite. It is not copied, unless a value is stored in two
-        parts, but its transpose is kept beside it
-        once gradients are asked for.
+        parts or the indices of a row are not in order, but its transpose is kept beside it once gradients are asked
+        for.
 
     Attributes
     ----------
@@ -78,14 +78,18 @@ class CsrSource(Source):
     def head(self):
         """The features that many rows have, one to _MAX_HEAD of them, as increasing indices."""
         counts = np.bincount(self.indices, minlength=self.n_features)
-        most = np.argsort(-counts, kind="stable")[:_MAX_HEAD]
-        n_frequent = np.count_nonzero(counts[most] >= _HEAD_SHARE * self.n_samples)
-        return np.sort(most[: max(n_frequent, 1)])
+        frequent = np.flatnonzero(counts >= max(_HEAD_SHARE * self.n_samples, 1))
+        if not len(frequent):
+            return counts.argmax(keepdims=True)
+        most = np.argsort(-counts[frequent], kind="stable")[:_MAX_HEAD]
+        return np.sort(frequent[most])
 
     @cached_property
     def tail(self):
         """The other features, as increasing indices."""
-        return np.setdiff1d(np.arange(self.n_features), self.head, assume_unique=True)
+        is_in_tail = np.ones(self.n_features, bool)
+        is_in_tail[self.head] = False
+        return np.flatnonzero(is_in_tail)
 
     def split(self, factor):
         """The head and the tail apart, each feature times its ``factor`` (n_features,), or as it is (None).
