@@ -1,5 +1,7 @@
 """L-BFGS in a refreshed metric."""
 
+import itertools
+
 import numpy as np
 from scipy.linalg.lapack import dtrtrs
 
@@ -130,7 +132,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
         a, b = a.ravel(), b.ravel()
         return float(pieces.sum(lambda q: a[q] @ b[q]))
 
-    for iteration in range(max_iter + 1):
+    for iteration in itertools.count():
         direction = -natural if not pairs.order else -pairs.inverse_hessp(grad.ravel(), solve, scale).reshape(shape)
         slope = dot(grad, direction)
         rounding, square = noise * abs(objective), dot(grad, natural)
@@ -141,18 +143,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
             decrement = rounding if max(abs(slope), abs(square)) <= rounding else np.inf
         decrement *= staleness(objective_there, objective)
         estimate = suboptimality(decrement, solution.loss_curve[made_at:], objective)
-        solution.point, solution.objective, solution.suboptimality = point, objective, estimate
-        solution.n_iter = iteration
-        solution.loss_curve.append(objective)
-        stop = report(solution)
-        if estimate <= target(point):
-            solution.converged = True
-            return solution
-        if stop:
-            solution.stopped, solution.reason = True, "it was asked to"
-            return solution
-        if iteration == max_iter:
-            solution.reason = f"max_iter={max_iter} iterations were done"
+        if solution.is_final(point, objective, estimate, target, max_iter, report):
             return solution
 
         # line search
@@ -194,4 +185,3 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
         if not exact:
             vectors = (array.ravel() for array in (grad, previous_grad, natural, previous_natural))
             scale = pairs.add(direction.ravel(), step, *vectors) or scale
-    raise AssertionError("unreachable")

@@ -1,5 +1,7 @@
 """A proximal quasi-Newton method, for an L1 penalty."""
 
+import itertools
+
 import numpy as np
 
 from .line_search import CURVATURE, MAX_BACKTRACKS, SUFFICIENT_DECREASE, cubic_minimiser
@@ -300,7 +302,7 @@ def proximal_newton(point, make_metric, *, threshold, settle, target, max_iter, 
     metric = make_metric(point, grad)
     gap = next_refresh = metric.patience
     solution, at_origin = Solution(point), False
-    for iteration in range(max_iter + 1):
+    for iteration in itertools.count():
         unknown = metric.unknown(violation(point, grad, threshold)) / strength * objective
         for model_damping, accuracy in ((damping, _ACCURACY), (_LAST_DAMPING, _LAST_ACCURACY)):
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is looked for
@@ -313,18 +315,7 @@ def proximal_newton(point, make_metric, *, threshold, settle, target, max_iter, 
             estimate = min(estimate + unknown, objective)
             if estimate > target(point):
                 break
-        solution.point, solution.objective, solution.suboptimality = point, objective, estimate
-        solution.n_iter = iteration
-        solution.loss_curve.append(objective)
-        stop = report(solution)
-        if estimate <= target(point):
-            solution.converged = True
-            return solution
-        if stop:
-            solution.stopped, solution.reason = True, "it was asked to"
-            return solution
-        if iteration == max_iter:
-            solution.reason = f"max_iter={max_iter} iterations were done"
+        if solution.is_final(point, objective, estimate, target, max_iter, report):
             return solution
 
         # line search
@@ -368,7 +359,6 @@ def proximal_newton(point, make_metric, *, threshold, settle, target, max_iter, 
             metric, made_at, objective_there = make_metric(point, grad), iteration + 1, objective
             gap = max(gap * 3 // 2, metric.patience)
             next_refresh = iteration + 1 + gap
-    raise AssertionError("unreachable")
 
 
 def _slope(point, grad, threshold, direction):

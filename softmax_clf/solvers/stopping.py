@@ -36,6 +36,32 @@ class Solution:
     reason: str = ""
     loss_curve: list = field(default_factory=list)
 
+    def is_final(self, point, objective, suboptimality, target, max_iter, report):
+        """Take in an iteration and tell of it; whether it is the last.
+
+        Parameters
+        ----------
+        point, objective, suboptimality
+            As the attributes.
+        target, max_iter, report
+            As in :func:`~.lbfgs.lbfgs`.
+
+        Returns
+        -------
+        bool
+        """
+        self.point, self.objective, self.suboptimality = point, objective, suboptimality
+        self.n_iter = len(self.loss_curve)
+        self.loss_curve.append(objective)
+        self.stopped = bool(report(self))
+        if suboptimality <= target(point):
+            self.converged, self.stopped = True, False
+        elif self.stopped:
+            self.reason = "it was asked to"
+        elif self.n_iter == max_iter:
+            self.reason = f"max_iter={max_iter} iterations were done"
+        return self.converged or bool(self.reason)
+
 
 class BestIterate:
     """The point with the least loss on rows that are not fitted, among those that a solver has been at.
