@@ -1,6 +1,6 @@
 """From pixels to classes: features, the best C, test accuracy, templates, and the time against LogisticRegression.
 
-python examples/quickstart.py                   # the digits that ship with scikit-learn: seconds
+python examples/quickstart.py                   # the digits that ship with scikit-learn: seconds for us
 python examples/quickstart.py --cifar10 PATH    # CIFAR-10 in either official layout: minutes
 """
 
@@ -72,7 +72,7 @@ def main(args):
     smooth = clone(models["pixels"]).set_params(C=models["pixels"].C / 100).fit(pixels_train, y_train)
     layout = {"image_shape": patches.image_shape, "channels_first": patches.channels_first}
     display = TemplateDisplay.from_estimator(smooth, class_names=data.target_names, **layout)
-    display.figure_.suptitle(f"Templates of the classes, C = {smooth.C:g}")
+    display.figure_.suptitle(f"Templates of the classes at C = {smooth.C:g}, a hundredth of the best")
     display.figure_.savefig(args.out, dpi=120)
     say(f"templates written to {args.out}")
 
