@@ -153,7 +153,24 @@ def _loss_kernel(lanes, n_vectors, block_loss):
 
 
 @lru_cache
+def _row_sum(lanes, n_vectors):
+    @jit_part
+    def row_sum(data, indices, indptr, i, matrix, sums_out):
+        """``sum_q data[q] * matrix[indices[q]]`` over the stored values q of a row that may be long."""
+        sums_out[:] = 0.0
+        end = np.intp(indptr[i + 1])
+        for first in range(np.intp(indptr[i]), end, _CHUNK):
+            last = min(first + _CHUNK, end)
+            for k in range(0, matrix.shape[1], lanes * n_vectors):
+                _gather(data, indices, first, last, matrix, k, sums_out, lanes, n_vectors)
+
+    return row_sum
+
+
+@lru_cache
 def _gradient_kernel(lanes, n_vectors):
+    row_sum = _row_sum(lanes, n_vectors)
+
     @jit
     def gradient(data, indices, indptr, start, stop, pointwise, sums, grad_out):
         """Gradient by the features start:stop.
@@ -164,12 +181,7 @@ def _gradient_kernel(lanes, n_vectors):
         grad_out : (n_outputs, n_features) float64          # OUT
         """
         for j in range(start, stop):
-            sums[:] = 0.0
-            end = np.intp(indptr[j + 1])
-            for first in range(np.intp(indptr[j]), end, _CHUNK):
-                last = min(first + _CHUNK, end)
-                for k in range(0, pointwise.shape[1], lanes * n_vectors):
-                    _gather(data, indices, first, last, pointwise, k, sums, lanes, n_vectors)
+            row_sum(data, indices, indptr, j, pointwise, sums)
             for k in range(grad_out.shape[0]):
                 grad_out[k, j] = sums[k]
 
@@ -178,6 +190,8 @@ def _gradient_kernel(lanes, n_vectors):
 
 @lru_cache
 def _combine_kernel(lanes, n_vectors):
+    row_sum = _row_sum(lanes, n_vectors)
+
     @jit
     def combine(data, indices, indptr, start, stop, matrix, sums, out):
         """``sum_q data[q] * matrix[indices[q]]`` over the stored values q of row i, for start <= i < stop.
@@ -188,12 +202,7 @@ def _combine_kernel(lanes, n_vectors):
         out : (n_rows, n_padded)                            # OUT
         """
         for i in range(start, stop):
-            sums[:] = 0.0
-            end = np.intp(indptr[i + 1])
-            for first in range(np.intp(indptr[i]), end, _CHUNK):
-                last = min(first + _CHUNK, end)
-                for k in range(0, matrix.shape[1], lanes * n_vectors):
-                    _gather(data, indices, first, last, matrix, k, sums, lanes, n_vectors)
+            row_sum(data, indices, indptr, i, matrix, sums)
             for k in range(out.shape[1]):
                 out[i, k] = sums[k]
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 from scipy.linalg.lapack import dtrtrs
 
-from .line_search import CURVATURE, MAX_BACKTRACKS, SUFFICIENT_DECREASE, cubic_minimiser
+from .line_search import MAX_BACKTRACKS, accepts, shortened
 from .stopping import Solution, staleness, suboptimality
 
 
@@ -151,14 +151,9 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
         for _ in range(MAX_BACKTRACKS if descends else 0):
             new_objective, new_grad = yield (trial := moved(point, step, direction))
             new_slope = dot(new_grad, direction)  # not finite, if any of the gradient is not
-            if np.isfinite(new_objective) and np.isfinite(new_slope):
-                if new_objective <= objective + SUFFICIENT_DECREASE * step * slope:
-                    break
-                if new_objective <= objective + rounding and abs(new_slope) <= CURVATURE * abs(slope):
-                    break
-                step *= min(max(cubic_minimiser(step * slope, new_objective - objective, step * new_slope), 0.1), 0.5)
-            else:
-                step *= 0.1
+            if accepts(step, objective, slope, new_objective, new_slope, rounding):
+                break
+            step = shortened(step, objective, slope, new_objective, new_slope)
         else:
             if at_origin or max(abs(slope), abs(square)) <= 10 * rounding:
                 solution.reason = "rounding errors hide any further decrease of the objective"

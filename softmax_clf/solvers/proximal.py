@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from .line_search import CURVATURE, MAX_BACKTRACKS, SUFFICIENT_DECREASE, cubic_minimiser
+from .line_search import MAX_BACKTRACKS, accepts, shortened
 from .stopping import Solution, staleness, suboptimality
 
 # By measurement on digits, raw, and on embeddings (5,000 x 512), L1 penalties with C from 0.01 to 100.
@@ -327,14 +327,9 @@ def proximal_newton(point, make_metric, *, threshold, settle, target, max_iter, 
             smooth, new_grad = yield trial
             new_objective = smooth + l1_norm(trial, threshold)
             new_slope = _slope(trial, new_grad, threshold, direction)
-            if np.isfinite(new_objective) and np.isfinite(new_slope):
-                if new_objective <= objective + SUFFICIENT_DECREASE * step * slope:
-                    break
-                if new_objective <= objective + rounding and abs(new_slope) <= CURVATURE * abs(slope):
-                    break
-                step *= min(max(cubic_minimiser(step * slope, new_objective - objective, step * new_slope), 0.1), 0.5)
-            else:
-                step *= 0.1
+            if accepts(step, objective, slope, new_objective, new_slope, rounding):
+                break
+            step = shortened(step, objective, slope, new_objective, new_slope)
         else:
             if at_origin or gained <= 10 * rounding:
                 solution.reason = "rounding errors hide any further decrease of the objective"
