@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import expit
 
-from .kernels.gram import GramFactor, LowRankFactor, add_weighted_gram
+from .kernels.gram import GramFactor, GramRoots, LowRankFactor, add_weighted_gram
 from .solvers.metric import (
     BLOCKS,
     EXACT,
@@ -70,7 +70,8 @@ class Curvature:
             self.plan = self._plan()
         with np.errstate(over="raise", invalid="raise"):
             metric = self._make(point)
-        metric.patience = patience(self.plan.passes / self.n_problems)
+        metric.patience = patience(self.plan.passes, self.n_problems)
+        metric.passes = self.plan.passes / self.n_problems
         return metric
 
     def _make(self, point):
@@ -132,14 +133,16 @@ class Curvature:
     def _blocks(self, point, rows, row_weight):
         """A Gram matrix for each class, of row weights s_i/S p_ik (1 - p_ik); None where no row has any."""
         o = self.objective
-        sums = GramSums(o, o.source.n_features, o.n_outputs, self.origin)
+        sums, between = GramSums(o, o.source.n_features, o.n_outputs, self.origin), np.zeros((o.n_outputs,) * 2)
         for X, proba, weight in self._panels(point, rows, row_weight):
-            sums.add(X, weight[:, None] * proba * (1 - proba))
+            weighted = proba * weight[:, None]
+            between += weighted.T @ proba
+            sums.add(X, weighted * (1 - proba))
         if not sums.masses.max() > LEAST_MASS:
             return None
-        factors = [sums.factor(k, o.l2_reg_strength, n_outputs=1) for k in range(o.n_outputs)]
-        self.effective_dim = max(factor.effective_dim for factor in factors)
-        return BlocksMetric(factors)
+        roots = sums.roots(o.l2_reg_strength)
+        self.effective_dim = roots.effective_dim
+        return BlocksMetric(roots, laplacian(between))
 
     def _kronecker(self, panels, n_features, n_rows):
         """One Gram matrix, of row weights s_i/S sum_k p_ik (1 - p_ik); of low rank where the rows are few.
@@ -170,7 +173,7 @@ class Curvature:
         def factored(ridge):
             if low_rank:
                 return self._low_rank(kept, curvature, ridge)
-            return sums.factor(0, ridge, n_outputs=o.n_outputs)
+            return sums.factor(ridge)
 
         metric = KroneckerMetric(factored, between / mass, o.l2_reg_strength)
         self.effective_dim = metric.factor.effective_dim
@@ -286,18 +289,17 @@ class GramSums:
         self.objective, self.origin, self.n_rows, p = objective, origin, 0, n_features
         # small ones in float64, for the sake of ill-conditioned data
         dtype = np.float32 if objective.source.dtype == np.float32 and p > MAX_FLOAT64 else np.float64
-        self.grams = [np.zeros((p, p), dtype) for _ in range(n_blocks)]
+        # filled, not np.zeros: pages that threads read before they write cost them 10 us each, on a virtual machine
+        self.grams = [np.full((p, p), 0.0, dtype) for _ in range(n_blocks)]
         self.sums, self.masses = np.zeros((n_blocks, p)), np.full(n_blocks, np.finfo(np.float64).tiny)
 
     def add(self, X, row_weight):
         """Add rows (n_rows, n_features) with weights (n_rows, n_blocks)."""
         self.n_rows += len(X)
-        if self.origin is not None:
-            X = X - self.origin
-            self.sums += row_weight.T.astype(X.dtype) @ X
         self.masses += row_weight.sum(axis=0)
-        for gram, weight in zip(self.grams, row_weight.T, strict=True):
-            add_weighted_gram(X, weight, gram, self.objective.n_threads)
+        origin = np.zeros(X.shape[1], X.dtype) if self.origin is None else self.origin
+        for gram, sums, weight in zip(self.grams, self.sums, row_weight.T, strict=True):
+            add_weighted_gram(X, weight, origin, gram, sums, self.objective.n_threads)
 
     def centred(self, k):
         """The k-th matrix, lower triangle, about the mean of its rows, which is used up; that mean; and a floor."""
@@ -313,8 +315,18 @@ class GramSums:
         diagonal = gram.diagonal()
         return gram, center, (diagonal <= 0) * float(diagonal.mean()) / self.n_rows
 
-    def factor(self, k, ridge, n_outputs):
-        """The inverse of the k-th matrix plus a ridge; its matrix is used up."""
-        gram, center, empty = self.centred(k)
+    def factor(self, ridge):
+        """The inverse of the one matrix plus a ridge; it is used up."""
+        gram, center, empty = self.centred(0)
         o = self.objective
-        return GramFactor(gram, ridge, center, self.masses[k], n_outputs, o.n_threads, o.source.dtype, empty)
+        return GramFactor(gram, ridge, center, self.masses[0], o.source.dtype, o.n_outputs, o.n_threads, empty)
+
+    def roots(self, ridge):
+        """The inverse of each matrix plus a ridge, in halves; they are used up."""
+
+        def make(k):
+            gram, center, empty = self.centred(k)
+            return gram, center, self.masses[k], empty
+
+        o = self.objective
+        return GramRoots(make, len(self.grams), ridge, o.source.dtype, o.n_threads)

@@ -33,7 +33,7 @@ from .objective import MeanCrossEntropy, SoftmaxObjective, StackedObjectives, cr
 from .online import update
 from .quadratics import QuadraticCurvature
 from .row_space import RowSpaceCurvature, RowSpaceObjective, suits_row_space
-from .solvers.lbfgs import lbfgs
+from .solvers.lbfgs import Memory, lbfgs, run
 from .solvers.proximal import proximal_newton
 from .solvers.stopping import BestIterate, allowed_suboptimality
 from .sources.arrays import DTYPES, ArraySource, check_finite
@@ -42,7 +42,7 @@ from .sources.stream import StreamSource, is_stream
 
 _LARGE = 1_000_000  # values of X from which on they are checked on all threads
 _TINY = 2.0**-30  # float32 values whose squares, weighted, begin to underflow
-_PAIRS_BYTES = 1 << 27  # of the solver's memory, where it is kept short: all of it is read in each iteration
+_PAIRS_BYTES = 3 << 26  # of the solver's memory, where it is kept short: all of it is read in each iteration
 
 
 def _has_partial_fit(estimator):
@@ -647,25 +647,25 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             "max_iter": self.max_iter,
             "noise": noise,
             "exact": curvature.is_exact,
-            "memory": min(max(_PAIRS_BYTES // (16 * start.size), 5), 20),
             "report": watch.report,
         }
+        capacity = 0 if curvature.is_exact else min(max(_PAIRS_BYTES // (24 * start.size), 5), 20)
         if objective.l1_reg_strength:
-            common |= {"threshold": objective.threshold(), "settle": objective.settled}
+            common |= {"threshold": objective.threshold(), "settle": objective.settled, "memory": capacity}
             solver = proximal_newton(start, curvature.metric, **common)
         else:
-            solver = lbfgs(start, curvature.metric, pieces=Pieces(start.size, objective.n_threads), **common)
-        point = next(solver)
-        while True:
+            memory = Memory(capacity, Pieces(start.size, objective.n_threads))
+            solver = lbfgs(start, curvature.metric, memory=memory, **common)
+
+        def evaluate(point):
+            if objective.n_passes:
+                watch.begin()
             value, grad = objective.evaluate(point)
             if objective.n_passes == 1:
                 check_start(objective.source.dtype, value, grad)
-            try:
-                point = solver.send((value, grad))
-            except StopIteration as end:
-                solution = end.value
-                break
-            watch.begin()
+            return value, grad
+
+        solution = run(solver, evaluate)
         watch.end()
         if self.verbose:
             how = "converged" if solution.converged else "stopped" if solution.stopped else "not converged"

@@ -23,12 +23,12 @@ from scipy.special import expit, softmax
 from .kernels.gram import GramFactor, add_weighted_gram
 from .kernels.softmax import RAW
 from .kernels.threads import Pieces
-from .solvers.lbfgs import lbfgs
+from .solvers.lbfgs import Memory, lbfgs, run
 from .solvers.metric import MAX_FLOAT64, DiagonalMetric, KroneckerMetric, laplacian, patience
 
 _MAX_SQUARE_FEATURES = 4096  # with more of them, only the diagonal of H is remembered
 _PANEL_BYTES = 1 << 24  # of rows that are worked on at a time
-_PAIRS_BYTES = 1 << 26  # of the solver's memory, where it is kept short
+_PAIRS_BYTES = 3 << 25  # of the solver's memory, where it is kept short
 # As the solution moves on, the curvature that earlier rows had holds it back more than their loss would: so much of it
 # is remembered. And rows that seem certain will be less so: the least caution. Both by measurement, in 100 batches of
 # patch features and of frozen embeddings.
@@ -140,7 +140,8 @@ class KroneckerMemory:
                 weight = np.append(weight, mass * total / (mass + total))
                 center = center + (mean - center) * (total / (mass + total))
             mass += total
-            add_weighted_gram(X, weight, gram, objective.n_threads)
+            origin, sums = np.zeros(X.shape[1], X.dtype), np.empty(X.shape[1])  # it is at the origin
+            add_weighted_gram(X, weight, origin, gram, sums, objective.n_threads)
         return replace(self, between=self.between + curvature.total, gram=gram, center=center, mass=float(mass))
 
     def hessp(self, step):
@@ -170,7 +171,7 @@ class KroneckerMemory:
         gram = self.gram if len(self.gram) <= MAX_FLOAT64 else self.gram.astype(dtype, copy=False)
 
         def factored(ridge):
-            return GramFactor(gram, ridge, center, self.mass, objective.n_outputs, objective.n_threads, dtype)
+            return GramFactor(gram, ridge, center, self.mass, dtype, objective.n_outputs, objective.n_threads)
 
         return KroneckerMetric(factored, self.between / trace, self.penalty[0])
 
@@ -285,7 +286,8 @@ def update(stream, objective, weight_sum, C, *, tol, max_iter, report):
         curvature = _RowCurvature(objective, weight_sum, point, 0.5)
         with np.errstate(over="raise", invalid="raise"):
             metric = memory.plus(objective, curvature).metric(objective)
-        metric.patience = patience(memory.passes(objective))
+        metric.passes = memory.passes(objective)
+        metric.patience = patience(metric.passes)
         return metric
 
     solver = lbfgs(
@@ -295,19 +297,16 @@ def update(stream, objective, weight_sum, C, *, tol, max_iter, report):
         max_iter=max_iter,
         noise=4 * np.finfo(objective.source.dtype).eps,
         report=report,
-        pieces=Pieces(before.size, objective.n_threads),
-        memory=min(max(_PAIRS_BYTES // (16 * before.size), 5), 20),
+        memory=Memory(min(max(_PAIRS_BYTES // (24 * before.size), 5), 20), Pieces(before.size, objective.n_threads)),
     )
-    point = next(solver)
-    while True:
+
+    def evaluate(point):
         loss, grad = objective.evaluate(point)
         step = point - before
         pull = memory.hessp(step)
-        try:
-            point = solver.send((weight_sum * loss + np.vdot(step, pull) / 2, weight_sum * grad + pull))
-        except StopIteration as end:
-            solution = end.value
-            break
+        return weight_sum * loss + np.vdot(step, pull) / 2, weight_sum * grad + pull
+
+    solution = run(solver, evaluate)
     curvature = _RowCurvature(objective, weight_sum, solution.point, caution, _SHARE * trust)
     memory = memory.plus(objective, curvature)
     n_samples = stream.n_samples + objective.source.n_samples

@@ -11,6 +11,7 @@ Each l1_ratio is a walk of its own.
 import inspect
 import itertools
 import warnings
+from collections import defaultdict
 from functools import partial
 from numbers import Integral, Real
 
@@ -46,7 +47,8 @@ from .estimator import (
 from .kernels.threads import Pieces, blas_on_one_thread, effective_n_threads
 from .objective import SoftmaxObjective, StackedObjectives, cross_entropy
 from .quadratics import QuadraticCurvature
-from .solvers.lbfgs import lbfgs
+from .solvers.lbfgs import Memory, Naturals, lbfgs
+from .solvers.metric import Metric
 from .solvers.proximal import l1_norm, proximal_newton
 from .solvers.stopping import allowed_suboptimality
 from .sources.sparse import CsrSource
@@ -55,6 +57,7 @@ from .sources.stream import StreamSource
 _STACK_BYTES = 1 << 28  # what the problems that are solved at a time may take, beside X
 _SHARED_NOISE = 0.2  # relative difference of two folds' Hessians up to which they share a metric
 _PAIRS = 20  # steps and gradient changes that L-BFGS keeps for a problem
+_HANDED_ON = 10  # of them, to the next C
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -129,20 +132,18 @@ class _Metrics:
         return self.last
 
 
-class _Among:
+class _Among(Metric):
     """A metric among the classes that a problem knows.
 
     Parameters
     ----------
-    metric : metric with ``solve(grad)``
+    metric : Metric
     present : array (n_outputs,) bool
     """
 
     def __init__(self, metric, present):
         self.metric, self.present = metric, present
-
-    def __getattr__(self, name):
-        return getattr(self.metric, name)
+        self.slack, self.patience, self.passes = metric.slack, metric.patience, metric.passes
 
     def solve(self, grad):
         step = self.metric.solve(grad)
@@ -222,6 +223,10 @@ class _Walk:
         self.noise = 4 * np.finfo(source.dtype).eps
         shape = self.n_folds, self.stack.n_outputs, source.n_features + int(fit_intercept)
         self.trail = [(np.nan, np.zeros(shape))]  # log(C) and points, of the last two C
+        size = shape[1] * shape[2]
+        self.memories = [Memory(_PAIRS, Pieces(size, 1)) for _ in range(self.n_folds)]
+        self.l2_reg_strength = np.zeros(self.n_folds)  # which the memories are for
+        self.shape = shape[1:]
 
     def _metrics(self, kind):
         curvatures = [kind(objective) for objective in self.objectives]
@@ -239,6 +244,9 @@ class _Walk:
         stack.l1_reg_strength[:] = self.l1_ratio / (C * stack.sw_sum * self.unit)
         if self.l1_ratio and np.isinf(C):  # no penalty
             self.metrics = self._metrics(Curvature)
+        for memory, before, after in zip(self.memories, self.l2_reg_strength, stack.l2_reg_strength, strict=True):
+            memory.hand_on(_HANDED_ON, after - before, self.shape, self.stack.source.n_features)
+        self.l2_reg_strength = stack.l2_reg_strength.copy()
         self.metrics.begin(stack.l2_reg_strength, stack.l1_reg_strength, self.n_passes)
         start = self._start(np.log(C))
         solvers = {m: self._solver(m, start[m]) for m in range(self.n_folds)}
@@ -260,13 +268,12 @@ class _Walk:
             "max_iter": self.max_iter,
             "noise": self.noise,
             "report": lambda *record: None,
-            "memory": _PAIRS,
             "exact": self.metrics.curvatures[m].is_exact,
         }
         if self.stack.l1_reg_strength[m]:
             common |= {"threshold": self.stack.threshold(m), "settle": partial(self.stack.settled, m)}
-            return proximal_newton(start, make_metric, **common)
-        return lbfgs(start, make_metric, pieces=Pieces(start.size, 1), **common)
+            return proximal_newton(start, make_metric, memory=_PAIRS, **common)
+        return lbfgs(start, make_metric, memory=self.memories[m], **common)
 
     def _target(self, m):
         """What a fold's objective may be above its minimum, as a function of the point: the rule of the classifier."""
@@ -302,9 +309,33 @@ def _lockstep(stack, solvers, points, loss_out):
     -------
     list of Solution, in the order of the problems
     """
-    points.update({m: next(solver) for m, solver in solvers.items()})
-    solutions = {}
-    while going := [m for m in solvers if m not in solutions]:
+    solutions, asked = {}, {}
+
+    def tell(m, answer):
+        try:
+            asked[m] = solvers[m].send(answer)
+        except StopIteration as end:
+            solutions[m] = end.value
+
+    for m in solvers:
+        tell(m, None)
+    while asked:
+        by_metric = defaultdict(list)
+        for m, question in asked.items():
+            if isinstance(question, Naturals):
+                by_metric[id(question.metric)].append(m)
+        if by_metric:
+            for problems in by_metric.values():
+                questions = [asked.pop(m) for m in problems]
+                grads = itertools.chain.from_iterable(question.grads for question in questions)
+                steps = questions[0].metric.solve_all(np.stack(list(grads)))
+                ends = np.cumsum([len(question.grads) for question in questions])
+                for m, part in zip(problems, np.split(steps, ends[:-1]), strict=True):
+                    tell(m, part)
+            continue
+        going = sorted(asked)
+        points.update(asked)
+        asked.clear()
         results = stack.evaluate(going, [points[m] for m in going])
         for m, (objective, grad) in zip(going, results, strict=True):
             if stack.n_passes == len(going):
@@ -312,17 +343,14 @@ def _lockstep(stack, solvers, points, loss_out):
             objective += l1_norm(points[m], stack.threshold(m)) if stack.l1_reg_strength[m] else 0.0
             loss_out[m] = min(objective / stack.null_objective[m], 1.0)
         for m, result in zip(going, results, strict=True):
-            try:
-                points[m] = solvers[m].send(result)
-            except StopIteration as end:
-                solutions[m] = end.value
+            tell(m, result)
     return [solutions[m] for m in sorted(solutions)]
 
 
 def _fold_bytes(n_outputs, n_columns, n_samples, itemsize, sparse=False):
     """What one fold takes beside X while it is solved, without its metric."""
-    # pairs, points, gradients, steps, and the passes' own copies
-    points = (2 * (_PAIRS + 1) + 16) * n_outputs * n_columns * 8
+    # pairs, and what they are renewed by; points, gradients, steps, and the passes' own copies
+    points = ((3 + 2) * (_PAIRS + 1) + 16) * n_outputs * n_columns * 8
     # a fold's weights, those of the passes, sampled rows with theirs; what passes over sparse rows keep of each row is
     # padded by a third
     rows = n_samples * (8 + itemsize + 2 * 8 + (4 * n_outputs * itemsize // 3 if sparse else 0))
@@ -423,7 +451,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
     Notes
     -----
     Beside X there are: the numbers of the rows that ``cv`` gives for each fold; for each fold that is solved at a time,
-    about 60 arrays of the size of the coefficients in float64, four times as many where some l1_ratio is not zero, and
+    about 120 arrays of the size of the coefficients in float64, twice as many where some l1_ratio is not zero, and
     4 of length n_samples (for sparse X, 4/3 n_classes more), in all at most 256 MB or one fold's, whichever is more
     (more folds than that are taken in turns); a copy of one fold's held-out rows while they are scored; and
     ``coefs_paths_``. Not in the bound: metrics, one for all these folds or one for each, of up to 100 MB or a quarter
@@ -570,7 +598,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
                 f"{len(folds)} folds"
             )
         if self.refit:
-            coef, intercept = walked.mean_over_folds([chosen] * len(folds))
+            coef, intercept = walked.mean_over_folds(walked.as_on_all_rows(*chosen))
             intercept = np.where(np.isneginf(intercept), 0.0, intercept)  # of a class that no fold knows
             final = self._classifier(fitted["C_"], fitted["l1_ratio_"]).set_params(verbose=max(self.verbose - 1, 0))
             with task.fit_of("refit", final):
@@ -586,7 +614,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         else:
             finite = np.where(np.isfinite(scores), scores, -np.inf).reshape(len(folds), -1)
             best = [np.unravel_index(place, scores.shape[1:]) for place in finite.argmax(axis=1)]
-            coef, intercept = walked.mean_over_folds(best)
+            coef, intercept = walked.mean_over_folds([walked.paths[f, r, c] for f, (r, c) in enumerate(best)])
             fitted |= {
                 "C_": float(np.mean([Cs[c] for _, c in best])),
                 "l1_ratio_": float(np.mean([l1_ratios[r] for r, _ in best])),
@@ -750,7 +778,9 @@ class _Rows:
         self.y = self.classes[self.y_index]
         self.class_weight = estimator.class_weight
         self.sample_weight = checked_weight(sample_weight, self.y_index)
-        estimator._weights(self.classes, self.y_index, self.sample_weight)  # or it says what is wrong with them
+        # or it says what is wrong with them
+        weight, _ = estimator._weights(self.classes, self.y_index, self.sample_weight)
+        self.sw_sum = float(len(self.y_index) if weight is None else weight.sum())
 
     def held_out(self, test):
         """Some rows, to predict."""
@@ -807,9 +837,10 @@ class _Walked:
         shape = len(trains), len(l1_ratios), len(Cs)
         self.paths = np.empty((*shape, n_outputs, n_columns), source.dtype)
         self.n_iters, self.converged = np.empty(shape, np.intp), np.empty(shape, bool)
+        self.sw_sum = np.empty(len(trains))  # of each fold's training rows
         n_threads = effective_n_threads(estimator.n_jobs)
         # the proximal solver keeps products with its pairs too
-        sizes = n_outputs, n_columns * (4 if l1_ratios.any() else 1), source.n_samples, source.dtype.itemsize
+        sizes = n_outputs, n_columns * (2 if l1_ratios.any() else 1), source.n_samples, source.dtype.itemsize
         turns = _turns(len(trains), *sizes, sparse=isinstance(source, CsrSource))
         order = np.argsort(Cs, kind="stable")
         task = task.subtask("path", len(turns) * len(l1_ratios) * len(Cs))
@@ -837,6 +868,7 @@ class _Walked:
                     unit=unit or 1.0,
                 )
                 folds = np.arange(turn.start, turn.stop)
+                self.sw_sum[turn] = walk.stack.sw_sum
                 for q, c in enumerate(order):
                     step = task.subtask(f"C={Cs[c]:.4g}")
                     solutions = walk.to(Cs[c])
@@ -866,9 +898,25 @@ class _Walked:
         clf.intercept_ = np.maximum(clf.intercept_, clf.intercept_.dtype.type(StackedObjectives.ABSENT))
         return clf
 
-    def mean_over_folds(self, best):
-        """Means over folds of the coefficients at (l1_ratio, C) for each; of intercepts, over folds with the class."""
-        points = np.stack([self.paths[f, r, c] for f, (r, c) in enumerate(best)]).astype(np.float64)
+    def as_on_all_rows(self, r, c):
+        """Points of each fold where their penalty is as strong, beside the mean loss, as that of all rows at one C.
+
+        These rows being more, that is at a larger C: from there to the next the paths are taken to be straight in
+        log(C). On embeddings (50,000 x 512, 5 folds) the fit on all rows took 13 instead of 20 iterations from there.
+        """
+        larger = np.flatnonzero(self.Cs > self.Cs[c])
+        if not len(larger):
+            return self.paths[:, r, c]
+        after = larger[self.Cs[larger].argmin()]
+        gap = np.log(self.Cs[after] / self.Cs[c])
+        share = np.clip(np.log(self.rows.sw_sum / self.sw_sum) / gap, 0.0, 1.0)[:, None, None]
+        points, ends = self.paths[:, r, c], self.paths[:, r, after]
+        with np.errstate(invalid="ignore"):
+            return np.where(np.isfinite(points), points + share * (ends - points), points)
+
+    def mean_over_folds(self, points):
+        """Means over folds of the coefficients at a point each; of intercepts, over folds with the class."""
+        points = np.stack(points).astype(np.float64)
         known = np.isfinite(points[..., -1:])
         counts = known.sum(axis=0)
         mean = np.where(known, points, 0.0).sum(axis=0) / np.maximum(counts, 1)

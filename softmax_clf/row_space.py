@@ -18,6 +18,7 @@ import numpy as np
 from .curvature import LEAST_MASS, Curvature
 from .kernels.threads import Pieces
 from .objective import SoftmaxObjective
+from .solvers.metric import Metric
 
 _SHORTER = 2  # times: so much shorter must points be for the sake of a metric that is worse
 
@@ -183,7 +184,7 @@ class RowSpaceCurvature:
         return stiffness
 
 
-class RowSpaceMetric:
+class RowSpaceMetric(Metric):
     """The metric of a :class:`RowSpaceObjective`.
 
     Parameters
@@ -197,11 +198,11 @@ class RowSpaceMetric:
     slack = 30  # by measurement on text and on 200 random matrices of words, some of 3 words a row
 
     def __init__(self, objective, of_head, stiffness):
-        self.objective, self.of_head, self.patience = objective, of_head, of_head.patience
+        self.objective, self.of_head = objective, of_head
+        self.patience, self.passes = of_head.patience, of_head.passes
         self.compliance = 1 / stiffness
 
     def solve(self, grad):
-        """Step, as a point, whose image under the metric is ``grad``."""
         by_head, half_grad, half_products = self.objective.parts(grad)
         step = np.empty_like(grad)
         step_of_head, scores, by_row = self.objective.parts(step)

@@ -55,7 +55,7 @@ WORLD = {
     "solvers": NUMERIC,
     "sources": {*NUMERIC, "joblib", "threadpoolctl"},
     "kernels": {"numpy", "numba", "llvmlite"},
-    "kernels.gram": NUMERIC,  # BLAS and LAPACK
+    "kernels.gram": {*NUMERIC, "numba"},  # BLAS and LAPACK
     "kernels.jit": {"numpy", "numba", "llvmlite"},
     "kernels.threads": {"numpy", "joblib", "threadpoolctl"},
 }

@@ -22,6 +22,7 @@ from .tiles import TILE_CLASSES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, gradient
 
 _BLOCK_BYTES = 1 << 18  # of X in a block: it and the next one, fetched ahead, stay in a second-level cache
 _GROUP_FLOPS = 4e6  # at least this much work for a thread to take: some 50 us against 20 us for the hand-over
+_GROUP_ROWS = 512  # at least these, beyond four groups: to add up the sums of each takes as long as 40 rows
 _CALL_FLOPS = 1e9  # at most this much in one kernel call, some 20 ms: Ctrl-C waits for it
 _MANY_OUTPUTS = 64  # scores of a row: from here on each value of X is worked on so often that its place matters
 _MAX_GROUPS = 32  # of a slice: with more, a thread works on too little of each slice at a time
@@ -67,7 +68,7 @@ def _find_tiles(weight, weighting, n_scores, row, n_rows, tile_classes, n_padded
 
 
 @lru_cache
-def _tile_loops(tile_classes, scores_only=False):
+def tile_loops(tile_classes, scores_only=False):
     """Scores and gradient of a block in tiles of ``tile_classes``, whose first classes are ``tiles``.
 
     The gradient fetches the next block; with ``scores_only`` the scores do, some rows ahead.
@@ -94,25 +95,29 @@ def _tile_loops(tile_classes, scores_only=False):
         j = 0
         while j + TILE_VECTORS * width <= n_features:
             # fmt: off
-            gradient_tile(X, row, n_rows, j, pointwise, first, grad_out, ahead, tile_classes, TILE_VECTORS, True, True)
+            gradient_tile(
+                X, row, n_rows, j, pointwise, first, grad_out, ahead, tile_classes, TILE_VECTORS, True, True, False
+            )
             for k in tiles[1:]:
-                gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, 0, tile_classes, TILE_VECTORS, True, False)
+                gradient_tile(
+                    X, row, n_rows, j, pointwise, k, grad_out, 0, tile_classes, TILE_VECTORS, True, False, False
+                )
             # fmt: on
             j += TILE_VECTORS * width
         while j + width <= n_features:
             for k in tiles:
-                gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, 0, tile_classes, 1, True, False)
+                gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, 0, tile_classes, 1, True, False, False)
             j += width
         if j < n_features:
             for k in tiles:
-                gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, 0, tile_classes, 1, False, False)
+                gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, 0, tile_classes, 1, False, False, False)
 
     return block_scores, block_gradient
 
 
 @lru_cache
 def _loss_gradient_kernel(tile_classes, locate, block_loss):
-    block_scores, block_gradient = _tile_loops(tile_classes)
+    block_scores, block_gradient = tile_loops(tile_classes)
     block_losses = losses(block_loss)
 
     @jit
@@ -159,7 +164,7 @@ def _loss_gradient_kernel(tile_classes, locate, block_loss):
 
 @lru_cache
 def _gram_product_kernel(tile_classes):
-    block_scores, block_gradient = _tile_loops(tile_classes)
+    block_scores, block_gradient = tile_loops(tile_classes)
 
     @jit
     def gram_product(X, start, stop, coef, fresh, scores, tiles, grad_out):
@@ -184,7 +189,7 @@ def _gram_product_kernel(tile_classes):
 
 @lru_cache
 def _predict_kernel(tile_classes, locate):
-    block_scores, _ = _tile_loops(tile_classes, scores_only=True)
+    block_scores, _ = tile_loops(tile_classes, scores_only=True)
 
     @jit
     def predict(X, place, start, stop, coef, intercept, offset, kind, rows, scores, work, tiles, out):
@@ -298,7 +303,8 @@ class DensePass:
 
     def _groups(self, max_groups):
         """First rows of the groups of a slice, and the end."""
-        n_groups = min(max(int(self.slice_rows * self.flops_per_row / _GROUP_FLOPS), 1), max_groups)
+        n_groups = min(int(self.slice_rows * self.flops_per_row / _GROUP_FLOPS), max_groups)
+        n_groups = max(min(n_groups, max(self.slice_rows // _GROUP_ROWS, 4)), 1)
         size = _round_up(-(-self.slice_rows // n_groups), min(self.block_rows, 128))  # as long as each other
         return [*range(0, self.slice_rows, size), self.slice_rows]
 

@@ -4,34 +4,105 @@ A tile is one product on one BLAS thread, run by the pool of :mod:`.threads`: on
 less and gives other bits than on one. Callers hold :func:`~.threads.blas_on_one_thread`.
 """
 
+import ctypes
+
 import numpy as np
-from scipy.linalg import lapack
+from numba.extending import get_cython_function_address
 
-from .dense import DensePass
+from .dense import DensePass, tile_loops
+from .jit import jit
 from .threads import run_tasks
+from .tiles import TILE_CLASSES, TILE_VECTORS, VECTOR_BYTES, gradient_tile
+
+_SMALL = 128  # features up to which one product of BLAS is as fast
+_OUTPUTS = TILE_CLASSES[0]
+_N_BANDS = 4  # of rows of a matrix, of equal areas, for threads to take
+_BLOCK_BYTES = 1 << 18  # of rows that are scaled at a time, to stay in a second-level cache
+_CALL_ROWS = 4096  # at most these in one kernel call: Ctrl-C waits for it
 
 
-def add_weighted_gram(rows, row_weight, gram_out, n_threads):
-    """Add ``rows.T @ diag(row_weight) @ rows`` to the lower triangle of ``gram_out``.
+def _lapack(name, n_arguments):
+    """A routine of scipy's LAPACK, for either precision; it releases the GIL, which scipy.linalg.lapack holds."""
+    prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * n_arguments)
+    return {
+        np.dtype(dtype): prototype(get_cython_function_address("scipy.linalg.cython_lapack", letter + name))
+        for letter, dtype in (("s", np.float32), ("d", np.float64))
+    }
+
+
+_POTRF, _TRTRI = _lapack("potrf", 5), _lapack("trtri", 6)
+
+
+@jit
+def _weighted_gram(rows, root_weight, origin, first, last, buffer, length, lower_out):
+    """Rows first:last of the products of all columns, those of ``rows - origin`` and one of ones, up to the diagonal.
+
+    rows : (n_rows, n_features)                                 # IN
+    root_weight : (n_rows,)                                     # IN square roots of weights
+    origin : (n_features,)                                      # IN
+    buffer : ((block_rows + 1) * length,)                       # workspace, zero
+    lower_out : (n_padded_outputs, length) float64              # OUT and somewhat beyond the diagonal
+    """
+    n_rows, n_features, size = rows.shape[0], rows.shape[1], buffer.shape[0] - length
+    block_rows = size // length
+    scaled = buffer[:size].reshape(block_rows, length)
+    outputs = buffer[first : first + size].reshape(block_rows, length)  # its columns first, first + 1, ...
+    width = TILE_VECTORS * (VECTOR_BYTES // scaled.itemsize)
+    lower_out[:] = 0.0
+    for row in range(0, n_rows, block_rows):
+        n = min(block_rows, n_rows - row)
+        for i in range(n):
+            x, out, w = rows[row + i], scaled[i], root_weight[row + i]
+            for j in range(min(last, n_features)):
+                out[j] = w * (x[j] - origin[j])
+            if last > n_features:
+                out[n_features] = w
+        for j in range(0, last, width):
+            for k in range(max(j - first, 0) // _OUTPUTS * _OUTPUTS, last - first, _OUTPUTS):
+                gradient_tile(scaled, 0, n, j, outputs, k, lower_out, 0, _OUTPUTS, TILE_VECTORS, True, False, True)
+
+
+def add_weighted_gram(rows, row_weight, origin, gram_out, sums_out, n_threads):
+    """Add the weighted products of the columns of ``rows - origin``, and their weighted sums.
 
     Parameters
     ----------
     rows : (n_rows, n_features) float           # IN
     row_weight : (n_rows,) float, >= 0          # IN
+    origin : (n_features,) of rows' dtype       # IN
     gram_out : (n_features, n_features) float   # OUT lower triangle, and some of the upper
+    sums_out : (n_features,) float              # OUT
+    n_threads : int
     """
-    scaled = rows * np.sqrt(row_weight).astype(rows.dtype)[:, None]
-    size = rows.shape[1]
-    step = min(max(-(-size // 4), 128), 512)
-    corners = range(0, size, step)
-    tiles = [(a, b) for a in corners for b in corners if a >= b]
-
-    def tile(t, slot):
-        a, b = (slice(corner, corner + step) for corner in tiles[t])
+    size, root_weight = rows.shape[1], np.sqrt(row_weight).astype(rows.dtype)
+    if size <= _SMALL:
+        scaled = (rows - origin) * root_weight[:, None]
         with np.errstate(over="ignore", invalid="ignore"):  # `inverse_factor` looks
-            gram_out[a, b] += scaled[:, a].T @ scaled[:, b]
+            gram_out += scaled.T @ scaled
+            sums_out += root_weight @ scaled
+        return
+    width = TILE_VECTORS * (VECTOR_BYTES // rows.itemsize)
+    # whole tiles, and no row a multiple of 4 KiB after another: these share their places in the caches
+    length = -(-(size + 1) // width) * width + VECTOR_BYTES // rows.itemsize
+    block_rows = max(_BLOCK_BYTES // (length * rows.itemsize), 32)
+    ends = [-(-int(size * np.sqrt(b / _N_BANDS)) // _OUTPUTS) * _OUTPUTS for b in range(_N_BANDS)] + [size + 1]
+    rows = rows.view()
+    rows.flags.writeable = False  # writeable or not, one compiled kernel
 
-    run_tasks(tile, len(tiles), n_threads)
+    def band(t, slot):
+        first, last = ends[t : t + 2]
+        buffer = np.zeros((block_rows + 1) * length, rows.dtype)
+        lower = np.empty((-(-(last - first) // _OUTPUTS) * _OUTPUTS, length))
+        for start in range(0, len(rows), _CALL_ROWS):
+            part = slice(start, start + _CALL_ROWS)
+            _weighted_gram(rows[part], root_weight[part], origin, first, last, buffer, length, lower)
+            stop = min(last, size)
+            with np.errstate(over="ignore", invalid="ignore"):
+                gram_out[first:stop, :stop] += lower[: stop - first, :stop]
+                if last > size:
+                    sums_out[:] += lower[size - first, :size]
+
+    run_tasks(band, _N_BANDS, n_threads)
 
 
 def inverse_factor(gram, ridge):
@@ -47,41 +118,62 @@ def inverse_factor(gram, ridge):
 
     Returns
     -------
-    A : (n, n) of gram's dtype, C-contiguous; a row that ``gram`` and ``ridge`` leave empty is zero
+    A : (n, n) of gram's dtype, in its memory; a row that ``gram`` and ``ridge`` leave empty is zero
 
     Raises
     ------
     FloatingPointError
         Where the matrix is not finite.
     """
+    gram = np.ascontiguousarray(gram)  # LAPACK is told where it is, no more
     diagonal = gram.diagonal().astype(np.float64) + ridge
     if not np.isfinite(diagonal).all():
         raise FloatingPointError(f"squares of the data overflow {gram.dtype}")
     tiny = np.finfo(gram.dtype).tiny
     scale = np.where(diagonal > tiny, 1 / np.sqrt(np.maximum(diagonal, tiny)), 0.0).astype(gram.dtype)
-    gram *= scale
-    gram *= scale[:, None]
-    potrf, trtri = lapack.get_lapack_funcs(("potrf", "trtri"), (gram,))
+    for band, left in _bands(gram):
+        left *= scale[: band.stop]
+        left *= scale[band, None]
+        gram[: band.start, band] = left[:, : band.start].T  # kept in the upper triangle, should a factoring fail
+        inner = gram[band, band]
+        inner[:] = np.tril(inner) + np.tril(inner, -1).T
+    # the lower triangle of a C array is the upper one of its transpose, as which LAPACK reads it
+    upper, no_unit, n, info = b"U", b"N", ctypes.c_int(len(gram)), ctypes.c_int()
+    matrix, size, told = gram.ctypes.data, ctypes.byref(n), ctypes.byref(info)
     rise = 4 * np.finfo(gram.dtype).eps * np.sqrt(len(gram))
     while True:
         np.fill_diagonal(gram, 1 + rise)
-        # the lower triangle of a C array is the upper one of its transpose, which LAPACK reads as it is
-        factor, failed = potrf(gram.T, lower=False, clean=True, overwrite_a=False)
-        if not failed:
+        _POTRF[gram.dtype](upper, size, matrix, size, told)
+        if info.value == 0:
             break
+        for band, left in _bands(gram):
+            left[:, : band.start] = gram[: band.start, band].T
+            inner = gram[band, band]
+            inner[:] = np.triu(inner) + np.triu(inner, 1).T
         if rise > 1:  # of a positive semidefinite matrix with unit diagonal, that cannot be
-            if not np.isfinite(np.tril(gram)).all():
+            np.fill_diagonal(gram, 1.0)
+            if not np.isfinite(gram).all():
                 raise FloatingPointError(f"products of the data overflow {gram.dtype}")
             gram[:] = 0.0  # weights so small that their products have lost their digits: the diagonal is what is left
         rise *= 10
-    inverse, _ = trtri(factor, lower=False, overwrite_c=True)
-    inverse = inverse.T
-    inverse *= scale
-    return inverse
+    _TRTRI[gram.dtype](upper, no_unit, size, matrix, size, told)
+    for band, left in _bands(gram):
+        left *= scale[: band.stop]
+        gram[: band.start, band] = 0.0
+        inner = gram[band, band]
+        inner[:] = np.tril(inner)
+    return gram
+
+
+def _bands(matrix):
+    """Rows of a square matrix, some at a time: their places, and they themselves up to the diagonal block."""
+    for start in range(0, len(matrix), 64):
+        band = slice(start, min(start + 64, len(matrix)))
+        yield band, matrix[band, : band.stop]
 
 
 class _Factor:
-    """The inverse of a weighted Gram matrix plus a ridge, applied to gradients.
+    """The inverse of a weighted Gram matrix plus a ridge, applied to gradients: rows of (n_columns,).
 
     Parameters
     ----------
@@ -104,6 +196,18 @@ class _Factor:
         return step
 
 
+def _is_large(n_features):
+    """Whether a factor of so many features is worth threads, and other precision, where it is applied."""
+    return n_features > 256
+
+
+def _inverse_factor(gram, ridge, floor, dtype):
+    """The factor of the inverse of ``gram + ridge + floor``, and tr(G (G + ridge I)^-1)."""
+    factor = inverse_factor(gram, ridge + floor)
+    effective_dim = len(gram) - ridge * float(np.vdot(factor, factor))
+    return factor.astype(dtype, copy=False) if _is_large(len(gram)) else factor, effective_dim
+
+
 class GramFactor(_Factor):
     """By a Cholesky factor of the (n_features, n_features) matrix.
 
@@ -114,11 +218,11 @@ class GramFactor(_Factor):
     ridge : float
     center, mass
         As in the base class.
-    n_outputs : int
-        Rows of gradients at a time.
-    n_threads : int
     dtype : float32 or float64
         What a large factor is applied in: half the bytes, at each solve, of what may be factored in float64.
+    n_outputs : int
+        Rows of gradients at a time, or any multiple of them.
+    n_threads : int
     floor : float or array (n_features,)
         Added to the ridge, but not counted as one.
 
@@ -128,20 +232,119 @@ class GramFactor(_Factor):
         tr(G (G + ridge I)^-1), the number of directions in which the rows outweigh the ridge.
     """
 
-    def __init__(self, gram, ridge, center, mass, n_outputs, n_threads, dtype, floor=0.0):
+    def __init__(self, gram, ridge, center, mass, dtype, n_outputs, n_threads, floor=0.0):
         super().__init__(center, mass)
-        size = len(gram)
-        self.factor = inverse_factor(gram, ridge + floor)
-        self.effective_dim = size - ridge * float(np.vdot(self.factor, self.factor))
-        self.product = None
-        if size > 256:  # below that the two products of BLAS are as fast
-            self.factor = self.factor.astype(dtype, copy=False)
-            self.product = DensePass(dtype, size, size, 1, n_outputs, n_threads)
+        self.factor, self.effective_dim = _inverse_factor(gram, ridge, floor, dtype)
+        self.n_outputs, self.n_threads, self.product = n_outputs, n_threads, None
+        if _is_large(len(gram)):  # below that the two products of BLAS are as fast
+            self.product = DensePass(dtype, len(gram), len(gram), 1, n_outputs, n_threads)
 
     def _solve(self, grad):
-        if self.product is not None:
+        if self.product is None:
+            return (grad @ self.factor.T) @ self.factor
+        if len(grad) == self.n_outputs:
             return self.product.gram_product(self.factor, grad)
-        return (grad @ self.factor.T) @ self.factor
+        grad, step, size = grad.astype(self.factor.dtype), np.empty_like(grad), 16
+
+        def task(t, slot):
+            rows = slice(t * size, (t + 1) * size)
+            step[rows] = (grad[rows] @ self.factor.T) @ self.factor
+
+        run_tasks(task, -(-len(grad) // size), self.n_threads)
+        return step
+
+
+_block_scores, _block_gradient = tile_loops(_OUTPUTS)
+
+
+@jit
+def _times_transpose(factor, rows, tiles, product_out):
+    """``rows @ factor.T``, of rows (n_padded, n_padded_features)."""
+    _block_scores(factor, 0, factor.shape[0], rows, tiles, product_out)
+
+
+@jit
+def _times(factor, rows, tiles, product_out):
+    """``rows @ factor``, float64, of rows (n_padded, n_padded_features)."""
+    product_out[:] = 0.0
+    _block_gradient(factor, 0, factor.shape[0], rows, tiles, 0, product_out)
+
+
+class GramRoots:
+    """Inverses of weighted Gram matrices plus a ridge, one a class, in halves: between them all are the identity.
+
+    Parameters
+    ----------
+    make : callable k -> (gram, center, mass, floor)
+        What :class:`GramFactor` takes, for each class.
+    n_outputs : int
+        Classes.
+    ridge : float
+    dtype : float32 or float64
+        What large factors are applied in.
+    n_threads : int
+
+    Attributes
+    ----------
+    effective_dim : float
+        The largest of the classes.
+    """
+
+    def __init__(self, make, n_outputs, ridge, dtype, n_threads):
+        self.factors, self.centers, self.masses = [None] * n_outputs, [None] * n_outputs, np.empty((n_outputs, 1))
+        effective_dims = np.empty(n_outputs)
+
+        def task(k, slot):
+            gram, self.centers[k], self.masses[k], floor = make(k)
+            self.factors[k], effective_dims[k] = _inverse_factor(gram, ridge, floor, dtype)
+
+        run_tasks(task, n_outputs, n_threads)
+        self.effective_dim = float(effective_dims.max())
+        self.centers = None if self.centers[0] is None else np.stack(self.centers)[:, None]
+        self.n_threads = n_threads if _is_large(len(self.factors[0])) else 1
+
+    def _products(self, rows, transposed):
+        """The products of each class's rows (n, n_features) with its factor, or with that transposed."""
+        (n_outputs, n, size), dtype = rows.shape, self.factors[0].dtype
+        if n == 1:  # no tile would be full
+            rows, product = rows.astype(dtype, copy=False), np.empty(rows.shape, dtype)
+
+            def task(k, slot):
+                np.matmul(rows[k], self.factors[k].T if transposed else self.factors[k], out=product[k])
+
+        else:
+            width = VECTOR_BYTES // dtype.itemsize
+            padded = -(-n // _OUTPUTS) * _OUTPUTS, -(-size // width) * width
+            given, tiles = np.zeros((n_outputs, *padded), dtype), np.arange(0, padded[0], _OUTPUTS)
+            given[:, :n, :size] = rows
+            product = np.empty(given.shape, dtype if transposed else np.float64)
+            kernel = _times_transpose if transposed else _times
+
+            def task(k, slot):
+                kernel(self.factors[k], given[k], tiles, product[k])
+
+        run_tasks(task, n_outputs, self.n_threads)
+        return product[:, :n, :size]
+
+    def whiten(self, grads):
+        """Gradients (n, n_outputs, n_columns) in coordinates (n_outputs, n, n_columns) that are white."""
+        grads = grads.transpose(1, 0, 2)
+        if self.centers is None:
+            return self._products(grads, transposed=True).astype(np.float64)
+        white, last = np.empty(grads.shape), grads[..., -1:]
+        white[..., :-1] = self._products(grads[..., :-1] - last * self.centers, transposed=True)
+        white[..., -1:] = last / np.sqrt(self.masses)[..., None]
+        return white
+
+    def steps(self, white):
+        """Steps (n, n_outputs, n_columns) of white coordinates."""
+        if self.centers is None:
+            return self._products(white, transposed=False).transpose(1, 0, 2).astype(np.float64)
+        steps = np.empty(white.shape)
+        steps[..., :-1] = self._products(white[..., :-1], transposed=False)
+        along = steps[..., :-1] @ self.centers.transpose(0, 2, 1)
+        steps[..., -1:] = white[..., -1:] / np.sqrt(self.masses)[..., None] - along
+        return steps.transpose(1, 0, 2)
 
 
 class LowRankFactor(_Factor):
@@ -176,4 +379,7 @@ class LowRankFactor(_Factor):
         self.product = DensePass(rows.dtype, n_rows, size, 1, n_outputs, n_threads)
 
     def _solve(self, grad):
+        n = self.product.n_outputs
+        if len(grad) > n:
+            return np.concatenate([self._solve(grad[start : start + n]) for start in range(0, len(grad), n)])
         return (grad - self.product.gram_product(self.rows, grad)) / self.ridge

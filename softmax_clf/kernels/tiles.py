@@ -225,7 +225,7 @@ def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, tile_rows, til
 
 @intrinsic(prefer_literal=True)
 def gradient_tile(
-    typingctx, X, row, n_rows, j, pointwise, k, grad_out, ahead, tile_classes, tile_vectors, whole, prefetch
+    typingctx, X, row, n_rows, j, pointwise, k, grad_out, ahead, tile_classes, tile_vectors, whole, prefetch, by_row
 ):
     """Add a block's gradient for ``tile_classes`` classes and ``tile_vectors`` vectors of features.
 
@@ -240,18 +240,19 @@ def gradient_tile(
     X : (n_samples, n_features)                 # IN
     row, n_rows : intp                          # IN the block is X[row:row + n_rows]
     j : intp                                    # IN first feature
-    pointwise : (n_padded_classes, n_padded_rows)  # IN
+    pointwise : (n_padded_classes, n_padded_rows), or the other way round  # IN
     k : intp                                    # IN first class
     grad_out : (n_padded_classes, n_padded_features)  # OUT
     ahead : intp                                # IN rows
     tile_classes, tile_vectors : literal int    # IN
     whole : literal bool                        # IN False: one vector that ends beyond the last feature
     prefetch : literal bool                     # IN
+    by_row : literal bool                       # IN whether ``pointwise`` is (n_padded_rows, n_padded_classes)
     """
-    literals = (tile_classes, tile_vectors, whole, prefetch)
+    literals = (tile_classes, tile_vectors, whole, prefetch, by_row)
     if not all(isinstance(a, types.IntegerLiteral | types.BooleanLiteral) for a in literals):
         return None
-    K, V, is_whole, fetches = (a.literal_value for a in literals)
+    K, V, is_whole, fetches, rows_first = (a.literal_value for a in literals)
 
     def codegen(context, builder, signature, args):
         X_value, row, n_rows, j, pointwise_value, k, grad_value, ahead = args[:8]
@@ -260,9 +261,11 @@ def gradient_tile(
         pointwise_data, pointwise_length = data_and_length(context, builder, pointwise, pointwise_value)
         grad_data, grad_length = data_and_length(context, builder, grad_out, grad_value)
         X_block = builder.gep(row_pointer(builder, X_data, n_features, row), [j])
-        pointwise_rows = [
-            row_pointer(builder, pointwise_data, pointwise_length, builder.add(k, _INT(c))) for c in range(K)
-        ]
+
+        def pointwise_at(c, i):
+            place = (i, builder.add(k, _INT(c))) if rows_first else (builder.add(k, _INT(c)), i)
+            return builder.gep(row_pointer(builder, pointwise_data, pointwise_length, place[0]), [place[1]])
+
         remainder = builder.sub(n_features, j)
         tile = _tile(builder, lanes, K * V)
 
@@ -277,7 +280,7 @@ def gradient_tile(
                 for line in range(0, V * VECTOR_BYTES, 64):
                     lanes.prefetch(builder.gep(next_row, [_INT(line // lanes.itemsize)]))
             for c in range(K):
-                weight = lanes.splat(builder.load(builder.gep(pointwise_rows[c], [loop.index])))
+                weight = lanes.splat(builder.load(pointwise_at(c, loop.index)))
                 for v in range(V):
                     _accumulate(builder, lanes, tile[c * V + v], x[v], weight)
 

@@ -1,28 +1,48 @@
 """L-BFGS in a refreshed metric."""
 
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg.lapack import dtrtrs
 
 from .line_search import MAX_BACKTRACKS, accepts, shortened
+from .metric import Metric
 from .stopping import Solution, staleness, suboptimality
 
+_WINDOW = 4  # iterations that the rate of convergence is taken from
+_RATE = 1.0  # that of a metric just made: by so much the logarithm of what is left shrinks in an iteration
+_TINY = np.finfo(np.float64).tiny
 
-class _Memory:
+
+class Memory:
     """The last steps s and gradient changes y, and the product of the inverse Hessian that they imply with a vector.
 
     The compact form of the two-loop recursion (R. H. Byrd, J. Nocedal and R. B. Schnabel, Representations of
-    quasi-Newton matrices, Mathematical Programming 63, 1994, theorem 2.2): products with all pairs at once.
+    quasi-Newton matrices, Mathematical Programming 63, 1994, theorem 2.2): products with all pairs at once. It starts
+    from a metric's inverse, whose products with the changes are kept beside them, so that each gradient is solved for
+    once.
+
+    Parameters
+    ----------
+    capacity : int
+        Pairs kept.
+    pieces : Pieces
+        Of the size of a vector.
     """
 
     def __init__(self, capacity, pieces):
         size = pieces.slices[-1].stop
         self.pieces, self.capacity = pieces, capacity
         # with a slot to spare, for a pair that may be refused
-        self.steps, self.changes = np.empty((capacity + 1, size)), np.empty((capacity + 1, size))
+        shape = capacity + 1, size
+        self.steps, self.changes, self.naturals = np.empty(shape), np.empty(shape), np.empty(shape)
         self.products = np.zeros((capacity + 1, capacity + 1))  # [a, b] = steps[a] @ changes[b]
         self.order = []  # slots in use, oldest first
+
+    def clear(self):
+        """Forget all pairs."""
+        self.order = []
 
     def add(self, direction, step, grad, previous_grad, natural, previous_natural):
         """Keep s = step * direction and y = grad - previous_grad, unless rounding hides the curvature between them.
@@ -36,11 +56,12 @@ class _Memory:
         used = max([slot, *self.order]) + 1
 
         def fill(piece):
-            s, y = self.steps[slot, piece], self.changes[slot, piece]
+            s, y, y_natural = self.steps[slot, piece], self.changes[slot, piece], self.naturals[slot, piece]
             np.multiply(direction[piece], step, out=s)
             np.subtract(grad[piece], previous_grad[piece], out=y)
+            np.subtract(natural[piece], previous_natural[piece], out=y_natural)
             with np.errstate(over="ignore", invalid="ignore"):  # such a pair is not kept
-                both = np.abs(s) @ np.abs(y), y @ (natural[piece] - previous_natural[piece])
+                both = np.abs(s) @ np.abs(y), y @ y_natural
                 return np.concatenate([self.steps[:used, piece] @ y, self.changes[:used, piece] @ s, both])
 
         sums = self.pieces.sum(fill)
@@ -51,22 +72,77 @@ class _Memory:
         self.order = [*self.order, slot][-self.capacity :]
         return curvature / y_natural if y_natural > 1e-30 * curvature else None
 
-    def inverse_hessp(self, vector, solve, scale):
-        """Apply the inverse Hessian that starts from ``scale * solve`` to ``vector``; there must be a pair."""
+    def renew(self, metric, *grads):
+        """Start from another metric; a generator, as :func:`lbfgs`.
+
+        Parameters
+        ----------
+        metric : Metric
+        *grads : array
+            Gradients to be solved for besides.
+
+        Returns
+        -------
+        scale : float
+            By how much the metric is too stiff along the last change; one where that is not known.
+        naturals : list of array
+            Of ``grads``.
+        """
+        changes = [self.changes[slot].reshape(grads[0].shape) for slot in self.order]
+        naturals = list((yield Naturals(metric, [*changes, *grads])))
+        for slot, natural in zip(self.order, naturals, strict=False):
+            self.naturals[slot] = natural.ravel()
+        scale = 1.0
+        if self.order:
+            last = self.order[-1]
+            curvature, y_natural = self.products[last, last], float(self.changes[last] @ self.naturals[last])
+            scale = curvature / y_natural if y_natural > 1e-30 * curvature else 1.0
+        return scale, naturals[len(changes) :]
+
+    def hand_on(self, n_pairs, amount, shape, n_penalised):
+        """Keep the last pairs for another function: with ``amount / 2`` times the square of some coordinates added.
+
+        Parameters
+        ----------
+        n_pairs : int
+            The most to keep.
+        amount : float
+            Not so negative that the function were not convex.
+        shape : tuple
+            Of a point.
+        n_penalised : int
+            Of its last axis, the first so many are these coordinates.
+        """
+        self.order = self.order[-n_pairs:]
+        for slot in self.order:
+            step, change = (rows[slot].reshape(shape)[..., :n_penalised] for rows in (self.steps, self.changes))
+            change += amount * step
+        self.products[np.ix_(self.order, self.order)] = self.steps[self.order] @ self.changes[self.order].T
+        self.order = [slot for slot in self.order if self.products[slot, slot] > 0]
+
+    def inverse_hessp(self, vector, natural, scale):
+        """Apply the inverse Hessian that starts from ``scale`` times the metric's to ``vector``; there must be a pair.
+
+        Parameters
+        ----------
+        vector : array (size,)
+        natural : array (size,)
+            The metric's inverse times ``vector``.
+        scale : float
+        """
         order, pieces = self.order, self.pieces
         used = max(order) + 1
-        steps, changes = self.steps[:used], self.changes[:used]
+        steps, changes, naturals = self.steps[:used], self.changes[:used], self.naturals[:used]
         products = self.products[np.ix_(order, order)]
         alpha, beta = np.zeros(used), np.zeros(used)
         along = pieces.sum(lambda q: steps[:, q] @ vector[q])
         alpha[order] = dtrtrs(products, along[order])[0]
-        rest = np.empty_like(vector)
-        pieces.each(lambda q: np.subtract(vector[q], alpha @ changes[:, q], out=rest[q]))
-        result = solve(rest)
+        result = np.empty_like(vector)
 
         def scaled(piece):
-            result[piece] *= scale
-            return changes[:, piece] @ result[piece]
+            piece_out = np.subtract(natural[piece], alpha @ naturals[:, piece], out=result[piece])
+            piece_out *= scale
+            return changes[:, piece] @ piece_out
 
         rest = products.diagonal() * alpha[order] - pieces.sum(scaled)[order]
         beta[order] = dtrtrs(products, rest, trans=1)[0]
@@ -74,24 +150,62 @@ class _Memory:
         return result
 
 
-def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory=20, exact=False):
-    """Minimise a smooth convex function; a generator that yields points and is sent (objective, gradient).
+@dataclass
+class Naturals:
+    """What a solver asks for: gradients as steps of a metric."""
+
+    metric: Metric
+    grads: list
+
+
+def run(solver, evaluate):
+    """Let a solver name points and tell it the objective there, until it has ended.
+
+    Parameters
+    ----------
+    solver : generator
+        As :func:`lbfgs` is.
+    evaluate : callable point -> (objective, gradient)
+
+    Returns
+    -------
+    Solution
+    """
+    answer = None
+    while True:
+        try:
+            asked = solver.send(answer)
+        except StopIteration as end:
+            return end.value
+        answer = asked.metric.solve_all(np.stack(asked.grads)) if isinstance(asked, Naturals) else evaluate(asked)
+
+
+def _iterations_left(excess):
+    """How many there are left at the rate of the last ones."""
+    if len(excess) <= _WINDOW:
+        return np.inf
+    gained = excess[-1 - _WINDOW] - excess[-1]
+    return _WINDOW * excess[-1] / gained if gained > 0 else np.inf
+
+
+def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=False):
+    """Minimise a smooth convex function.
+
+    A generator that yields points, to be sent (objective, gradient) there, and :class:`Naturals`, to be sent steps.
 
     1. Step: the L-BFGS direction, its initial matrix being the metric scaled to the last step.
     2. Line search from step one: accepted on sufficient decrease, or, where rounding hides that, on a slope that has
        shrunk while the objective stands (W. W. Hager and H. Zhang, SIAM Journal on Optimization 16, 2005, section 2).
-    3. Every so often the metric is made anew at the current point; steps and gradient changes, being facts about
-       the function, are kept.
+    3. Every so often the metric is made anew at the current point, unless what is left takes less time; steps and
+       gradient changes, being facts about the function, are kept. A metric that was handed on with the memory, from
+       another function, is made anew as soon as that pays.
     4. Stop when the estimate of F - F* is at most ``target(point)``.
 
     Parameters
     ----------
     point : array float64
         Of any shape.
-    make_metric : callable point -> metric
-        With ``solve(grad)``, the step whose image under the metric is the gradient, ``slack``, how many times too
-        small half the squared gradient in it may be as an estimate of F - F*, and ``patience``, the iterations before
-        it is made anew.
+    make_metric : callable point -> Metric
     target : callable point -> float
         What F - F* must be at most.
     max_iter : int
@@ -99,10 +213,8 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
         Relative rounding error of the objective.
     report : callable Solution -> bool
         Told of the start and of each iteration; whether to stop there.
-    pieces : Pieces
-        Of ``point.size`` numbers: slices that are worked on side by side.
-    memory : int
-        Pairs kept.
+    memory : Memory
+        Its pairs are believed, and it is left with the last ones.
     exact : bool
         The metric is the Hessian: it is made anew at each point, its step is Newton's, and no pairs are kept.
 
@@ -110,17 +222,15 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
     -------
     Solution
     """
-    shape, memory = point.shape, 0 if exact else memory
-    pairs, made_at = _Memory(memory, pieces), 0
+    shape, pieces, made_at = point.shape, memory.pieces, 0
     objective, grad = yield point
     objective_there = objective  # where the metric was made
     metric = make_metric(point)
     gap = next_refresh = metric.patience
     solution, at_origin = Solution(point), False
-    natural, scale = metric.solve(grad), 1.0  # natural: the gradient as a step of the metric
-
-    def solve(vector):
-        return metric.solve(vector.reshape(shape)).ravel()
+    excess = []  # of the estimates over the target, in logarithms, since the metric was made
+    handed_on = bool(memory.order)
+    scale, (natural,) = yield from memory.renew(metric, grad)
 
     def moved(point, step, direction):
         result, point, direction = np.empty(shape), point.ravel(), direction.ravel()
@@ -133,7 +243,10 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
         return float(pieces.sum(lambda q: a[q] @ b[q]))
 
     for iteration in itertools.count():
-        direction = -natural if not pairs.order else -pairs.inverse_hessp(grad.ravel(), solve, scale).reshape(shape)
+        if memory.order:
+            direction = -memory.inverse_hessp(grad.ravel(), natural.ravel(), scale).reshape(shape)
+        else:
+            direction = -natural
         slope = dot(grad, direction)
         rounding, square = noise * abs(objective), dot(grad, natural)
         descends = slope < 0 or not grad.any()
@@ -145,6 +258,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
         estimate = suboptimality(decrement, solution.loss_curve[made_at:], objective)
         if solution.is_final(point, objective, estimate, target, max_iter, report):
             return solution
+        excess.append(np.log(estimate / max(target(point), _TINY)))
 
         # line search
         step = 1.0
@@ -161,22 +275,29 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, pieces, memory
             # Far out the Hessian all but vanishes, and its steps lead nowhere or up. At the origin it is largest.
             metric, made_at, at_origin = make_metric(np.zeros_like(point)), iteration, True
             objective_there = max(solution.loss_curve[0], objective)
-            pairs, natural, scale = _Memory(memory, pieces), metric.solve(grad), 1.0
+            memory.clear()
+            scale, (natural,) = yield from memory.renew(metric, grad)
             next_refresh = iteration + 1 + metric.patience
             continue
 
         at_origin = False
         previous_grad, previous_natural = grad, natural
         point, objective, grad = trial, new_objective, new_grad
-        if exact:
-            metric, objective_there = make_metric(point), objective
-        elif iteration + 1 >= next_refresh:
+        left = _iterations_left(excess)
+        renewed = iteration + 1 >= next_refresh and left > metric.passes
+        if handed_on and len(excess) > _WINDOW:
+            renewed = renewed or left > metric.passes + excess[-1] / _RATE
+        renewed = renewed and not exact
+        if exact or renewed:
             metric = None  # the old one's memory is the new one's
-            metric, made_at, objective_there = make_metric(point), iteration + 1, objective
-            previous_natural = metric.solve(previous_grad)
+            metric, objective_there = make_metric(point), objective
+        if renewed:
+            _, (natural, previous_natural) = yield from memory.renew(metric, grad, previous_grad)
+            made_at, excess, handed_on = iteration + 1, [], False
             gap = max(gap * 3 // 2, metric.patience)
-            next_refresh += gap
-        natural = metric.solve(grad)
+            next_refresh = iteration + 1 + gap
+        else:
+            (natural,) = yield Naturals(metric, [grad])
         if not exact:
             vectors = (array.ravel() for array in (grad, previous_grad, natural, previous_natural))
-            scale = pairs.add(direction.ravel(), step, *vectors) or scale
+            scale = memory.add(direction.ravel(), step, *vectors) or scale

@@ -98,8 +98,9 @@ class ArraySource(Source):
         yield self.X, slice(0, self.n_samples)
 
     def take(self, rows):
-        X = self.X if len(rows) == self.n_samples else self.X[rows]
-        return np.ascontiguousarray(X, self.dtype)
+        if len(rows) and (np.diff(rows) == 1).all():  # not a copy, where it can be helped
+            rows = slice(rows[0], rows[-1] + 1)
+        return np.ascontiguousarray(self.X[rows], self.dtype)
 
 
 def check_finite(X, first=0, n_threads=1):
