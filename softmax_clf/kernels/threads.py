@@ -257,12 +257,14 @@ class Pieces:
 
     def sum(self, function):
         """Add up what ``function(piece)`` returns, numbers or arrays, in the order of the slices."""
+        if len(self.slices) == 1:
+            return function(self.slices[0])
         parts = [0.0] * len(self.slices)
 
         def task(q, slot):
             parts[q] = function(self.slices[q])
 
-        run_tasks(task, len(parts), self.n_threads if len(parts) > 1 else 1)
+        run_tasks(task, len(parts), self.n_threads)
         return sum(parts[1:], parts[0])
 
 

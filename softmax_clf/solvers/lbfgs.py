@@ -256,9 +256,10 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
             decrement = rounding if max(abs(slope), abs(square)) <= rounding else np.inf
         decrement *= staleness(objective_there, objective)
         estimate = suboptimality(decrement, solution.loss_curve[made_at:], objective)
-        if solution.is_final(point, objective, estimate, target, max_iter, report):
+        allowed = target(point)
+        if solution.is_final(point, objective, estimate, allowed, max_iter, report):
             return solution
-        excess.append(np.log(estimate / max(target(point), _TINY)))
+        excess.append(np.log(estimate / max(allowed, _TINY)))
 
         # line search
         step = 1.0

@@ -36,14 +36,16 @@ class Solution:
     reason: str = ""
     loss_curve: list = field(default_factory=list)
 
-    def is_final(self, point, objective, suboptimality, target, max_iter, report):
+    def is_final(self, point, objective, suboptimality, allowed, max_iter, report):
         """Take in an iteration and tell of it; whether it is the last.
 
         Parameters
         ----------
         point, objective, suboptimality
             As the attributes.
-        target, max_iter, report
+        allowed : float
+            What the suboptimality may be where it is converged.
+        max_iter, report
             As in :func:`~.lbfgs.lbfgs`.
 
         Returns
@@ -54,7 +56,7 @@ class Solution:
         self.n_iter = len(self.loss_curve)
         self.loss_curve.append(objective)
         self.stopped = bool(report(self))
-        if suboptimality <= target(point):
+        if suboptimality <= allowed:
             self.converged, self.stopped = True, False
         elif self.stopped:
             self.reason = "it was asked to"
