@@ -306,7 +306,7 @@ class GramRoots:
     def _products(self, rows, transposed):
         """The products of each class's rows (n, n_features) with its factor, or with that transposed."""
         (n_outputs, n, size), dtype = rows.shape, self.factors[0].dtype
-        if n == 1:  # no tile would be full
+        if n == 1 or not _is_large(size):  # no tile would be full, or it is not worth a kernel
             rows, product = rows.astype(dtype, copy=False), np.empty(rows.shape, dtype)
 
             def task(k, slot):

@@ -157,6 +157,11 @@ class Naturals:
     metric: Metric
     grads: list
 
+    def answer(self):
+        if len(self.grads) == 1:
+            return [self.metric.solve(self.grads[0])]
+        return self.metric.solve_all(np.stack(self.grads))
+
 
 def run(solver, evaluate):
     """Let a solver name points and tell it the objective there, until it has ended.
@@ -177,7 +182,7 @@ def run(solver, evaluate):
             asked = solver.send(answer)
         except StopIteration as end:
             return end.value
-        answer = asked.metric.solve_all(np.stack(asked.grads)) if isinstance(asked, Naturals) else evaluate(asked)
+        answer = asked.answer() if isinstance(asked, Naturals) else evaluate(asked)
 
 
 def _iterations_left(excess):

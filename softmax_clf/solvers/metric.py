@@ -102,8 +102,6 @@ class KroneckerMetric(Metric):
         return _centred(self.vectors @ (self.factor.solve(self.vectors.T @ grad) / self.values))
 
     def solve_all(self, grads):
-        if len(grads) == 1:
-            return self.solve(grads[0])[None]
         rows = self.vectors.T @ grads
         steps = self.factor.solve(rows.reshape(-1, rows.shape[-1])).reshape(rows.shape)
         return _centred(self.vectors @ (steps / self.values))
