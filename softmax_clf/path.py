@@ -225,7 +225,8 @@ class _Walk:
         self.trail = [(np.nan, np.zeros(shape))]  # log(C) and points, of the last two C
         size = shape[1] * shape[2]
         self.memories = [Memory(_PAIRS, Pieces(size, 1)) for _ in range(self.n_folds)]
-        self.l2_reg_strength = np.zeros(self.n_folds)  # which the memories are for
+        self.before = [None] * self.n_folds  # the last point of each and the gradient there
+        self.l2_reg_strength = np.zeros(self.n_folds)  # which these and the memories are for
         self.shape = shape[1:]
 
     def _metrics(self, kind):
@@ -244,14 +245,19 @@ class _Walk:
         stack.l1_reg_strength[:] = self.l1_ratio / (C * stack.sw_sum * self.unit)
         if self.l1_ratio and np.isinf(C):  # no penalty
             self.metrics = self._metrics(Curvature)
-        for memory, before, after in zip(self.memories, self.l2_reg_strength, stack.l2_reg_strength, strict=True):
-            memory.hand_on(_HANDED_ON, after - before, self.shape, self.stack.source.n_features)
+        p = stack.source.n_features
+        for m, change in enumerate(stack.l2_reg_strength - self.l2_reg_strength):
+            self.memories[m].hand_on(_HANDED_ON, change, self.shape, p)
+            if self.before[m] is not None:
+                point, grad = self.before[m]
+                grad[:, :p] += change * point[:, :p]
         self.l2_reg_strength = stack.l2_reg_strength.copy()
         self.metrics.begin(stack.l2_reg_strength, stack.l1_reg_strength, self.n_passes)
         start = self._start(np.log(C))
         solvers = {m: self._solver(m, start[m]) for m in range(self.n_folds)}
         n_passes = stack.n_passes
         solutions = _lockstep(stack, solvers, self.metrics.points, self.metrics.loss)
+        self.before = [(solution.point, solution.grad) for solution in solutions]
         taken = (stack.n_passes - n_passes) / self.n_folds
         self.n_passes = max(self.n_passes, round(taken))  # few, with a dear metric, do not make the next C easy
         self.trail = [self.trail[-1], (np.log(C), np.stack([solution.point for solution in solutions]))]
@@ -273,7 +279,7 @@ class _Walk:
         if self.stack.l1_reg_strength[m]:
             common |= {"threshold": self.stack.threshold(m), "settle": partial(self.stack.settled, m)}
             return proximal_newton(start, make_metric, memory=_PAIRS, **common)
-        return lbfgs(start, make_metric, memory=self.memories[m], **common)
+        return lbfgs(start, make_metric, memory=self.memories[m], before=self.before[m], **common)
 
     def _target(self, m):
         """What a fold's objective may be above its minimum, as a function of the point: the rule of the classifier."""

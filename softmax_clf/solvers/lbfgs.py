@@ -193,7 +193,7 @@ def _iterations_left(excess):
     return _WINDOW * excess[-1] / gained if gained > 0 else np.inf
 
 
-def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=False):
+def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=False, before=None):
     """Minimise a smooth convex function.
 
     A generator that yields points, to be sent (objective, gradient) there, and :class:`Naturals`, to be sent steps.
@@ -222,6 +222,8 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
         Its pairs are believed, and it is left with the last ones.
     exact : bool
         The metric is the Hessian: it is made anew at each point, its step is Newton's, and no pairs are kept.
+    before : tuple of array, or None
+        Another point whose gradient is known, and that: one more pair.
 
     Returns
     -------
@@ -235,7 +237,13 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
     solution, at_origin = Solution(point), False
     excess = []  # of the estimates over the target, in logarithms, since the metric was made
     handed_on = bool(memory.order)
-    scale, (natural,) = yield from memory.renew(metric, grad)
+    if before is None or exact:
+        scale, (natural,) = yield from memory.renew(metric, grad)
+    else:
+        point_before, grad_before = before
+        scale, (natural, natural_before) = yield from memory.renew(metric, grad, grad_before)
+        vectors = (array.ravel() for array in (grad, grad_before, natural, natural_before))
+        scale = memory.add((point - point_before).ravel(), 1.0, *vectors) or scale
 
     def moved(point, step, direction):
         result, point, direction = np.empty(shape), point.ravel(), direction.ravel()
@@ -262,7 +270,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
         decrement *= staleness(objective_there, objective)
         estimate = suboptimality(decrement, solution.loss_curve[made_at:], objective)
         allowed = target(point)
-        if solution.is_final(point, objective, estimate, allowed, max_iter, report):
+        if solution.is_final(point, objective, grad, estimate, allowed, max_iter, report):
             return solution
         excess.append(np.log(estimate / max(allowed, _TINY)))
 

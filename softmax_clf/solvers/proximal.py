@@ -315,7 +315,7 @@ def proximal_newton(point, make_metric, *, threshold, settle, target, max_iter, 
             estimate = min(estimate + unknown, objective)
             if estimate > target(point):
                 break
-        if solution.is_final(point, objective, estimate, target(point), max_iter, report):
+        if solution.is_final(point, objective, grad, estimate, target(point), max_iter, report):
             return solution
 
         # line search

@@ -15,6 +15,8 @@ class Solution:
         As the objective has it.
     objective : float
         F at the point.
+    grad : array float64
+        Of F, without an L1 penalty, at the point.
     suboptimality : float
         The solver's estimate of F(point) - F*.
     converged : bool
@@ -29,6 +31,7 @@ class Solution:
 
     point: np.ndarray
     objective: float = np.inf
+    grad: np.ndarray | None = None
     suboptimality: float = np.inf
     converged: bool = False
     stopped: bool = False
@@ -36,12 +39,12 @@ class Solution:
     reason: str = ""
     loss_curve: list = field(default_factory=list)
 
-    def is_final(self, point, objective, suboptimality, allowed, max_iter, report):
+    def is_final(self, point, objective, grad, suboptimality, allowed, max_iter, report):
         """Take in an iteration and tell of it; whether it is the last.
 
         Parameters
         ----------
-        point, objective, suboptimality
+        point, objective, grad, suboptimality
             As the attributes.
         allowed : float
             What the suboptimality may be where it is converged.
@@ -52,7 +55,7 @@ class Solution:
         -------
         bool
         """
-        self.point, self.objective, self.suboptimality = point, objective, suboptimality
+        self.point, self.objective, self.grad, self.suboptimality = point, objective, grad, suboptimality
         self.n_iter = len(self.loss_curve)
         self.loss_curve.append(objective)
         self.stopped = bool(report(self))
