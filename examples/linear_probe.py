@@ -54,7 +54,9 @@ def main(args):
     clf.fit(X_train, y_train)
     scores = clf.scores_[0, 0]
     print(f"45 values of C and the final fit: {time.perf_counter() - start:.1f} s")
-    print(f"best C {clf.C_:.3g}, {args.scoring} {scores.max():.4f} on the rows held out")
+    n_best = np.count_nonzero(scores == scores.max())
+    least = f", the least of {n_best} with that score" if n_best > 1 else ""
+    print(f"best C {clf.C_:.3g}, {args.scoring} {scores.max():.4f} on the rows held out{least}")
     if X_test is not None:
         print(f"accuracy on the test rows: {np.mean(clf.predict(X_test) == y_test):.2%}")
 

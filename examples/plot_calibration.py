@@ -3,7 +3,8 @@
     python examples/plot_calibration.py
 
 A classifier that is hardly penalised and has few images to learn from is sure of too much. Temperature scaling divides
-its scores by one number, fitted on images that were held out: predictions stay, probabilities come down to earth.
+its scores by one number, fitted on images that were held out: predictions stay, probabilities come down to earth. One
+number cannot mend each class by itself: some, which were well calibrated by chance, may come out worse.
 Needs scikit-learn 1.8 or later.
 """
 
@@ -35,7 +36,9 @@ def main(args):
         ReliabilityDisplay.from_predictions(y_test, proba, name=name, ax=ax)
         errors = expected_calibration_error(y_test, proba, kind="per_class")
         bars.bar(clf.classes_ + 0.4 * k - 0.2, errors, width=0.4, color=("#0072B2", "#E69F00")[k], label=name)
-        print(f"{name}: {model.score(X_test, y_test):.1%} right, cross-entropy {log_loss(y_test, proba):.3f}")
+        error = expected_calibration_error(y_test, proba)
+        told = f"{model.score(X_test, y_test):.1%} right, cross-entropy {log_loss(y_test, proba):.3f}"
+        print(f"{name}: {told}, calibration error {error:.3f}, of the worst class {errors.max():.3f}")
     ax.set_title("The predicted class")
     bars.set(title="Each class by itself", xlabel="digit", ylabel="expected calibration error", xticks=clf.classes_)
     bars.legend(frameon=False)

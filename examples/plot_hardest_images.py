@@ -46,9 +46,9 @@ def main(args):
     figure, axes = plt.subplots(4, 5, figsize=(9, 9.6), layout="constrained")
     for ax, i in zip(axes.flat, hardest, strict=True):
         ax.imshow(images[i], cmap="gray_r")
-        ax.set_title(f"{names[y[i]]}, not {names[predicted[i]]}?\nloss {loss[i]:.1f}", fontsize="medium")
+        ax.set_title(f"label: {names[y[i]]}\npredicted: {names[predicted[i]]}, loss {loss[i]:.1f}", fontsize="medium")
         ax.set_axis_off()
-    figure.suptitle("The hardest images: label, what the classifier says, cross-entropy")
+    figure.suptitle("The hardest images: the loss is the cross-entropy of the label")
     figure.savefig(args.out, dpi=100)
     print(f"written to {args.out}")
 

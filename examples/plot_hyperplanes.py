@@ -3,7 +3,9 @@
     python examples/plot_hyperplanes.py
 
 A score is the signed distance to a hyperplane, times the length of its normal. Two classes meet where their scores are
-equal. A weaker penalty makes longer normals, and so probabilities that change over a shorter way.
+equal: the black lines. Where a score is zero there is a dashed line, and an arrow to the side on which it grows; of a
+class that lies between others there may be no such place in sight. A weaker penalty makes longer normals, and so
+probabilities that change over a shorter way.
 """
 
 import argparse

@@ -4,7 +4,8 @@
     python examples/plot_where_the_evidence_is.py --cifar10 PATH     # 10,000 images of CIFAR-10
 
 A linear classifier of features that are averaged over all positions of an image can be applied before the average,
-at each position: its scores there average to the score of the image (class activation maps).
+at each position: its scores there average to the score of the image (class activation maps). Where the colours pale,
+there is little evidence; a position is the middle of a patch, so that there is none along the edges.
 """
 
 import argparse
@@ -58,9 +59,7 @@ def main(args):
         best = [names[k] for k in np.argsort(-scores[i])[:3]]
         options = {"image": shown[i], "extent": extent, "class_names": names, "classes": best}
         ScoreMapDisplay.from_estimator(clf, maps[i], ax=row[1:], **options)
-    figure.suptitle(
-        "Scores of the three best classes at each position: red for, blue against, the same scale in each row"
-    )
+    figure.suptitle("Scores of the three best classes at each position: red for, blue against, over the image in grey")
     figure.savefig(args.out, dpi=100)
     print(f"written to {args.out}")
 

@@ -60,7 +60,7 @@ def main(args):
         say(f"{name}: the best C is {best.C:g}")
 
         for classifier in (best, *(clone(peer).set_params(C=best.C) for peer in peers)):
-            say(f"{name}: fitting {classifier}")
+            say(f"{name}: fitting {classifier}" + (f", {repeats} times" if repeats > 1 else ""))
             seconds = fastest(lambda: classifier.fit(X_train, y_train), repeats)  # noqa: B023
             from_pixels = classifier if name == "pixels" else make_pipeline(extractor, classifier)
             accuracy = from_pixels.score(pixels_test, y_test)
@@ -105,7 +105,9 @@ def print_table(rows):
     for name, model, seconds, value, accuracy in rows:
         fit = f"{name:8} {model.C:7g}  {type(model).__name__:27} {model.tol:5.0e}"
         print(f"{fit} {seconds:8.2f} {np.max(model.n_iter_):10} {value:10.6f} {accuracy:13.2%}")
-    print("\nSame data and C. The objective is what both minimise: the lower, the nearer to the solution.\n")
+    print("\nSame data and C, seconds of the fastest fit. The objective is what both minimise: the lower, the nearer")
+    print("to the solution. tol means two things: what our objective may be above its minimum, relative to that of the")
+    print("class frequencies alone, and the largest element of LogisticRegression's gradient.\n")
 
 
 if __name__ == "__main__":

@@ -86,6 +86,15 @@ def many_axes(display, ax, n_panels, panel_size, n_cols=5):
     return axes
 
 
+def color_bar(display, axes, limit, label):
+    """A bar of the diverging colours from -limit to limit, beside axes whose images may be transparent."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    colors = ScalarMappable(Normalize(-limit, limit), DIVERGING)
+    display.figure_.colorbar(colors, ax=list(axes), label=label, shrink=0.8)
+
+
 def check_image_shape(image_shape, n_features):
     """(H, W, C) for image_shape (H, W), (H, W, 1) or (H, W, 3) of that many pixels."""
     shape = tuple(int(size) for size in np.atleast_1d(image_shape))

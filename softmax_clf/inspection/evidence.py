@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_array
 
-from ._drawing import DIVERGING, bare, check_image_shape, many_axes, to_images
+from ._drawing import DIVERGING, bare, check_image_shape, color_bar, many_axes, to_images
 from ._linear import check_columns, check_feature_names, choose, take_apart
 
 
@@ -190,6 +190,6 @@ class ContributionDisplay:
         maps = to_images(added, self.image_shape, self.channels_first).sum(axis=3)
         limit = np.abs(maps).max() or 1.0
         for panel, heat in zip(axes, maps, strict=True):
-            image = panel.imshow(heat, cmap=DIVERGING, vmin=-limit, vmax=limit)
+            panel.imshow(heat, cmap=DIVERGING, vmin=-limit, vmax=limit)
             bare(panel)
-        self.figure_.colorbar(image, ax=list(axes), label="adds to the score", shrink=0.8)
+        color_bar(self, axes, limit, "adds to the score")

@@ -239,7 +239,7 @@ class HyperplaneDisplay:
         ax : Axes, default=None
             None makes a figure.
         hyperplanes : bool, default=True
-            Whether to draw where each score is zero, and the normals.
+            Whether to draw where each score is zero, and the normals: arrows to where it grows.
         aspect : {'equal', 'auto'}, default='equal'
             Only with 'equal' do normals look perpendicular, and are distances the same in all directions.
         legend : bool, default=True
@@ -265,6 +265,7 @@ class HyperplaneDisplay:
             lead = self.proba[:, :, k] - np.delete(self.proba, k, axis=2).max(axis=2)
             if lead.min() < 0 < lead.max():
                 ax.contour(x, y, lead, levels=[0], colors="black", linewidths=1.2, linestyles="solid", zorder=1)
+        ax.plot([], [], color="black", linewidth=1.2, label="boundary")
         if hyperplanes:
             self._draw_hyperplanes(ax)
         for k in range(n_classes) if self.y is not None else ():
@@ -290,14 +291,15 @@ class HyperplaneDisplay:
         left, right, bottom, top = self.extent
         center, size = np.array([left + right, bottom + top]) / 2, min(right - left, top - bottom)
         for k, (normal, offset) in enumerate(zip(self.coef, self.intercept, strict=True)):
+            own = "black" if len(self.coef) == 1 else color(k)
+            name = self.class_names[1] if len(self.coef) == 1 else self.class_names[k]
             corners = np.array([[left, bottom], [left, top], [right, bottom], [right, top]]) @ normal + offset
             if corners.min() >= 0 or corners.max() <= 0:  # out of sight, or no hyperplane at all
+                ax.plot([], [], linestyle="none", label=f"score of {name} = 0: not in sight")
                 continue
             norm = np.linalg.norm(normal)
             normal = normal / norm
             foot = center - (center @ normal + offset / norm) * normal  # of the perpendicular from the centre
-            own = "black" if len(self.coef) == 1 else color(k)
-            name = self.class_names[1] if len(self.coef) == 1 else self.class_names[k]
             ax.axline(
                 foot,
                 foot + np.array([-normal[1], normal[0]]),

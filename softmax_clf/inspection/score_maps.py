@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_array
 
-from ._drawing import DIVERGING, bare, many_axes
+from ._drawing import DIVERGING, bare, color_bar, many_axes
 from ._linear import choose, take_apart, with_names
 
 
@@ -178,6 +178,7 @@ class ScoreMapDisplay:
             panel.set(xlim=whole[:2], ylim=whole[2:])
             panel.set_title(f"{self.names[k]}: mean {heat.mean():.2f}", fontsize="medium")
             bare(panel)
+        color_bar(self, axes, limit, "score")
         return self
 
 
