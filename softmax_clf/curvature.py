@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import expit
 
-from .kernels.gram import GramFactor, GramRoots, LowRankFactor, add_weighted_gram
+from .kernels.gram import GramFactor, GramRoots, LowRankFactor, add_weighted_grams
 from .solvers.metric import (
     BLOCKS,
     EXACT,
@@ -298,8 +298,7 @@ class GramSums:
         self.n_rows += len(X)
         self.masses += row_weight.sum(axis=0)
         origin = np.zeros(X.shape[1], X.dtype) if self.origin is None else self.origin
-        for gram, sums, weight in zip(self.grams, self.sums, row_weight.T, strict=True):
-            add_weighted_gram(X, weight, origin, gram, sums, self.objective.n_threads)
+        add_weighted_grams(X, row_weight, origin, self.grams, self.sums, self.objective.n_threads)
 
     def centred(self, k):
         """The k-th matrix, lower triangle, about the mean of its rows, which is used up; that mean; and a floor."""

@@ -395,8 +395,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         n_classes = len(self.classes_)
         if n_classes < 2:
             raise ValueError(
-                f"Expected classes to name at least 2 classes, got one class: {self.classes_[0]!r}. Remedy: name all "
-                "the classes of the stream."
+                f"Expected classes to name at least 2 classes, got one class: {self.classes_.tolist()[0]!r}. Remedy: "
+                "name all the classes of the stream."
             )
         known, y_index = self._targets(y, source.n_samples, self.classes_)
         if not np.array_equal(known, self.classes_):
@@ -507,8 +507,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             check_classification_targets(y)  # it warns of so many
         if len(classes) < 2:
             raise ValueError(
-                f"Expected y to hold at least 2 classes, but it holds one class: {classes[0]!r}. Remedy: fit on rows "
-                "of all the classes that are to be told apart."
+                f"Expected y to hold at least 2 classes, but it holds one class: {classes.tolist()[0]!r}. Remedy: fit "
+                "on rows of all the classes that are to be told apart."
             )
         return classes, y_index.astype(np.intp, copy=False)
 
@@ -981,8 +981,8 @@ def _places(y, classes):
     unknown = classes[place] != y
     if unknown.any():
         raise ValueError(
-            f"Expected labels of the classes {classes!r}, got also {np.unique(y[unknown])[:5]!r}. Remedy: leave out "
-            "those rows, or fit with all the classes."
+            f"Expected labels of the classes {classes.tolist()}, got also {np.unique(y[unknown])[:5].tolist()}. "
+            "Remedy: leave out those rows, or fit with all the classes."
         )
     return place
 

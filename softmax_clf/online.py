@@ -20,7 +20,7 @@ import numpy as np
 from scipy.linalg import blas
 from scipy.special import expit, softmax
 
-from .kernels.gram import GramFactor, add_weighted_gram
+from .kernels.gram import GramFactor, add_weighted_grams
 from .kernels.softmax import RAW
 from .kernels.threads import Pieces
 from .solvers.lbfgs import Memory, lbfgs, run
@@ -140,8 +140,8 @@ class KroneckerMemory:
                 weight = np.append(weight, mass * total / (mass + total))
                 center = center + (mean - center) * (total / (mass + total))
             mass += total
-            origin, sums = np.zeros(X.shape[1], X.dtype), np.empty(X.shape[1])  # it is at the origin
-            add_weighted_gram(X, weight, origin, gram, sums, objective.n_threads)
+            origin, sums = np.zeros(X.shape[1], X.dtype), np.zeros((1, X.shape[1]))  # which are not needed
+            add_weighted_grams(X, weight[:, None], origin, [gram], sums, objective.n_threads)
         return replace(self, between=self.between + curvature.total, gram=gram, center=center, mass=float(mass))
 
     def hessp(self, step):

@@ -129,6 +129,9 @@ class _Metrics:
                 self.n_made += 1
                 self.last = None  # its memory is the new one's
                 self.last = self.mean.metric(np.mean(list(self.points.values()), axis=0), *grad)
+                self.last.objective_there = float(self.loss.max()) * self.mean.objective.null_objective
+            else:
+                self.last.is_handed_on = True
         return self.last
 
 
@@ -144,6 +147,7 @@ class _Among(Metric):
     def __init__(self, metric, present):
         self.metric, self.present = metric, present
         self.slack, self.patience, self.passes = metric.slack, metric.patience, metric.passes
+        self.objective_there, self.is_handed_on = metric.objective_there, metric.is_handed_on
 
     def solve(self, grad):
         step = self.metric.solve(grad)
@@ -322,6 +326,7 @@ def _lockstep(stack, solvers, points, loss_out):
             asked[m] = solvers[m].send(answer)
         except StopIteration as end:
             solutions[m] = end.value
+            solutions[m].grad = solutions[m].grad.copy()  # no view, which would keep those of the others
 
     for m in solvers:
         tell(m, None)
@@ -338,6 +343,7 @@ def _lockstep(stack, solvers, points, loss_out):
                 ends = np.cumsum([len(question.grads) for question in questions])
                 for m, part in zip(problems, np.split(steps, ends[:-1]), strict=True):
                     tell(m, part)
+                del questions, steps, part  # or they and their metric would be kept beside the next
             continue
         going = sorted(asked)
         points.update(asked)
@@ -806,7 +812,7 @@ class _Rows:
         if len(present) < 2:
             raise ValueError(
                 f"Expected at least 2 classes of positive weight in the training rows of every fold, but fold {fold} "
-                f"has {self.classes[present]!r}. Remedy: take a cv that stratifies, or fewer folds."
+                f"has {self.classes[present].tolist()}. Remedy: take a cv that stratifies, or fewer folds."
             )
         return weight
 

@@ -109,7 +109,7 @@ class QuadraticCurvature(Curvature):
         o = self.objective
         if not o.source.is_wide_and_sparse:
             for X, proba, weight in self._panels(point, rows, row_weight):
-                yield X[:, self.columns], proba, weight
+                yield np.take(X, self.columns, axis=1), proba, weight
             return
         proba = o.proba(point)
         size = max(PANEL_BYTES // (8 * max(len(self.columns), o.n_outputs)), 256)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from softmax_clf.curvature import Curvature
-from softmax_clf.kernels.gram import GramFactor, GramRoots, LowRankFactor, add_weighted_gram, inverse_factor
+from softmax_clf.kernels.gram import GramFactor, GramRoots, LowRankFactor, add_weighted_grams, inverse_factor
 from softmax_clf.kernels.threads import Pieces, blas_on_one_thread
 from softmax_clf.objective import SoftmaxObjective
-from softmax_clf.solvers.lbfgs import Memory, Naturals
+from softmax_clf.solvers.lbfgs import Memory, Naturals, lbfgs, run
 from softmax_clf.solvers.metric import BLOCKS, EXACT, KRONECKER, BlocksMetric, MetricPlan
 from softmax_clf.sources.arrays import ArraySource
 
@@ -22,20 +22,20 @@ def _blas():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_weighted_gram(shape, dtype):
     rng = np.random.default_rng(0)
-    X, weight, origin = rng.standard_normal(shape), rng.random(shape[0]), rng.standard_normal(shape[1])
+    X, weight, origin = rng.standard_normal(shape), rng.random((shape[0], 2)), rng.standard_normal(shape[1])
     X, origin = X.astype(dtype), origin.astype(dtype)
     found = []
     for n_threads in (1, 3):
-        gram, sums = np.full((shape[1],) * 2, 0.5), np.full(shape[1], 0.25)
-        add_weighted_gram(X, weight, origin, gram, sums, n_threads)
-        found.append((np.tril(gram), sums))
+        grams, sums = [np.full((shape[1],) * 2, 0.5) for _ in range(2)], np.full((2, shape[1]), 0.25)
+        add_weighted_grams(X, weight, origin, grams, sums, n_threads)
+        found.append((np.tril(grams), sums))
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
     centred = X.astype(np.float64) - origin
     rtol = 1e-5 if dtype == np.float32 else 1e-12
-    expected = np.tril(0.5 + centred.T @ (weight[:, None] * centred))
+    expected = [np.tril(0.5 + centred.T @ (w[:, None] * centred)) for w in weight.T]
     np.testing.assert_allclose(found[0][0], expected, rtol=rtol, atol=rtol * shape[0])
-    np.testing.assert_allclose(found[0][1], 0.25 + weight @ centred, rtol=rtol, atol=rtol * shape[0])
+    np.testing.assert_allclose(found[0][1], 0.25 + weight.T @ centred, rtol=rtol, atol=rtol * shape[0])
 
 
 @pytest.mark.parametrize("size", [1, 5, 64, 65, 200])
@@ -62,8 +62,20 @@ def test_inverse_factor_of_what_is_singular_empty_or_not_finite():
     factor = inverse_factor(gram, 0.0)
     assert not factor[1].any()
     assert not factor[:, 1].any()
-    indefinite = np.eye(80) + 0.9 * (1 - np.eye(80)) * (-1) ** np.add.outer(np.arange(80), np.arange(80) // 3)
-    assert np.isfinite(inverse_factor(indefinite, 0.0)).all()
+    # LAPACK fails at the last row: the diagonal is raised, by some power of ten of rounding, and the rest is as it was
+    indefinite = np.full((80, 80), 1.0)
+    indefinite[np.diag_indices(80)] += 1.0
+    indefinite[79, :79] = indefinite[:79, 79] = 1.6
+    scale = np.sqrt(indefinite.diagonal())
+    correlation = indefinite / scale / scale[:, None]
+    least = -np.linalg.eigvalsh(correlation)[0]
+    assert least > 0.01
+    factor = inverse_factor(indefinite.copy(), 0.0) * scale
+    raised = np.linalg.inv(factor.T @ factor)
+    rise = raised.diagonal() - 1
+    np.testing.assert_allclose(rise, rise[0], rtol=1e-6)
+    assert least < rise[0] < 20 * least
+    np.testing.assert_allclose(raised - np.diag(rise), correlation, atol=1e-8)
     with pytest.raises(FloatingPointError, match="squares of the data overflow"):
         inverse_factor(np.diag([1.0, np.inf]), 0.0)
     with pytest.raises(FloatingPointError, match="products of the data overflow"):
@@ -241,6 +253,8 @@ def test_memory_for_another_penalty():
     scale, (natural,) = renewed(memory, metric, vector)
     expected = inverse_bfgs(scale * np.eye(12), steps[-4:], steps[-4:] @ other) @ vector
     np.testing.assert_allclose(memory.inverse_hessp(vector, natural, scale), expected, rtol=1e-9)
+    memory.hand_on(4, 0.0, (3, 4), 3)
+    assert len(memory.order) == 4
     memory.hand_on(4, -1e9, (3, 4), 3)  # no function is as concave as that
     assert not memory.order
     assert renewed(memory, metric, vector)[0] == 1.0
@@ -251,3 +265,69 @@ def test_memory_that_is_empty_can_be_handed_on():
     memory.steps[:] = memory.changes[:] = np.inf  # as what was never written may be
     memory.hand_on(2, 1.0, (2, 3), 2)
     assert not memory.order
+
+
+class Hessian:
+    """The exact metric of a quadratic function."""
+
+    slack, patience, passes, objective_there, is_handed_on = 1.0, 5, 1.0, -np.inf, False
+
+    def __init__(self, hess):
+        self.hess = hess
+
+    def solve(self, grad):
+        return np.linalg.solve(self.hess, grad)
+
+    def solve_all(self, grads):
+        return np.linalg.solve(self.hess, grads.T).T
+
+
+def steps_of(hess, metric, memory, **options):
+    """The points that the solver asks for on the way down from ones, and how it ended."""
+    points = []
+
+    def evaluate(point):
+        points.append(point)
+        return 1.0 + point @ hess @ point / 2, hess @ point
+
+    common = {"target": lambda point: 1e-9, "max_iter": 50, "noise": 1e-16, "report": lambda *record: None}
+    return points, run(lbfgs(np.ones(len(hess)), lambda point: metric, memory=memory, **common, **options), evaluate)
+
+
+def test_an_exact_metric_takes_no_pairs():
+    """Those that were collected before the metric was found to be worth it."""
+    rng = np.random.default_rng(3)
+    hess = quadratic(rng)
+    memory, _ = filled(rng, hess + np.diag(rng.random(12)), Diagonal(np.ones(12)), 5, 8)
+    points, solution = steps_of(hess, Hessian(hess), memory, exact=True)
+    assert solution.converged
+    assert len(points) == 2
+    np.testing.assert_allclose(points[1], 0.0, atol=1e-12)
+    assert not memory.order
+
+
+def test_another_point_whose_gradient_is_known():
+    """It is a pair: in two dimensions, of which the metric knows one, the first step ends the fit."""
+    hess = np.diag([1.0, 100.0])
+    metric = Hessian(np.eye(2))
+    other = np.array([1.0, 3.0])
+    n_points = []
+    for before in (None, (other, hess @ other)):
+        points, solution = steps_of(hess, metric, Memory(5, Pieces(2, 1)), before=before)
+        assert solution.converged
+        np.testing.assert_allclose(solution.grad, hess @ solution.point)
+        n_points.append(len(points))
+    assert n_points[1] < n_points[0]
+
+
+def test_what_overflows_in_a_thread_of_the_pool_is_raised():
+    rng = np.random.default_rng(0)
+    grams = [np.full((300, 300), 1e300) for _ in range(4)]
+    for gram in grams:
+        gram[np.diag_indices(300)] = 1e308 * 1.7
+
+    def make(k):
+        return grams[k] * 10.0, rng.standard_normal(300), 1.0, 0.0
+
+    with pytest.raises(FloatingPointError):
+        GramRoots(make, 4, 0.1, np.float32, 2)

@@ -392,7 +392,7 @@ def test_too_many_folds_are_taken_in_turns(monkeypatch):
 def test_turns_cover_all_folds_within_bounds(n_folds):
     turns = softmax_clf.path._turns(n_folds, 10, 513, 50_000, 4)
     assert [i for turn in turns for i in range(turn.start, turn.stop)] == list(range(n_folds))
-    one = 58 * 10 * 513 * 8 + 50_000 * 28
+    one = 121 * 10 * 513 * 8 + 50_000 * 28
     assert max(turn.stop - turn.start for turn in turns) * one <= softmax_clf.path._STACK_BYTES
 
 

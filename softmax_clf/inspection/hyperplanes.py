@@ -295,7 +295,7 @@ class HyperplaneDisplay:
             name = self.class_names[1] if len(self.coef) == 1 else self.class_names[k]
             corners = np.array([[left, bottom], [left, top], [right, bottom], [right, top]]) @ normal + offset
             if corners.min() >= 0 or corners.max() <= 0:  # out of sight, or no hyperplane at all
-                ax.plot([], [], linestyle="none", label=f"score of {name} = 0: not in sight")
+                ax.plot([], [], linestyle="none", label=f"score of {name} = 0: outside")
                 continue
             norm = np.linalg.norm(normal)
             normal = normal / norm

@@ -1,7 +1,7 @@
-"""Weighted Gram matrices and what is made of them, by BLAS and LAPACK in tiles of our own.
+"""Weighted Gram matrices and what is made of them.
 
-A tile is one product on one BLAS thread, run by the pool of :mod:`.threads`: on two threads OpenBLAS gains
-less and gives other bits than on one. Callers hold :func:`~.threads.blas_on_one_thread`.
+The matrices are made by the tiles of the passes, their factors by LAPACK, one a task of the pool of :mod:`.threads`: on
+two threads OpenBLAS gains less and gives other bits than on one. Callers hold :func:`~.threads.blas_on_one_thread`.
 """
 
 import ctypes
@@ -41,7 +41,7 @@ def _weighted_gram(rows, root_weight, origin, first, last, buffer, length, lower
     root_weight : (n_rows,)                                     # IN square roots of weights
     origin : (n_features,)                                      # IN
     buffer : ((block_rows + 1) * length,)                       # workspace, zero
-    lower_out : (n_padded_outputs, length) float64              # OUT and somewhat beyond the diagonal
+    lower_out : (n_padded_outputs, last, padded) float64        # OUT and somewhat beyond the diagonal
     """
     n_rows, n_features, size = rows.shape[0], rows.shape[1], buffer.shape[0] - length
     block_rows = size // length
@@ -62,24 +62,26 @@ def _weighted_gram(rows, root_weight, origin, first, last, buffer, length, lower
                 gradient_tile(scaled, 0, n, j, outputs, k, lower_out, 0, _OUTPUTS, TILE_VECTORS, True, False, True)
 
 
-def add_weighted_gram(rows, row_weight, origin, gram_out, sums_out, n_threads):
-    """Add the weighted products of the columns of ``rows - origin``, and their weighted sums.
+def add_weighted_grams(rows, row_weight, origin, grams_out, sums_out, n_threads):
+    """Add products of the columns of ``rows - origin`` and their sums, weighted in one or more ways.
 
     Parameters
     ----------
     rows : (n_rows, n_features) float           # IN
-    row_weight : (n_rows,) float, >= 0          # IN
+    row_weight : (n_rows, n_ways) float, >= 0   # IN
     origin : (n_features,) of rows' dtype       # IN
-    gram_out : (n_features, n_features) float   # OUT lower triangle, and some of the upper
-    sums_out : (n_features,) float              # OUT
+    grams_out : list of (n_features, n_features) float   # OUT lower triangles, and some of the upper
+    sums_out : (n_ways, n_features) float       # OUT
     n_threads : int
     """
-    size, root_weight = rows.shape[1], np.sqrt(row_weight).astype(rows.dtype)
+    size, root_weight = rows.shape[1], np.ascontiguousarray(np.sqrt(row_weight.T), rows.dtype)
     if size <= _SMALL:
-        scaled = (rows - origin) * root_weight[:, None]
+        rows = rows - origin
         with np.errstate(over="ignore", invalid="ignore"):  # `inverse_factor` looks
-            gram_out += scaled.T @ scaled
-            sums_out += root_weight @ scaled
+            for way, root in enumerate(root_weight):
+                scaled = rows * root[:, None]
+                grams_out[way] += scaled.T @ scaled
+                sums_out[way] += root @ scaled
         return
     width = TILE_VECTORS * (VECTOR_BYTES // rows.itemsize)
     # whole tiles, and no row a multiple of 4 KiB after another: these share their places in the caches
@@ -90,19 +92,20 @@ def add_weighted_gram(rows, row_weight, origin, gram_out, sums_out, n_threads):
     rows.flags.writeable = False  # writeable or not, one compiled kernel
 
     def band(t, slot):
-        first, last = ends[t : t + 2]
+        way, b = divmod(t, _N_BANDS)
+        first, last = ends[b : b + 2]
         buffer = np.zeros((block_rows + 1) * length, rows.dtype)
-        lower = np.empty((-(-(last - first) // _OUTPUTS) * _OUTPUTS, length))
+        lower = np.empty((-(-(last - first) // _OUTPUTS) * _OUTPUTS, -(-last // width) * width))
         for start in range(0, len(rows), _CALL_ROWS):
             part = slice(start, start + _CALL_ROWS)
-            _weighted_gram(rows[part], root_weight[part], origin, first, last, buffer, length, lower)
+            _weighted_gram(rows[part], root_weight[way, part], origin, first, last, buffer, length, lower)
             stop = min(last, size)
             with np.errstate(over="ignore", invalid="ignore"):
-                gram_out[first:stop, :stop] += lower[: stop - first, :stop]
+                grams_out[way][first:stop, :stop] += lower[: stop - first, :stop]
                 if last > size:
-                    sums_out[:] += lower[size - first, :size]
+                    sums_out[way] += lower[size - first, :size]
 
-    run_tasks(band, _N_BANDS, n_threads)
+    run_tasks(band, len(root_weight) * _N_BANDS, n_threads)
 
 
 def inverse_factor(gram, ridge):
@@ -138,13 +141,14 @@ def inverse_factor(gram, ridge):
         inner = gram[band, band]
         inner[:] = np.tril(inner) + np.tril(inner, -1).T
     # the lower triangle of a C array is the upper one of its transpose, as which LAPACK reads it
-    upper, no_unit, n, info = b"U", b"N", ctypes.c_int(len(gram)), ctypes.c_int()
+    # integers of 64 bits, whose first half is what a LAPACK of 32 reads
+    upper, no_unit, n, info = b"U", b"N", ctypes.c_int64(len(gram)), ctypes.c_int64()
     matrix, size, told = gram.ctypes.data, ctypes.byref(n), ctypes.byref(info)
     rise = 4 * np.finfo(gram.dtype).eps * np.sqrt(len(gram))
     while True:
         np.fill_diagonal(gram, 1 + rise)
         _POTRF[gram.dtype](upper, size, matrix, size, told)
-        if info.value == 0:
+        if info.value & 0xFFFFFFFF == 0:
             break
         for band, left in _bands(gram):
             left[:, : band.start] = gram[: band.start, band].T
@@ -295,8 +299,9 @@ class GramRoots:
         effective_dims = np.empty(n_outputs)
 
         def task(k, slot):
-            gram, self.centers[k], self.masses[k], floor = make(k)
-            self.factors[k], effective_dims[k] = _inverse_factor(gram, ridge, floor, dtype)
+            with np.errstate(over="raise", invalid="raise"):  # a thread does not have its caller's
+                gram, self.centers[k], self.masses[k], floor = make(k)
+                self.factors[k], effective_dims[k] = _inverse_factor(gram, ridge, floor, dtype)
 
         run_tasks(task, n_outputs, n_threads)
         self.effective_dim = float(effective_dims.max())

@@ -13,6 +13,12 @@ from .stopping import Solution, staleness, suboptimality
 _WINDOW = 4  # iterations that the rate of convergence is taken from
 _RATE = 1.0  # that of a metric just made: by so much the logarithm of what is left shrinks in an iteration
 _TINY = np.finfo(np.float64).tiny
+_TOGETHER_BYTES = 1 << 22  # of gradients that are solved for at once
+
+
+def _is_curvature(product, terms):
+    """Whether a step and a change of gradient have a product that rounding has left: ``terms`` of it add up to that."""
+    return product > max(1e-14 * terms, 1e-280) and np.isfinite(product)
 
 
 class Memory:
@@ -66,7 +72,7 @@ class Memory:
 
         sums = self.pieces.sum(fill)
         curvature, (terms, y_natural) = sums[slot], sums[2 * used :]
-        if not (curvature > max(1e-14 * terms, 1e-280) and np.isfinite(curvature)):  # nor so small that it hides
+        if not _is_curvature(curvature, terms):
             return None
         self.products[:used, slot], self.products[slot, :used] = sums[:used], sums[used : 2 * used]
         self.order = [*self.order, slot][-self.capacity :]
@@ -88,16 +94,22 @@ class Memory:
         naturals : list of array
             Of ``grads``.
         """
-        changes = [self.changes[slot].reshape(grads[0].shape) for slot in self.order]
-        naturals = list((yield Naturals(metric, [*changes, *grads])))
-        for slot, natural in zip(self.order, naturals, strict=False):
-            self.naturals[slot] = natural.ravel()
+        asked = [*grads, *(self.changes[slot].reshape(grads[0].shape) for slot in self.order)]
+        size = max(_TOGETHER_BYTES // grads[0].nbytes, len(grads))
+        naturals = []
+        for start in range(0, len(asked), size):
+            answers = yield Naturals(metric, asked[start : start + size])
+            for slot, answer in zip(range(start, start + size), answers, strict=False):
+                if slot < len(grads):
+                    naturals.append(np.array(answer))  # no view, which would keep the others
+                else:
+                    self.naturals[self.order[slot - len(grads)]] = answer.ravel()
         scale = 1.0
         if self.order:
             last = self.order[-1]
             curvature, y_natural = self.products[last, last], float(self.changes[last] @ self.naturals[last])
             scale = curvature / y_natural if y_natural > 1e-30 * curvature else 1.0
-        return scale, naturals[len(changes) :]
+        return scale, naturals
 
     def hand_on(self, n_pairs, amount, shape, n_penalised):
         """Keep the last pairs for another function: with ``amount / 2`` times the square of some coordinates added.
@@ -118,7 +130,11 @@ class Memory:
             step, change = (rows[slot].reshape(shape)[..., :n_penalised] for rows in (self.steps, self.changes))
             change += amount * step
         self.products[np.ix_(self.order, self.order)] = self.steps[self.order] @ self.changes[self.order].T
-        self.order = [slot for slot in self.order if self.products[slot, slot] > 0]
+        self.order = [
+            slot
+            for slot in self.order
+            if _is_curvature(self.products[slot, slot], np.abs(self.steps[slot]) @ np.abs(self.changes[slot]))
+        ]
 
     def inverse_hessp(self, vector, natural, scale):
         """Apply the inverse Hessian that starts from ``scale`` times the metric's to ``vector``; there must be a pair.
@@ -230,13 +246,15 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
     Solution
     """
     shape, pieces, made_at = point.shape, memory.pieces, 0
+    if exact:
+        memory.clear()
     objective, grad = yield point
-    objective_there = objective  # where the metric was made
     metric = make_metric(point)
+    objective_there = max(objective, metric.objective_there)  # where the metric was made
     gap = next_refresh = metric.patience
     solution, at_origin = Solution(point), False
     excess = []  # of the estimates over the target, in logarithms, since the metric was made
-    handed_on = bool(memory.order)
+    handed_on = metric.is_handed_on
     if before is None or exact:
         scale, (natural,) = yield from memory.renew(metric, grad)
     else:
@@ -244,6 +262,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
         scale, (natural, natural_before) = yield from memory.renew(metric, grad, grad_before)
         vectors = (array.ravel() for array in (grad, grad_before, natural, natural_before))
         scale = memory.add((point - point_before).ravel(), 1.0, *vectors) or scale
+        del natural_before
 
     def moved(point, step, direction):
         result, point, direction = np.empty(shape), point.ravel(), direction.ravel()
@@ -272,7 +291,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
         allowed = target(point)
         if solution.is_final(point, objective, grad, estimate, allowed, max_iter, report):
             return solution
-        excess.append(np.log(estimate / max(allowed, _TINY)))
+        excess.append(np.log(estimate) - np.log(max(allowed, _TINY)))
 
         # line search
         step = 1.0
@@ -290,6 +309,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
             metric, made_at, at_origin = make_metric(np.zeros_like(point)), iteration, True
             objective_there = max(solution.loss_curve[0], objective)
             memory.clear()
+            excess, handed_on = [], False
             scale, (natural,) = yield from memory.renew(metric, grad)
             next_refresh = iteration + 1 + metric.patience
             continue
@@ -304,7 +324,8 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
         renewed = renewed and not exact
         if exact or renewed:
             metric = None  # the old one's memory is the new one's
-            metric, objective_there = make_metric(point), objective
+            metric = make_metric(point)
+            objective_there = max(objective, metric.objective_there)
         if renewed:
             _, (natural, previous_natural) = yield from memory.renew(metric, grad, previous_grad)
             made_at, excess, handed_on = iteration + 1, [], False

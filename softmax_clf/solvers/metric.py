@@ -61,12 +61,18 @@ class Metric:
     patience : int
         Iterations before it is made anew.
     passes : float
-        Iterations that take as long as making it.
+        What making it takes, in passes over all rows for each of the fits that it serves.
+    objective_there : float
+        The largest of the fits' objectives where it was made for several.
+    is_handed_on : bool
+        Whether it was made for another function.
     """
 
     slack: float
     patience: int
     passes: float
+    objective_there = -np.inf
+    is_handed_on = False
 
     def solve(self, grad):
         """Step (n_outputs, n_columns) whose image under the metric is ``grad``."""
@@ -228,7 +234,7 @@ def patience(passes, n_problems=1):
 def blocks_bytes(p, n_blocks, itemsize):
     """The most that the blocks of a metric take while they are factored, each (p, p)."""
     gram = itemsize if p > MAX_FLOAT64 else 8
-    # all matrices, the factor of the first beside its own, and a copy of it where it is applied in another precision
+    # all matrices, what is added to one of them, and a copy where one is applied in another precision
     return (n_blocks * gram + gram + (itemsize if gram != itemsize else 0)) * p**2
 
 

@@ -99,7 +99,8 @@ class BestIterate:
             return solution
         # the minimum is nearer to where the solver ended, and better known from there
         above = best.objective - solution.objective + solution.suboptimality
-        return replace(solution, point=best.point, objective=best.objective, suboptimality=above, converged=False)
+        best = {"point": best.point, "objective": best.objective, "grad": best.grad}
+        return replace(solution, **best, suboptimality=above, converged=False)
 
 
 def allowed_suboptimality(tol, null_objective, penalty, noise):
