@@ -187,7 +187,7 @@ def _read_archive(path):
             return layout, {name: files[name] for name in names}
     raise ValueError(
         f"{path} is not a CIFAR-10 archive: expected the files {', '.join(_FILES[_PYTHON])}, "
-        f"or those of the binary layout; found {', '.join(sorted(files)) or 'none of them'}"
+        f"or those of the binary layout; found {', '.join(sorted(files)) or 'none of them'}. Remedy: download it again"
     )
 
 
