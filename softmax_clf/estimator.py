@@ -33,7 +33,7 @@ from .objective import MeanCrossEntropy, SoftmaxObjective, StackedObjectives, cr
 from .online import update
 from .quadratics import QuadraticCurvature
 from .row_space import RowSpaceCurvature, RowSpaceObjective, suits_row_space
-from .solvers.lbfgs import Memory, lbfgs, run
+from .solvers.lbfgs import Memory, lbfgs, n_pairs, run
 from .solvers.proximal import proximal_newton
 from .solvers.stopping import BestIterate, allowed_suboptimality
 from .sources.arrays import DTYPES, ArraySource, check_finite
@@ -649,7 +649,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             "exact": curvature.is_exact,
             "report": watch.report,
         }
-        capacity = 0 if curvature.is_exact else min(max(_PAIRS_BYTES // (24 * start.size), 5), 20)
+        capacity = 0 if curvature.is_exact else n_pairs(start.size, _PAIRS_BYTES)
         if objective.l1_reg_strength:
             common |= {"threshold": objective.threshold(), "settle": objective.settled, "memory": capacity}
             solver = proximal_newton(start, curvature.metric, **common)

@@ -23,7 +23,7 @@ from scipy.special import expit, softmax
 from .kernels.gram import GramFactor, add_weighted_grams
 from .kernels.softmax import RAW
 from .kernels.threads import Pieces
-from .solvers.lbfgs import Memory, lbfgs, run
+from .solvers.lbfgs import Memory, lbfgs, n_pairs, run
 from .solvers.metric import MAX_FLOAT64, DiagonalMetric, KroneckerMetric, laplacian, patience
 
 _MAX_SQUARE_FEATURES = 4096  # with more of them, only the diagonal of H is remembered
@@ -297,7 +297,7 @@ def update(stream, objective, weight_sum, C, *, tol, max_iter, report):
         max_iter=max_iter,
         noise=4 * np.finfo(objective.source.dtype).eps,
         report=report,
-        memory=Memory(min(max(_PAIRS_BYTES // (24 * before.size), 5), 20), Pieces(before.size, objective.n_threads)),
+        memory=Memory(n_pairs(before.size, _PAIRS_BYTES), Pieces(before.size, objective.n_threads)),
     )
 
     def evaluate(point):

@@ -147,7 +147,6 @@ class _Among(Metric):
     def __init__(self, metric, present):
         self.metric, self.present = metric, present
         self.slack, self.patience, self.passes = metric.slack, metric.patience, metric.passes
-        self.objective_there, self.is_handed_on = metric.objective_there, metric.is_handed_on
 
     def solve(self, grad):
         step = self.metric.solve(grad)
@@ -230,8 +229,6 @@ class _Walk:
         size = shape[1] * shape[2]
         self.memories = [Memory(_PAIRS, Pieces(size, 1)) for _ in range(self.n_folds)]
         self.before = [None] * self.n_folds  # the last point of each and the gradient there
-        self.l2_reg_strength = np.zeros(self.n_folds)  # which these and the memories are for
-        self.shape = shape[1:]
 
     def _metrics(self, kind):
         curvatures = [kind(objective) for objective in self.objectives]
@@ -245,17 +242,17 @@ class _Walk:
         list of Solution, one a fold
         """
         stack = self.stack
+        before = stack.l2_reg_strength.copy()  # which the memories and the gradients are for
         stack.l2_reg_strength[:] = (1 - self.l1_ratio) / (C * stack.sw_sum * self.unit**2)
         stack.l1_reg_strength[:] = self.l1_ratio / (C * stack.sw_sum * self.unit)
         if self.l1_ratio and np.isinf(C):  # no penalty
             self.metrics = self._metrics(Curvature)
-        p = stack.source.n_features
-        for m, change in enumerate(stack.l2_reg_strength - self.l2_reg_strength):
-            self.memories[m].hand_on(_HANDED_ON, change, self.shape, p)
+        p, points = stack.source.n_features, self.trail[-1][1]
+        for m, change in enumerate(stack.l2_reg_strength - before):
+            self.memories[m].hand_on(_HANDED_ON, change, points[m].shape, p)
             if self.before[m] is not None:
                 point, grad = self.before[m]
                 grad[:, :p] += change * point[:, :p]
-        self.l2_reg_strength = stack.l2_reg_strength.copy()
         self.metrics.begin(stack.l2_reg_strength, stack.l1_reg_strength, self.n_passes)
         start = self._start(np.log(C))
         solvers = {m: self._solver(m, start[m]) for m in range(self.n_folds)}

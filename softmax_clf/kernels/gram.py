@@ -41,7 +41,7 @@ def _weighted_gram(rows, root_weight, origin, first, last, buffer, length, lower
     root_weight : (n_rows,)                                     # IN square roots of weights
     origin : (n_features,)                                      # IN
     buffer : ((block_rows + 1) * length,)                       # workspace, zero
-    lower_out : (n_padded_outputs, last, padded) float64        # OUT and somewhat beyond the diagonal
+    lower_out : (n_padded_outputs, n_padded_columns) float64    # OUT and somewhat beyond the diagonal
     """
     n_rows, n_features, size = rows.shape[0], rows.shape[1], buffer.shape[0] - length
     block_rows = size // length

@@ -21,6 +21,16 @@ def _is_curvature(product, terms):
     return product > max(1e-14 * terms, 1e-280) and np.isfinite(product)
 
 
+def _too_stiff(curvature, y_natural):
+    """How many times too stiff a metric is along y, by s'y and y' times its step; None if rounding hides that."""
+    return curvature / y_natural if y_natural > 1e-30 * curvature else None
+
+
+def n_pairs(size, n_bytes):
+    """How many pairs of vectors of some size a :class:`Memory` may keep in so many bytes: 5 to 20."""
+    return min(max(n_bytes // (24 * size), 5), 20)
+
+
 class Memory:
     """The last steps s and gradient changes y, and the product of the inverse Hessian that they imply with a vector.
 
@@ -76,7 +86,7 @@ class Memory:
             return None
         self.products[:used, slot], self.products[slot, :used] = sums[:used], sums[used : 2 * used]
         self.order = [*self.order, slot][-self.capacity :]
-        return curvature / y_natural if y_natural > 1e-30 * curvature else None
+        return _too_stiff(curvature, y_natural)
 
     def renew(self, metric, *grads):
         """Start from another metric; a generator, as :func:`lbfgs`.
@@ -99,17 +109,16 @@ class Memory:
         naturals = []
         for start in range(0, len(asked), size):
             answers = yield Naturals(metric, asked[start : start + size])
-            for slot, answer in zip(range(start, start + size), answers, strict=False):
-                if slot < len(grads):
+            for place, answer in enumerate(answers, start):
+                if place < len(grads):
                     naturals.append(np.array(answer))  # no view, which would keep the others
                 else:
-                    self.naturals[self.order[slot - len(grads)]] = answer.ravel()
-        scale = 1.0
+                    self.naturals[self.order[place - len(grads)]] = answer.ravel()
+        scale = None
         if self.order:
             last = self.order[-1]
-            curvature, y_natural = self.products[last, last], float(self.changes[last] @ self.naturals[last])
-            scale = curvature / y_natural if y_natural > 1e-30 * curvature else 1.0
-        return scale, naturals
+            scale = _too_stiff(self.products[last, last], float(self.changes[last] @ self.naturals[last]))
+        return scale or 1.0, naturals
 
     def hand_on(self, n_pairs, amount, shape, n_penalised):
         """Keep the last pairs for another function: with ``amount / 2`` times the square of some coordinates added.

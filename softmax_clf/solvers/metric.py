@@ -74,9 +74,11 @@ class Metric:
     objective_there = -np.inf
     is_handed_on = False
 
+    # each in terms of the other: a metric has one of its own
+
     def solve(self, grad):
         """Step (n_outputs, n_columns) whose image under the metric is ``grad``."""
-        raise NotImplementedError
+        return self.solve_all(grad[None])[0]
 
     def solve_all(self, grads):
         """Steps for gradients (n, n_outputs, n_columns)."""
@@ -103,9 +105,6 @@ class KroneckerMetric(Metric):
         values = np.maximum(values, 1e-9 * values[-1])
         self.values = values[:, None]
         self.factor = factored(l2_reg_strength / values[min(1, len(values) - 1) :].mean())
-
-    def solve(self, grad):
-        return _centred(self.vectors @ (self.factor.solve(self.vectors.T @ grad) / self.values))
 
     def solve_all(self, grads):
         rows = self.vectors.T @ grads
@@ -134,9 +133,6 @@ class BlocksMetric(Metric):
         correlation = self._believed * between * scale * scale[:, None]
         np.fill_diagonal(correlation, 1.0)
         self.mixing = np.linalg.inv(correlation)
-
-    def solve(self, grad):
-        return self.solve_all(grad[None])[0]
 
     def solve_all(self, grads):
         white = self.roots.whiten(grads)
