@@ -9,6 +9,7 @@ import pytest
 import reference
 from softmax_clf.kernels.dense import DensePass
 from softmax_clf.kernels.softmax import LOG_PROBA, PROBA, RAW, exp_float32, exp_float64, log1p_float64, log_float64
+from softmax_clf.kernels.tiles import VECTOR_BYTES, aligned_empty
 
 
 @numba.njit
@@ -134,6 +135,24 @@ def test_bits_do_not_depend_on_threads(n_threads):
     )
     for a, b in zip(one, several, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("n_classes", [3, 30, 70])
+@pytest.mark.parametrize("p", [40, 128, 1024])
+def test_bits_do_not_depend_on_where_rows_lie(n_classes, p):
+    """Rows that begin amid a cache line are read there or, for many classes, copied to where one begins."""
+    X, y, coef, intercept, *_ = problems(np.random.default_rng(0), 300, p, n_classes, 1, np.float32)
+    none, weighting = np.empty((0, 0), np.float32), np.zeros(1, np.intp)
+    results = []
+    for offset in (0, 1):
+        memory = aligned_empty((X.size + offset,), X.dtype)
+        placed = memory[offset:].reshape(X.shape)
+        placed[:] = X
+        assert placed.ctypes.data % VECTOR_BYTES == offset * X.itemsize
+        passes = DensePass(X.dtype, len(X), p, 1, n_classes, 2)
+        results.append(passes.loss_gradient(whole(placed), coef[0], intercept[0], y, none, weighting))
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("n_classes", [2, 10])

@@ -128,7 +128,7 @@ def _transpose_square(typingctx, X, j, row, rows_out, i, ahead):
         vectors = []
         for c in range(w):
             column = row_pointer(builder, X_square, X_length, _INT(c))
-            lanes.prefetch(builder.gep(column, [ahead]))
+            lanes.prefetch(builder.gep(column, [ahead]), 1)
             address = builder.bitcast(column, narrow.as_pointer())
             vectors.append(_converted(builder, lanes, X.dtype, builder.load(address, align=X.dtype.bitwidth // 8)))
         low = [lane // 2 + w * (lane % 2) for lane in range(w)]

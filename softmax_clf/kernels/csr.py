@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 from .jit import jit, jit_part
 from .softmax import BLOCK_LOSS, losses, predictions
 from .threads import run_tasks
-from .tiles import VECTOR_BYTES, Lanes, data_and_length, row_pointer
+from .tiles import VECTOR_BYTES, Lanes, aligned_zeros, data_and_length, row_pointer
 
 _BLOCK_ROWS = 64
 _CHUNK = 256  # stored values that are summed in the precision of X, before they are added to a sum in float64
@@ -77,8 +77,7 @@ def _gather(typingctx, data, indices, start, stop, matrix, k, out, lanes_, n_vec
             ahead = builder.add(q, _INT(_AHEAD))
             ahead = builder.select(builder.icmp_signed("<", ahead, last), ahead, last)
             next_row = row_at(ahead)
-            for line in range(0, L * V * lanes.itemsize, 64):
-                lanes.prefetch(builder.gep(next_row, [_INT(line // lanes.itemsize)]))
+            lanes.prefetch(next_row, L * V * lanes.itemsize)
             x = lanes.splat(builder.load(builder.gep(data_pointer, [q])))
             row = row_at(q)
             for v in range(V):
@@ -275,14 +274,14 @@ class CsrPass:
 
     def _set_point(self, coef, intercept):
         if self.coef is None:
-            self.coef = np.zeros((self.n_features, self.n_padded), self.dtype)
+            self.coef = aligned_zeros((self.n_features, self.n_padded), self.dtype)
         cuts = np.append(np.arange(0, self.n_features, 1 << 14), self.n_features)
         self._run(cuts, lambda t, start, stop, slot: _set_coef(coef, start, stop, self.coef))
         return np.ascontiguousarray(np.broadcast_to(intercept, self.n_outputs), self.dtype)
 
     def _make_pointwise(self):
         if self.pointwise is None:
-            self.pointwise = np.zeros((self.n_rows, self.n_padded), self.dtype)
+            self.pointwise = aligned_zeros((self.n_rows, self.n_padded), self.dtype)
 
     def loss_gradient(self, parts, coef, intercept, y, weight, weighting, offset=None):
         """Weighted cross-entropy and its gradient, summed over the rows."""

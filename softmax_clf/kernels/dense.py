@@ -14,17 +14,27 @@ from functools import lru_cache
 
 import numpy as np
 
-from .convert import readable
+from .convert import from_rows, readable
 from .jit import jit, jit_part
 from .softmax import BLOCK_LOSS, losses, predictions
 from .threads import run_tasks
-from .tiles import TILE_CLASSES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, gradient_tile, score_tile
+from .tiles import (
+    TILE_CLASSES,
+    TILE_ROWS,
+    TILE_VECTORS,
+    VECTOR_BYTES,
+    aligned_empty,
+    aligned_zeros,
+    gradient_tile,
+    score_tile,
+)
 
 _BLOCK_BYTES = 1 << 18  # of X in a block: it and the next one, fetched ahead, stay in a second-level cache
 _GROUP_FLOPS = 4e6  # at least this much work for a thread to take: some 50 us against 20 us for the hand-over
 _GROUP_ROWS = 512  # at least these, beyond four groups: to add up the sums of each takes as long as 40 rows
 _CALL_FLOPS = 1e9  # at most this much in one kernel call, some 20 ms: Ctrl-C waits for it
-_MANY_OUTPUTS = 64  # scores of a row: from here on each value of X is worked on so often that its place matters
+_SOME_OUTPUTS = 20  # from here on each value of X is read so often that it pays to have it begin a cache line
+_MANY_OUTPUTS = 64  # scores of a row: from here on so often that all places in the caches matter
 _MAX_GROUPS = 32  # of a slice: with more, a thread works on too little of each slice at a time
 
 
@@ -38,13 +48,16 @@ def _in_place(X, row, n_rows, rows):
 
 
 @jit_part
-def _further_apart(X, row, n_rows, rows):
-    """Copy rows to ``rows``, which has columns of zeros besides."""
+def _copied(X, row, n_rows, rows):
+    """Copy rows to ``rows``, which may have columns of zeros besides."""
     for i in range(n_rows):
         x, out = X[row + i], rows[i]
         for j in range(x.shape[0]):
             out[j] = x[j]
     return rows, 0
+
+
+_ROW_AFTER_ROW = _in_place, _copied, from_rows  # what comes next can be foreseen
 
 
 @jit_part
@@ -68,56 +81,61 @@ def _find_tiles(weight, weighting, n_scores, row, n_rows, tile_classes, n_padded
 
 
 @lru_cache
-def tile_loops(tile_classes, scores_only=False):
+def tile_loops(tile_classes, fetches=2):
     """Scores and gradient of a block in tiles of ``tile_classes``, whose first classes are ``tiles``.
 
-    The gradient fetches the next block; with ``scores_only`` the scores do, some rows ahead.
+    Meanwhile rows of a source are fetched, those from ``ahead`` on: as much as is read, or half of that with two
+    ``fetches``, nothing with none.
     """
 
     @jit_part
-    def block_scores(X, row, n_rows, coef, tiles, scores_out):
+    def block_scores(X, row, n_rows, coef, tiles, source, ahead, scores_out):
         size = n_rows
         if coef.shape[0] > _MANY_OUTPUTS:  # rows are read often: as many at a time as leave room for the coefficients
             size = max(_BLOCK_BYTES // (X.shape[1] * X.itemsize) // TILE_ROWS, 1) * TILE_ROWS
         for start in range(0, n_rows, size):
             stop = min(start + size, n_rows)
-            if scores_only:
+            for i in range(start, stop, TILE_ROWS):
+                # fmt: off
+                score_tile(
+                    X, row, n_rows, coef, tiles[0], scores_out, i, source, ahead, TILE_ROWS, tile_classes, fetches
+                )
+                # fmt: on
+            for k in tiles[1:]:
                 for i in range(start, stop, TILE_ROWS):
-                    score_tile(X, row, n_rows, coef, tiles[0], scores_out, i, TILE_ROWS, tile_classes, True)
-            for k in tiles[1:] if scores_only else tiles:
-                for i in range(start, stop, TILE_ROWS):
-                    score_tile(X, row, n_rows, coef, k, scores_out, i, TILE_ROWS, tile_classes, False)
+                    score_tile(X, row, n_rows, coef, k, scores_out, i, X, 0, TILE_ROWS, tile_classes, 0)
 
     @jit_part
-    def block_gradient(X, row, n_rows, pointwise, tiles, ahead, grad_out):
+    def block_gradient(X, row, n_rows, pointwise, tiles, source, ahead, grad_out):
         n_features, first = X.shape[1], tiles[0]
         width = VECTOR_BYTES // X.itemsize
         j = 0
         while j + TILE_VECTORS * width <= n_features:
             # fmt: off
             gradient_tile(
-                X, row, n_rows, j, pointwise, first, grad_out, ahead, tile_classes, TILE_VECTORS, True, True, False
+                X, row, n_rows, j, pointwise, first, grad_out, source, ahead, tile_classes, TILE_VECTORS, True,
+                fetches, False,
             )
             for k in tiles[1:]:
                 gradient_tile(
-                    X, row, n_rows, j, pointwise, k, grad_out, 0, tile_classes, TILE_VECTORS, True, False, False
+                    X, row, n_rows, j, pointwise, k, grad_out, X, 0, tile_classes, TILE_VECTORS, True, 0, False
                 )
             # fmt: on
             j += TILE_VECTORS * width
         while j + width <= n_features:
             for k in tiles:
-                gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, 0, tile_classes, 1, True, False, False)
+                gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, X, 0, tile_classes, 1, True, 0, False)
             j += width
         if j < n_features:
             for k in tiles:
-                gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, 0, tile_classes, 1, False, False, False)
+                gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, X, 0, tile_classes, 1, False, 0, False)
 
     return block_scores, block_gradient
 
 
 @lru_cache
 def _loss_gradient_kernel(tile_classes, locate, block_loss):
-    block_scores, block_gradient = tile_loops(tile_classes)
+    block_scores, block_gradient = tile_loops(tile_classes, fetches=2 if locate in _ROW_AFTER_ROW else 0)
     block_losses = losses(block_loss)
 
     @jit
@@ -152,12 +170,13 @@ def _loss_gradient_kernel(tile_classes, locate, block_loss):
                 continue
             busy = tiles[:n_tiles]
             block, first = locate(X, row, n_rows, rows)
-            block_scores(block, first, n_rows, coef, busy, scores)
+            ahead = row + block_rows
+            block_scores(block, first, n_rows, coef, busy, X, ahead, scores)
             block_losses(
                 scores, n_scores, place + row, n_rows, intercept, y, offset, weight, weighting,
                 work, loss_out, grad_intercept_out,
             )  # fmt: skip
-            block_gradient(block, first, n_rows, scores, busy, block_rows, grad_out)
+            block_gradient(block, first, n_rows, scores, busy, X, ahead + block_rows // 2, grad_out)
 
     return loss_gradient
 
@@ -181,15 +200,16 @@ def _gram_product_kernel(tile_classes):
         block_rows = scores.shape[1]
         for row in range(start, stop, block_rows):
             n_rows = min(block_rows, stop - row)
-            block_scores(X, row, n_rows, coef, tiles, scores)
-            block_gradient(X, row, n_rows, scores, tiles, block_rows, grad_out)
+            ahead = row + block_rows
+            block_scores(X, row, n_rows, coef, tiles, X, ahead, scores)
+            block_gradient(X, row, n_rows, scores, tiles, X, ahead + block_rows // 2, grad_out)
 
     return gram_product
 
 
 @lru_cache
 def _predict_kernel(tile_classes, locate):
-    block_scores, _ = tile_loops(tile_classes, scores_only=True)
+    block_scores, _ = tile_loops(tile_classes, fetches=1 if locate in _ROW_AFTER_ROW else 0)
 
     @jit
     def predict(X, place, start, stop, coef, intercept, offset, kind, rows, scores, work, tiles, out):
@@ -207,7 +227,7 @@ def _predict_kernel(tile_classes, locate):
         for row in range(start, stop, block_rows):
             n_rows = min(block_rows, stop - row)
             block, first = locate(X, row, n_rows, rows)
-            block_scores(block, first, n_rows, coef, tiles, scores)
+            block_scores(block, first, n_rows, coef, tiles, X, row + block_rows, scores)
             predictions(scores, place + row, n_rows, intercept, offset, kind, work, out)
 
     return predict
@@ -295,7 +315,7 @@ class DensePass:
         block = min(max(block, 256 if self.n_outputs > _MANY_OUTPUTS else 48), 512)
         self.block_rows = _round_up(min(1024 if self.n_outputs > 512 else block, self.slice_rows), 16)
         self.flops_per_row = 4 * self.shape[0] * max(n_features, 8)
-        self.coef = np.zeros(self.shape, self.dtype)
+        self.coef = aligned_zeros(self.shape, self.dtype)
         self.intercept = np.zeros(self.shape[0], self.dtype)
         self.tiles = np.arange(0, self.shape[0], self.tile_classes)
         self.workspaces = {}
@@ -311,9 +331,9 @@ class DensePass:
     def _workspace(self, slot, width):
         """Rows of some width, scores and row values of one thread."""
         if (slot, width) not in self.workspaces:
-            rows = np.zeros((self.block_rows if width else 0, width), self.dtype)
-            scores = np.empty((self.shape[0], self.block_rows), self.dtype)
-            self.workspaces[slot, width] = rows, scores, np.empty((5, self.block_rows), self.dtype)
+            rows = aligned_zeros((self.block_rows if width else 0, width), self.dtype)
+            scores = aligned_empty((self.shape[0], self.block_rows), self.dtype)
+            self.workspaces[slot, width] = rows, scores, aligned_empty((5, self.block_rows), self.dtype)
         return self.workspaces[slot, width]
 
     def _run(self, kernel_of, parts, max_groups, task):
@@ -333,7 +353,9 @@ class DensePass:
         if not (X.dtype == self.dtype and X.flags.c_contiguous):
             width, (X, locate) = self.n_features, readable(X)
         else:
-            width, locate = (self.shape[1], _further_apart) if self.apart else (0, _in_place)
+            askew = (X.ctypes.data | X.strides[0]) % VECTOR_BYTES
+            copied = self.apart or (askew and self.n_outputs > _SOME_OUTPUTS)
+            width, locate = (self.shape[1], _copied) if copied else (0, _in_place)
             X = X.view()
             X.flags.writeable = False  # writeable or not, one compiled kernel
         kernel = kernel_of(locate)
@@ -426,7 +448,7 @@ class DensePass:
             # they take at most an eighth of a slice, or 16 MB where that is more; but four keep two threads in step
             most = max(self.slice_rows * self.n_features * self.dtype.itemsize // 8, 1 << 24) // size
             n_groups = len(self._groups(min(max(most, 4), _MAX_GROUPS))) - 1
-            self.partial, self.total = np.empty((n_groups, *self.shape)), np.empty(self.shape)
+            self.partial, self.total = aligned_empty((n_groups, *self.shape), np.float64), np.empty(self.shape)
         return self.partial
 
     def _sum_groups(self, partial):

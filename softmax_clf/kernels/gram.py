@@ -12,7 +12,7 @@ from numba.extending import get_cython_function_address
 from .dense import DensePass, tile_loops
 from .jit import jit
 from .threads import run_tasks
-from .tiles import TILE_CLASSES, TILE_VECTORS, VECTOR_BYTES, gradient_tile
+from .tiles import TILE_CLASSES, TILE_VECTORS, VECTOR_BYTES, aligned_empty, aligned_zeros, gradient_tile
 
 _SMALL = 128  # features up to which one product of BLAS is as fast
 _OUTPUTS = TILE_CLASSES[0]
@@ -59,7 +59,7 @@ def _weighted_gram(rows, root_weight, origin, first, last, buffer, length, lower
                 out[n_features] = w
         for j in range(0, last, width):
             for k in range(max(j - first, 0) // _OUTPUTS * _OUTPUTS, last - first, _OUTPUTS):
-                gradient_tile(scaled, 0, n, j, outputs, k, lower_out, 0, _OUTPUTS, TILE_VECTORS, True, False, True)
+                gradient_tile(scaled, 0, n, j, outputs, k, lower_out, scaled, 0, _OUTPUTS, TILE_VECTORS, True, 0, True)
 
 
 def add_weighted_grams(rows, row_weight, origin, grams_out, sums_out, n_threads):
@@ -94,8 +94,8 @@ def add_weighted_grams(rows, row_weight, origin, grams_out, sums_out, n_threads)
     def band(t, slot):
         way, b = divmod(t, _N_BANDS)
         first, last = ends[b : b + 2]
-        buffer = np.zeros((block_rows + 1) * length, rows.dtype)
-        lower = np.empty((-(-(last - first) // _OUTPUTS) * _OUTPUTS, -(-last // width) * width))
+        buffer = aligned_zeros(((block_rows + 1) * length,), rows.dtype)
+        lower = aligned_empty((-(-(last - first) // _OUTPUTS) * _OUTPUTS, -(-last // width) * width), np.float64)
         for start in range(0, len(rows), _CALL_ROWS):
             part = slice(start, start + _CALL_ROWS)
             _weighted_gram(rows[part], root_weight[way, part], origin, first, last, buffer, length, lower)
@@ -258,20 +258,20 @@ class GramFactor(_Factor):
         return step
 
 
-_block_scores, _block_gradient = tile_loops(_OUTPUTS)
+_block_scores, _block_gradient = tile_loops(_OUTPUTS, fetches=0)
 
 
 @jit
 def _times_transpose(factor, rows, tiles, product_out):
     """``rows @ factor.T``, of rows (n_padded, n_padded_features)."""
-    _block_scores(factor, 0, factor.shape[0], rows, tiles, product_out)
+    _block_scores(factor, 0, factor.shape[0], rows, tiles, factor, 0, product_out)
 
 
 @jit
 def _times(factor, rows, tiles, product_out):
     """``rows @ factor``, float64, of rows (n_padded, n_padded_features)."""
     product_out[:] = 0.0
-    _block_gradient(factor, 0, factor.shape[0], rows, tiles, 0, product_out)
+    _block_gradient(factor, 0, factor.shape[0], rows, tiles, factor, 0, product_out)
 
 
 class GramRoots:
@@ -320,7 +320,7 @@ class GramRoots:
         else:
             width = VECTOR_BYTES // dtype.itemsize
             padded = -(-n // _OUTPUTS) * _OUTPUTS, -(-size // width) * width
-            given, tiles = np.zeros((n_outputs, *padded), dtype), np.arange(0, padded[0], _OUTPUTS)
+            given, tiles = aligned_zeros((n_outputs, *padded), dtype), np.arange(0, padded[0], _OUTPUTS)
             given[:, :n, :size] = rows
             product = np.empty(given.shape, dtype if transposed else np.float64)
             kernel = _times_transpose if transposed else _times

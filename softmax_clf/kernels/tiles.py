@@ -15,7 +15,10 @@ Columns beyond the last whole vector are read through a mask; ``coef`` and the g
 whole vectors and whole tiles by the caller, so that they need none.
 """
 
+import math
+
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -40,8 +43,26 @@ TILE_ROWS = 4 if VECTOR_BYTES == 64 else 2  # rows of a score tile; divides the 
 TILE_VECTORS = 4 if _N_REGISTERS == 32 else 2  # vectors of features of a gradient tile
 TILE_CLASSES = (5, 4, 3, 2, 1)  # classes of either tile, the best first; six are slower, all registers being taken
 
+_LINE_BYTES = 64  # of a cache
+
 _INT = ir.IntType(64)
 _INDEX = ir.IntType(32)  # LLVM's type for lanes, alignments and hints
+
+
+def aligned_empty(shape, dtype):
+    """An array that begins with a cache line: vectors that lie across two take twice as long to load."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    buffer = np.empty(size + _LINE_BYTES, np.uint8)
+    start = -buffer.ctypes.data % _LINE_BYTES
+    return buffer[start : start + size].view(dtype).reshape(shape)
+
+
+def aligned_zeros(shape, dtype):
+    """As :func:`aligned_empty`, of zeros."""
+    array = aligned_empty(shape, dtype)
+    array[...] = 0
+    return array
 
 
 class Lanes:
@@ -86,9 +107,12 @@ class Lanes:
     def fma(self, a, b, c):
         return self._call(f"llvm.fmuladd.{self.suffix}", self.type, [a, b, c])
 
-    def prefetch(self, pointer):
-        """Fetch a cache line for reading, to the second level: the first has no room to spare."""
-        self._call("llvm.prefetch.p0", ir.VoidType(), [pointer, _INDEX(0), _INDEX(2), _INDEX(1)])
+    def prefetch(self, pointer, n_bytes):
+        """Fetch what is to be read soon, to the second level of cache: the first has no room to spare."""
+        start = self.builder.bitcast(pointer, ir.IntType(8).as_pointer())
+        for place in range(0, n_bytes, _LINE_BYTES):
+            line = self.builder.gep(start, [_INT(place)])
+            self._call("llvm.prefetch.p0", ir.VoidType(), [line, _INDEX(0), _INDEX(2), _INDEX(1)])
 
     @staticmethod
     def selection(lanes):
@@ -156,12 +180,14 @@ def _accumulate(builder, lanes, slot, a, b):
 
 
 @intrinsic(prefer_literal=True)
-def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, tile_rows, tile_classes, prefetch):
+def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, source, ahead, tile_rows, tile_classes, fetches):
     """Scores of ``tile_rows`` rows for ``tile_classes`` classes.
 
     ``scores_out[k + c, i + r] = X[row + i + r] @ coef[k + c]``; rows from ``n_rows`` on repeat the last
-    one, so that a short block needs no tile of its own. With ``prefetch``, the rows two tiles on are asked for: where
-    no gradient follows, that would have fetched them.
+    one, so that a short block needs no tile of its own.
+
+    While the products run, memory is idle: rows further on are asked for, one page after the other, as some processors
+    look up pages slowly.
 
     Parameters
     ----------
@@ -171,16 +197,18 @@ def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, tile_rows, til
     k : intp                                    # IN first class
     scores_out : (n_padded_classes, n_padded_rows)  # OUT
     i : intp                                    # IN first row within the block
+    source, ahead : (n_source, length), intp    # IN rows from source[ahead] on are asked for
     tile_rows, tile_classes : literal int       # IN
-    prefetch : literal bool                     # IN
+    fetches : literal int                       # IN 0: none; n: values, an n-th of those that a tile of a class reads
     """
-    literals = (tile_rows, tile_classes, prefetch)
-    if not all(isinstance(a, types.IntegerLiteral | types.BooleanLiteral) for a in literals):
+    literals = (tile_rows, tile_classes, fetches)
+    if not all(isinstance(a, types.IntegerLiteral) for a in literals):
         return None
-    R, K, fetches = (a.literal_value for a in literals)
+    R, K, n_parts = (a.literal_value for a in literals)
+    source_bytes = source.dtype.bitwidth // 8
 
     def codegen(context, builder, signature, args):
-        X_value, row, n_rows, coef_value, k, scores_value, i = args[:7]
+        X_value, row, n_rows, coef_value, k, scores_value, i, source_value, ahead = args[:9]
         lanes = Lanes(builder, X.dtype)
         X_data, n_features = data_and_length(context, builder, X, X_value)
         coef_data, coef_length = data_and_length(context, builder, coef, coef_value)
@@ -194,12 +222,14 @@ def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, tile_rows, til
             X_rows.append(row_pointer(builder, X_data, n_features, builder.add(row, inside)))
         coef_rows = [row_pointer(builder, coef_data, coef_length, builder.add(k, _INT(c))) for c in range(K)]
         tile = _tile(builder, lanes, R * K)
+        source_row = row_pointer(builder, *data_and_length(context, builder, source, source_value), ahead)
+        tiles_before = builder.mul(builder.udiv(i, _INT(R)), n_features)
 
         def step(j, load_X):
             x = [load_X(X_row, j) for X_row in X_rows]
-            if fetches:
-                for X_row in X_rows:
-                    lanes.prefetch(builder.gep(X_row, [builder.add(j, builder.mul(_INT(2 * R), n_features))]))
+            if n_parts:
+                place = builder.udiv(builder.mul(builder.add(tiles_before, j), _INT(R)), _INT(n_parts))
+                lanes.prefetch(builder.gep(source_row, [place]), R * lanes.width * source_bytes // n_parts)
             for c in range(K):
                 w = lanes.load(coef_rows[c], j)
                 for r in range(R):
@@ -220,20 +250,31 @@ def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, tile_rows, til
             builder.store(together, builder.bitcast(out, together.type.as_pointer()), align=lanes.itemsize)
         return context.get_dummy_value()
 
-    return types.void(X, row, n_rows, coef, k, scores_out, i, *literals), codegen
+    return types.void(X, row, n_rows, coef, k, scores_out, i, source, ahead, *literals), codegen
 
 
 @intrinsic(prefer_literal=True)
 def gradient_tile(
-    typingctx, X, row, n_rows, j, pointwise, k, grad_out, ahead, tile_classes, tile_vectors, whole, prefetch, by_row
+    typingctx,
+    X,
+    row,
+    n_rows,
+    j,
+    pointwise,
+    k,
+    grad_out,
+    source,
+    ahead,
+    tile_classes,
+    tile_vectors,
+    whole,
+    fetches,
+    by_row,
 ):
     """Add a block's gradient for ``tile_classes`` classes and ``tile_vectors`` vectors of features.
 
     ``grad_out[k + c, j + v] += sum_i pointwise[k + c, i] * X[row + i, j + v]``, summed in the precision of
-    X and added in that of ``grad_out``.
-
-    While the products run, memory is idle: with ``prefetch``, the same columns ``ahead`` rows further
-    on, those of the next block, are asked for.
+    X and added in that of ``grad_out``. Rows further on are asked for as in :func:`score_tile`.
 
     Parameters
     ----------
@@ -243,19 +284,20 @@ def gradient_tile(
     pointwise : (n_padded_classes, n_padded_rows), or the other way round  # IN
     k : intp                                    # IN first class
     grad_out : (n_padded_classes, n_padded_features)  # OUT
-    ahead : intp                                # IN rows
+    source, ahead : (n_source, length), intp    # IN as in score_tile
     tile_classes, tile_vectors : literal int    # IN
     whole : literal bool                        # IN False: one vector that ends beyond the last feature
-    prefetch : literal bool                     # IN
+    fetches : literal int                       # IN as in score_tile
     by_row : literal bool                       # IN whether ``pointwise`` is (n_padded_rows, n_padded_classes)
     """
-    literals = (tile_classes, tile_vectors, whole, prefetch, by_row)
+    literals = (tile_classes, tile_vectors, whole, fetches, by_row)
     if not all(isinstance(a, types.IntegerLiteral | types.BooleanLiteral) for a in literals):
         return None
-    K, V, is_whole, fetches, rows_first = (a.literal_value for a in literals)
+    K, V, is_whole, n_parts, rows_first = (a.literal_value for a in literals)
+    source_bytes = source.dtype.bitwidth // 8
 
     def codegen(context, builder, signature, args):
-        X_value, row, n_rows, j, pointwise_value, k, grad_value, ahead = args[:8]
+        X_value, row, n_rows, j, pointwise_value, k, grad_value, source_value, ahead = args[:9]
         lanes = Lanes(builder, X.dtype)
         X_data, n_features = data_and_length(context, builder, X, X_value)
         pointwise_data, pointwise_length = data_and_length(context, builder, pointwise, pointwise_value)
@@ -266,6 +308,9 @@ def gradient_tile(
             place = (i, builder.add(k, _INT(c))) if rows_first else (builder.add(k, _INT(c)), i)
             return builder.gep(row_pointer(builder, pointwise_data, pointwise_length, place[0]), [place[1]])
 
+        source_row = row_pointer(builder, *data_and_length(context, builder, source, source_value), ahead)
+        strips_before = builder.mul(j, n_rows)
+
         remainder = builder.sub(n_features, j)
         tile = _tile(builder, lanes, K * V)
 
@@ -275,10 +320,10 @@ def gradient_tile(
                 x = [lanes.load(X_row, _INT(v * lanes.width)) for v in range(V)]
             else:
                 x = [lanes.load_first(X_row, _INT(0), remainder)]
-            if fetches:
-                next_row = row_pointer(builder, X_row, n_features, ahead)
-                for line in range(0, V * VECTOR_BYTES, 64):
-                    lanes.prefetch(builder.gep(next_row, [_INT(line // lanes.itemsize)]))
+            if n_parts:
+                place = builder.add(strips_before, builder.mul(loop.index, _INT(V * lanes.width)))
+                pointer = builder.gep(source_row, [builder.udiv(place, _INT(n_parts))])
+                lanes.prefetch(pointer, V * lanes.width * source_bytes // n_parts)
             for c in range(K):
                 weight = lanes.splat(builder.load(pointwise_at(c, loop.index)))
                 for v in range(V):
@@ -297,5 +342,5 @@ def gradient_tile(
                 builder.store(summed, total.at(grad_row, offset), align=total.itemsize)
         return context.get_dummy_value()
 
-    signature = types.void(X, row, n_rows, j, pointwise, k, grad_out, ahead, *literals)
+    signature = types.void(X, row, n_rows, j, pointwise, k, grad_out, source, ahead, *literals)
     return signature, codegen
