@@ -212,47 +212,72 @@ def inverse_bfgs(inverse, steps, changes):
 
 
 def filled(rng, hess, metric, n_pairs, capacity):
+    """A memory of random steps on a quadratic function, those kept, and the gradient where they end."""
     memory, size = Memory(capacity, Pieces(len(hess), 1)), len(hess)
     steps = rng.standard_normal((n_pairs, size))
     grad = rng.standard_normal(size)
+    memory.begin(grad, metric.solve_all(grad))
     for s in steps:
-        after = grad + hess @ s
-        assert memory.add(s, 1.0, after, grad, metric.solve_all(after), metric.solve_all(grad)) is not None
-        grad = after
-    return memory, steps[-capacity:]
+        grad = grad + hess @ s
+        assert memory.add(s, 1.0, grad, metric.solve_all(grad)) is not None
+    return memory, steps[-capacity:], grad
 
 
 def test_memory_is_the_update_of_bfgs():
     rng = np.random.default_rng(0)
-    hess, metric, vector = quadratic(rng), Diagonal(rng.random(12) + 0.5), rng.standard_normal(12)
-    memory, steps = filled(rng, hess, metric, 9, 6)
-    expected = inverse_bfgs(0.7 * np.diag(1 / metric.diagonal), steps, steps @ hess) @ vector
-    np.testing.assert_allclose(memory.inverse_hessp(vector, metric.solve_all(vector), 0.7), expected, rtol=1e-9)
+    hess, metric = quadratic(rng), Diagonal(rng.random(12) + 0.5)
+    memory, steps, grad = filled(rng, hess, metric, 9, 6)
+    inverse = inverse_bfgs(0.7 * np.diag(1 / metric.diagonal), steps, steps @ hess)
+    np.testing.assert_allclose(memory.direction(0.7), -inverse @ grad, rtol=1e-9)
+    vector = rng.standard_normal(12)
+    memory.begin(vector, metric.solve_all(vector))
+    np.testing.assert_allclose(memory.direction(0.7), -inverse @ vector, rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("error")
+def test_memory_goes_on_where_a_pair_is_refused():
+    """One without curvature, and one that is not finite: the gradient has moved all the same."""
+    rng = np.random.default_rng(4)
+    hess, metric = quadratic(rng), Diagonal(np.ones(12))
+    memory, steps, grad = filled(rng, hess, metric, 7, 4)
+    bent = np.full(12, 1e300)
+    for step, after in ((steps[0], grad - steps[0]), (bent, bent), (bent, grad)):
+        assert memory.add(step, 1.0, after, after) is None
+    inverse = inverse_bfgs(np.eye(12), steps, steps @ hess)
+    np.testing.assert_allclose(memory.direction(1.0), -inverse @ grad, rtol=1e-9)
+    s = rng.standard_normal(12)
+    grad = grad + hess @ s
+    assert memory.add(s, 1.0, grad, metric.solve_all(grad)) is not None
+    steps = np.vstack([steps[1:], s])
+    inverse = inverse_bfgs(np.eye(12), steps, steps @ hess)
+    np.testing.assert_allclose(memory.direction(1.0), -inverse @ grad, rtol=1e-9)
 
 
 def test_memory_in_another_metric():
     rng = np.random.default_rng(1)
     hess, vector = quadratic(rng), rng.standard_normal(12)
-    memory, steps = filled(rng, hess, Diagonal(np.ones(12)), 5, 8)
+    memory, steps, _ = filled(rng, hess, Diagonal(np.ones(12)), 5, 8)
     metric = Diagonal(rng.random(12) + 0.5)
     scale, (natural,) = renewed(memory, metric, vector)
     y = hess @ steps[-1]
     assert scale == pytest.approx((steps[-1] @ y) / (y @ (y / metric.diagonal)))
     np.testing.assert_allclose(natural, vector / metric.diagonal)
     expected = inverse_bfgs(scale * np.diag(1 / metric.diagonal), steps, steps @ hess) @ vector
-    np.testing.assert_allclose(memory.inverse_hessp(vector, natural, scale), expected, rtol=1e-9)
+    memory.begin(vector, natural)
+    np.testing.assert_allclose(memory.direction(scale), -expected, rtol=1e-9)
 
 
 def test_memory_for_another_penalty():
     rng = np.random.default_rng(2)
     hess, metric, vector = quadratic(rng), Diagonal(np.ones(12)), rng.standard_normal(12)
-    memory, steps = filled(rng, hess, metric, 7, 8)
+    memory, steps, _ = filled(rng, hess, metric, 7, 8)
     memory.hand_on(4, -0.05, (3, 4), 3)
     penalised = np.tile([True, True, True, False], 3)
     other = hess - 0.05 * np.diag(penalised)
     scale, (natural,) = renewed(memory, metric, vector)
     expected = inverse_bfgs(scale * np.eye(12), steps[-4:], steps[-4:] @ other) @ vector
-    np.testing.assert_allclose(memory.inverse_hessp(vector, natural, scale), expected, rtol=1e-9)
+    memory.begin(vector, natural)
+    np.testing.assert_allclose(memory.direction(scale), -expected, rtol=1e-9)
     memory.hand_on(4, 0.0, (3, 4), 3)
     assert len(memory.order) == 4
     memory.hand_on(4, -1e9, (3, 4), 3)  # no function is as concave as that
@@ -262,7 +287,7 @@ def test_memory_for_another_penalty():
 
 def test_memory_that_is_empty_can_be_handed_on():
     memory = Memory(3, Pieces(6, 1))
-    memory.steps[:] = memory.changes[:] = np.inf  # as what was never written may be
+    memory.vectors[:] = memory.changes[:] = np.inf  # as what was never written may be
     memory.hand_on(2, 1.0, (2, 3), 2)
     assert not memory.order
 
@@ -298,7 +323,7 @@ def test_an_exact_metric_takes_no_pairs():
     """Those that were collected before the metric was found to be worth it."""
     rng = np.random.default_rng(3)
     hess = quadratic(rng)
-    memory, _ = filled(rng, hess + np.diag(rng.random(12)), Diagonal(np.ones(12)), 5, 8)
+    memory, *_ = filled(rng, hess + np.diag(rng.random(12)), Diagonal(np.ones(12)), 5, 8)
     points, solution = steps_of(hess, Hessian(hess), memory, exact=True)
     assert solution.converged
     assert len(points) == 2

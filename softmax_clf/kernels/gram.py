@@ -19,6 +19,7 @@ _OUTPUTS = TILE_CLASSES[0]
 _N_BANDS = 4  # of rows of a matrix, of equal areas, for threads to take
 _BLOCK_BYTES = 1 << 18  # of rows that are scaled at a time, to stay in a second-level cache
 _CALL_ROWS = 4096  # at most these in one kernel call: Ctrl-C waits for it
+_BAND_ROWS = 64  # of triangular matrices, of which what is beyond the diagonal block is not read
 
 
 def _lapack(name, n_arguments):
@@ -171,8 +172,8 @@ def inverse_factor(gram, ridge):
 
 def _bands(matrix):
     """Rows of a square matrix, some at a time: their places, and they themselves up to the diagonal block."""
-    for start in range(0, len(matrix), 64):
-        band = slice(start, min(start + 64, len(matrix)))
+    for start in range(0, len(matrix), _BAND_ROWS):
+        band = slice(start, min(start + _BAND_ROWS, len(matrix)))
         yield band, matrix[band, : band.stop]
 
 
@@ -263,15 +264,23 @@ _block_scores, _block_gradient = tile_loops(_OUTPUTS, fetches=0)
 
 @jit
 def _times_transpose(factor, rows, tiles, product_out):
-    """``rows @ factor.T``, of rows (n_padded, n_padded_features)."""
-    _block_scores(factor, 0, factor.shape[0], rows, tiles, factor, 0, product_out)
+    """``rows @ factor.T``, of rows (n_padded, n_padded_features); the factor is lower triangular."""
+    size = factor.shape[0]
+    for start in range(0, size, _BAND_ROWS):
+        stop = min(start + _BAND_ROWS, size)
+        band = factor[start:stop, :stop]
+        _block_scores(band, 0, stop - start, rows, tiles, band, 0, product_out[:, start:])
 
 
 @jit
 def _times(factor, rows, tiles, product_out):
-    """``rows @ factor``, float64, of rows (n_padded, n_padded_features)."""
+    """``rows @ factor``, float64, of rows (n_padded, n_padded_features); the factor is lower triangular."""
     product_out[:] = 0.0
-    _block_gradient(factor, 0, factor.shape[0], rows, tiles, factor, 0, product_out)
+    size = factor.shape[0]
+    for start in range(0, size, _BAND_ROWS):
+        stop = min(start + _BAND_ROWS, size)
+        band = factor[start:stop, :stop]
+        _block_gradient(band, 0, stop - start, rows[:, start:], tiles, band, 0, product_out)
 
 
 class GramRoots:
@@ -322,7 +331,7 @@ class GramRoots:
             padded = -(-n // _OUTPUTS) * _OUTPUTS, -(-size // width) * width
             given, tiles = aligned_zeros((n_outputs, *padded), dtype), np.arange(0, padded[0], _OUTPUTS)
             given[:, :n, :size] = rows
-            product = np.empty(given.shape, dtype if transposed else np.float64)
+            product = aligned_empty(given.shape, dtype if transposed else np.float64)
             kernel = _times_transpose if transposed else _times
 
             def task(k, slot):

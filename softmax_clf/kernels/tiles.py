@@ -162,6 +162,12 @@ def data_and_length(context, builder, array_type, value):
     return array.data, builder.extract_value(array.shape, 1)
 
 
+def row_stride(context, builder, array_type, value):
+    """Values from one row of a 2-d array to the next, each row being contiguous: of a slice, more than its length."""
+    array = context.make_array(array_type)(context, builder, value)
+    return builder.sdiv(builder.extract_value(array.strides, 0), _INT(array_type.dtype.bitwidth // 8))
+
+
 def row_pointer(builder, data, length, row):
     """Pointer to a row of an array of rows of some length."""
     return builder.gep(data, [builder.mul(row, length)])
@@ -212,14 +218,16 @@ def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, source, ahead,
         lanes = Lanes(builder, X.dtype)
         X_data, n_features = data_and_length(context, builder, X, X_value)
         coef_data, coef_length = data_and_length(context, builder, coef, coef_value)
-        scores_data, scores_length = data_and_length(context, builder, scores_out, scores_value)
+        scores_data, _ = data_and_length(context, builder, scores_out, scores_value)
+        X_stride = row_stride(context, builder, X, X_value)
+        scores_stride = row_stride(context, builder, scores_out, scores_value)
 
         last = builder.sub(n_rows, _INT(1))
         X_rows = []
         for r in range(R):
             inside = builder.add(i, _INT(r))
             inside = builder.select(builder.icmp_signed("<", inside, n_rows), inside, last)
-            X_rows.append(row_pointer(builder, X_data, n_features, builder.add(row, inside)))
+            X_rows.append(row_pointer(builder, X_data, X_stride, builder.add(row, inside)))
         coef_rows = [row_pointer(builder, coef_data, coef_length, builder.add(k, _INT(c))) for c in range(K)]
         tile = _tile(builder, lanes, R * K)
         source_row = row_pointer(builder, *data_and_length(context, builder, source, source_value), ahead)
@@ -244,7 +252,7 @@ def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, source, ahead,
 
         sums = lanes.horizontal_sums([builder.load(slot) for slot in tile])
         for c in range(K):
-            out = builder.gep(row_pointer(builder, scores_data, scores_length, builder.add(k, _INT(c))), [i])
+            out = builder.gep(row_pointer(builder, scores_data, scores_stride, builder.add(k, _INT(c))), [i])
             vector, lane = sums[c * R]  # R divides the width: the rows of a class lie side by side
             together = lanes.take(vector, range(lane, lane + R))
             builder.store(together, builder.bitcast(out, together.type.as_pointer()), align=lanes.itemsize)
@@ -300,13 +308,15 @@ def gradient_tile(
         X_value, row, n_rows, j, pointwise_value, k, grad_value, source_value, ahead = args[:9]
         lanes = Lanes(builder, X.dtype)
         X_data, n_features = data_and_length(context, builder, X, X_value)
-        pointwise_data, pointwise_length = data_and_length(context, builder, pointwise, pointwise_value)
+        pointwise_data, _ = data_and_length(context, builder, pointwise, pointwise_value)
+        X_stride = row_stride(context, builder, X, X_value)
+        pointwise_stride = row_stride(context, builder, pointwise, pointwise_value)
         grad_data, grad_length = data_and_length(context, builder, grad_out, grad_value)
-        X_block = builder.gep(row_pointer(builder, X_data, n_features, row), [j])
+        X_block = builder.gep(row_pointer(builder, X_data, X_stride, row), [j])
 
         def pointwise_at(c, i):
             place = (i, builder.add(k, _INT(c))) if rows_first else (builder.add(k, _INT(c)), i)
-            return builder.gep(row_pointer(builder, pointwise_data, pointwise_length, place[0]), [place[1]])
+            return builder.gep(row_pointer(builder, pointwise_data, pointwise_stride, place[0]), [place[1]])
 
         source_row = row_pointer(builder, *data_and_length(context, builder, source, source_value), ahead)
         strips_before = builder.mul(j, n_rows)
@@ -315,7 +325,7 @@ def gradient_tile(
         tile = _tile(builder, lanes, K * V)
 
         with cgutils.for_range(builder, n_rows, intp=_INT) as loop:
-            X_row = row_pointer(builder, X_block, n_features, loop.index)
+            X_row = row_pointer(builder, X_block, X_stride, loop.index)
             if is_whole:
                 x = [lanes.load(X_row, _INT(v * lanes.width)) for v in range(V)]
             else:

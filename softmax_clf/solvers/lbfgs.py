@@ -32,12 +32,12 @@ def n_pairs(size, n_bytes):
 
 
 class Memory:
-    """The last steps s and gradient changes y, and the product of the inverse Hessian that they imply with a vector.
+    """The last steps s and gradient changes y, and the product of the inverse Hessian that they imply with a gradient.
 
     The compact form of the two-loop recursion (R. H. Byrd, J. Nocedal and R. B. Schnabel, Representations of
-    quasi-Newton matrices, Mathematical Programming 63, 1994, theorem 2.2): products with all pairs at once. It starts
-    from a metric's inverse, whose products with the changes are kept beside them, so that each gradient is solved for
-    once.
+    quasi-Newton matrices, Mathematical Programming 63, 1994, theorem 2.2), from a metric's inverse. Steps and the
+    changes as steps of the metric, their naturals, are kept side by side: in an iteration they are read twice, once for
+    their products with the gradient, of which all other products follow, and once to be added up.
 
     Parameters
     ----------
@@ -50,18 +50,28 @@ class Memory:
     def __init__(self, capacity, pieces):
         size = pieces.slices[-1].stop
         self.pieces, self.capacity = pieces, capacity
-        # with a slot to spare, for a pair that may be refused
-        shape = capacity + 1, size
-        self.steps, self.changes, self.naturals = np.empty(shape), np.empty(shape), np.empty(shape)
-        self.products = np.zeros((capacity + 1, capacity + 1))  # [a, b] = steps[a] @ changes[b]
+        n_slots = capacity + 1  # one to spare, for a pair that may be refused
+        self.vectors = np.empty((2 * n_slots, size))  # of each slot the step and the change's natural
+        self.changes = np.empty((n_slots, size))
+        # [a, b] = step a @ change b, where b is no older; change a @ natural of change b
+        self.curvatures, self.squares = np.zeros((2, n_slots, n_slots))
         self.order = []  # slots in use, oldest first
+        self.grad = self.natural = None  # where the solver is, and their products with the vectors:
+        self.along = np.zeros(2 * n_slots)
 
     def clear(self):
         """Forget all pairs."""
         self.order = []
 
-    def add(self, direction, step, grad, previous_grad, natural, previous_natural):
-        """Keep s = step * direction and y = grad - previous_grad, unless rounding hides the curvature between them.
+    def begin(self, grad, natural):
+        """Be where the gradient is ``grad``, and ``natural`` that as a step of the metric."""
+        self.grad, self.natural = grad.ravel(), natural.ravel()
+        if self.order:
+            used = 2 * max(self.order) + 2
+            self.along[:used] = self.pieces.sum(lambda q: self.vectors[:used, q] @ self.grad[q])
+
+    def add(self, direction, step, grad, natural):
+        """Go on by ``step * direction``; keep the pair, unless rounding hides the curvature between s and y.
 
         Returns
         -------
@@ -69,22 +79,33 @@ class Memory:
             By how much the metric is too stiff along y; None if that is not known, or the pair not kept.
         """
         slot = min(set(range(len(self.order) + 1)) - set(self.order))
-        used = max([slot, *self.order]) + 1
+        used = 2 * max([slot, *self.order]) + 2
+        grad, natural, direction = grad.ravel(), natural.ravel(), direction.ravel()
+        before, natural_before, along_before = self.grad, self.natural, self.along.copy()
 
         def fill(piece):
-            s, y, y_natural = self.steps[slot, piece], self.changes[slot, piece], self.naturals[slot, piece]
+            s, y, y_natural = (
+                self.vectors[2 * slot, piece],
+                self.changes[slot, piece],
+                self.vectors[2 * slot + 1, piece],
+            )
             np.multiply(direction[piece], step, out=s)
-            np.subtract(grad[piece], previous_grad[piece], out=y)
-            np.subtract(natural[piece], previous_natural[piece], out=y_natural)
+            np.subtract(grad[piece], before[piece], out=y)
+            np.subtract(natural[piece], natural_before[piece], out=y_natural)
             with np.errstate(over="ignore", invalid="ignore"):  # such a pair is not kept
-                both = np.abs(s) @ np.abs(y), y @ y_natural
-                return np.concatenate([self.steps[:used, piece] @ y, self.changes[:used, piece] @ s, both])
+                own = s @ y, np.abs(s) @ np.abs(y), y @ y_natural
+                return np.concatenate([self.vectors[:used, piece] @ grad[piece], own])
 
         sums = self.pieces.sum(fill)
-        curvature, (terms, y_natural) = sums[slot], sums[2 * used :]
+        self.grad, self.natural, self.along[:used] = grad, natural, sums[:used]
+        curvature, terms, y_natural = sums[used:]
         if not _is_curvature(curvature, terms):
+            self.vectors[2 * slot : 2 * slot + 2] = 0.0  # no use is made of them, but they may not be finite
             return None
-        self.products[:used, slot], self.products[slot, :used] = sums[:used], sums[used : 2 * used]
+        changed = self.along - along_before
+        self.curvatures[:, slot], self.curvatures[slot, slot] = changed[::2], curvature
+        self.squares[:, slot] = self.squares[slot] = changed[1::2]
+        self.squares[slot, slot] = y_natural
         self.order = [*self.order, slot][-self.capacity :]
         return _too_stiff(curvature, y_natural)
 
@@ -113,11 +134,14 @@ class Memory:
                 if place < len(grads):
                     naturals.append(np.array(answer))  # no view, which would keep the others
                 else:
-                    self.naturals[self.order[place - len(grads)]] = answer.ravel()
+                    self.vectors[2 * self.order[place - len(grads)] + 1] = answer.ravel()
         scale = None
         if self.order:
-            last = self.order[-1]
-            scale = _too_stiff(self.products[last, last], float(self.changes[last] @ self.naturals[last]))
+            used, last = max(self.order) + 1, self.order[-1]
+            self.squares[:used, :used] = self.pieces.sum(
+                lambda q: self.changes[:used, q] @ self.vectors[1 : 2 * used : 2, q].T
+            )
+            scale = _too_stiff(self.curvatures[last, last], self.squares[last, last])
         return scale or 1.0, naturals
 
     def hand_on(self, n_pairs, amount, shape, n_penalised):
@@ -134,44 +158,37 @@ class Memory:
         n_penalised : int
             Of its last axis, the first so many are these coordinates.
         """
+        self.grad = self.natural = None
         self.order = self.order[-n_pairs:]
+        steps = self.vectors[::2]
         for slot in self.order:
-            step, change = (rows[slot].reshape(shape)[..., :n_penalised] for rows in (self.steps, self.changes))
+            step, change = (rows[slot].reshape(shape)[..., :n_penalised] for rows in (steps, self.changes))
             change += amount * step
-        self.products[np.ix_(self.order, self.order)] = self.steps[self.order] @ self.changes[self.order].T
+        self.curvatures[np.ix_(self.order, self.order)] = steps[self.order] @ self.changes[self.order].T
         self.order = [
             slot
             for slot in self.order
-            if _is_curvature(self.products[slot, slot], np.abs(self.steps[slot]) @ np.abs(self.changes[slot]))
+            if _is_curvature(self.curvatures[slot, slot], np.abs(steps[slot]) @ np.abs(self.changes[slot]))
         ]
 
-    def inverse_hessp(self, vector, natural, scale):
-        """Apply the inverse Hessian that starts from ``scale`` times the metric's to ``vector``; there must be a pair.
+    def direction(self, scale):
+        """Minus the gradient times the inverse Hessian that starts from ``scale`` times the metric's, (size,)."""
+        if not self.order:
+            return -self.natural
+        order, scale_of = self.order, np.zeros(2 * max(self.order) + 2)
+        places = 2 * np.array(order)
+        curvatures, squares = self.curvatures[np.ix_(order, order)], self.squares[np.ix_(order, order)]
+        alpha = dtrtrs(curvatures, self.along[places])[0]
+        rest = curvatures.diagonal() * alpha - scale * (self.along[places + 1] - squares @ alpha)
+        scale_of[places] = -dtrtrs(curvatures, rest, trans=1)[0]
+        scale_of[places + 1] = scale * alpha
+        result = np.empty_like(self.natural)
 
-        Parameters
-        ----------
-        vector : array (size,)
-        natural : array (size,)
-            The metric's inverse times ``vector``.
-        scale : float
-        """
-        order, pieces = self.order, self.pieces
-        used = max(order) + 1
-        steps, changes, naturals = self.steps[:used], self.changes[:used], self.naturals[:used]
-        products = self.products[np.ix_(order, order)]
-        alpha, beta = np.zeros(used), np.zeros(used)
-        along = pieces.sum(lambda q: steps[:, q] @ vector[q])
-        alpha[order] = dtrtrs(products, along[order])[0]
-        result = np.empty_like(vector)
+        def combine(piece):
+            np.multiply(self.natural[piece], -scale, out=result[piece])
+            result[piece] += scale_of @ self.vectors[: len(scale_of), piece]
 
-        def scaled(piece):
-            piece_out = np.subtract(natural[piece], alpha @ naturals[:, piece], out=result[piece])
-            piece_out *= scale
-            return changes[:, piece] @ piece_out
-
-        rest = products.diagonal() * alpha[order] - pieces.sum(scaled)[order]
-        beta[order] = dtrtrs(products, rest, trans=1)[0]
-        pieces.each(lambda q: np.add(result[q], beta @ steps[:, q], out=result[q]))
+        self.pieces.each(combine)
         return result
 
 
@@ -266,11 +283,12 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
     handed_on = metric.is_handed_on
     if before is None or exact:
         scale, (natural,) = yield from memory.renew(metric, grad)
+        memory.begin(grad, natural)
     else:
         point_before, grad_before = before
         scale, (natural, natural_before) = yield from memory.renew(metric, grad, grad_before)
-        vectors = (array.ravel() for array in (grad, grad_before, natural, natural_before))
-        scale = memory.add((point - point_before).ravel(), 1.0, *vectors) or scale
+        memory.begin(grad_before, natural_before)
+        scale = memory.add(point - point_before, 1.0, grad, natural) or scale
         del natural_before
 
     def moved(point, step, direction):
@@ -284,10 +302,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
         return float(pieces.sum(lambda q: a[q] @ b[q]))
 
     for iteration in itertools.count():
-        if memory.order:
-            direction = -memory.inverse_hessp(grad.ravel(), natural.ravel(), scale).reshape(shape)
-        else:
-            direction = -natural
+        direction = memory.direction(scale).reshape(shape)
         slope = dot(grad, direction)
         rounding, square = noise * abs(objective), dot(grad, natural)
         descends = slope < 0 or not grad.any()
@@ -320,12 +335,12 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
             memory.clear()
             excess, handed_on = [], False
             scale, (natural,) = yield from memory.renew(metric, grad)
+            memory.begin(grad, natural)
             next_refresh = iteration + 1 + metric.patience
             continue
 
         at_origin = False
-        previous_grad, previous_natural = grad, natural
-        point, objective, grad = trial, new_objective, new_grad
+        previous_grad, point, objective, grad = grad, trial, new_objective, new_grad
         left = _iterations_left(excess)
         renewed = iteration + 1 >= next_refresh and left > metric.passes
         if handed_on and len(excess) > _WINDOW:
@@ -337,11 +352,13 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
             objective_there = max(objective, metric.objective_there)
         if renewed:
             _, (natural, previous_natural) = yield from memory.renew(metric, grad, previous_grad)
+            memory.begin(previous_grad, previous_natural)
             made_at, excess, handed_on = iteration + 1, [], False
             gap = max(gap * 3 // 2, metric.patience)
             next_refresh = iteration + 1 + gap
         else:
             (natural,) = yield Naturals(metric, [grad])
-        if not exact:
-            vectors = (array.ravel() for array in (grad, previous_grad, natural, previous_natural))
-            scale = memory.add(direction.ravel(), step, *vectors) or scale
+        if exact:
+            memory.begin(grad, natural)
+        else:
+            scale = memory.add(direction, step, grad, natural) or scale
