@@ -98,8 +98,10 @@ class _Metrics:
         if self.mean.effective_dim is not None:
             # More directions outweigh a weaker penalty: those that do, over those that do not, go with the root of C.
             # On patch features (8,000 x 300) this foretold 31, 160 and 273 of them where 38, 168 and 285 were found.
-            d, rest = self.mean.effective_dim, self.mean.objective.n_columns - self.mean.effective_dim
-            self.mean.effective_dim = (d + rest) * d / (d + rest * np.sqrt(after / before))
+            d = max(self.mean.effective_dim, 1.0)
+            rest = max(self.mean.objective.n_columns - d, 0.0)
+            left = np.sqrt(after / before) if before else 0.0
+            self.mean.effective_dim = (d + rest) * d / (d + left * rest)
         for curvature, l2, l1 in zip(self.curvatures, l2_reg_strength.tolist(), l1_reg_strength.tolist(), strict=True):
             curvature.objective.l2_reg_strength, curvature.objective.l1_reg_strength = l2, l1
         for curvature in (self.mean, *self.curvatures):
