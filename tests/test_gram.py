@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from softmax_clf.curvature import Curvature, _thinned
+from softmax_clf.curvature import Curvature
 from softmax_clf.kernels.gram import GramFactor, GramRoots, LowRankFactor, add_weighted_grams, inverse_factor
 from softmax_clf.kernels.threads import Pieces, blas_on_one_thread
 from softmax_clf.objective import SoftmaxObjective
@@ -36,36 +36,6 @@ def test_weighted_gram(shape, dtype):
     expected = [np.tril(0.5 + centred.T @ (w[:, None] * centred)) for w in weight.T]
     np.testing.assert_allclose(found[0][0], expected, rtol=rtol, atol=rtol * shape[0])
     np.testing.assert_allclose(found[0][1], 0.25 + weight.T @ centred, rtol=rtol, atol=rtol * shape[0])
-
-
-def test_rows_without_weight_are_left_out():
-    rng = np.random.default_rng(0)
-    X, weight = rng.standard_normal((1_000, 140)), rng.random((1_000, 2))
-    weight[rng.random(weight.shape) < 0.7] = 0.0
-    X[(weight == 0).all(axis=1)] = np.nan
-    grams, sums = [np.zeros((140, 140)) for _ in range(2)], np.zeros((2, 140))
-    add_weighted_grams(X, weight, np.zeros(140), grams, sums, 2)
-    for way in range(2):
-        kept = weight[:, way] > 0
-        expected = X[kept].T @ (weight[kept, way, None] * X[kept])
-        np.testing.assert_allclose(np.tril(grams[way]), np.tril(expected), atol=1e-10)
-
-
-def test_weights_are_thinned():
-    """Large ones stay, the others stand for those left out: by sums, and by sums of what they are weights of."""
-    rng = np.random.default_rng(0)
-    weight = np.stack([rng.random(20_000) ** 8, np.full(20_000, 1e-200), np.zeros(20_000)], axis=1)
-    thin = _thinned(weight)
-    mean = np.square(weight[:, 0]).sum() / weight[:, 0].sum()  # that they have by themselves
-    large = weight[:, 0] > mean / 4
-    np.testing.assert_allclose(thin[large, 0], weight[large, 0], rtol=1e-12)
-    assert np.ptp(thin[~large, 0][thin[~large, 0] > 0]) <= 1e-12
-    assert np.count_nonzero(thin[:, 0]) < 0.6 * len(weight)
-    x = rng.standard_normal(len(weight))
-    for values in (np.ones_like(x), x**2):
-        np.testing.assert_allclose(thin[:, 0] @ values, weight[:, 0] @ values, rtol=0.01)
-    np.testing.assert_allclose(thin[:, 1], weight[:, 1], rtol=1e-12)
-    assert not thin[:, 2].any()
 
 
 @pytest.mark.parametrize("size", [1, 5, 64, 65, 200])

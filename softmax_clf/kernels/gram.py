@@ -39,7 +39,7 @@ def _weighted_gram(rows, root_weight, origin, first, last, buffer, length, lower
     """Rows first:last of the products of all columns, those of ``rows - origin`` and one of ones, up to the diagonal.
 
     rows : (n_rows, n_features)                                 # IN
-    root_weight : (n_rows,)                                     # IN square roots of weights; rows of zero are left out
+    root_weight : (n_rows,)                                     # IN square roots of weights
     origin : (n_features,)                                      # IN
     buffer : ((block_rows + 1) * length,)                       # workspace, zero
     lower_out : (n_padded_outputs, n_padded_columns) float64    # OUT and somewhat beyond the diagonal
@@ -50,19 +50,14 @@ def _weighted_gram(rows, root_weight, origin, first, last, buffer, length, lower
     outputs = buffer[first : first + size].reshape(block_rows, length)  # its columns first, first + 1, ...
     width = TILE_VECTORS * (VECTOR_BYTES // scaled.itemsize)
     lower_out[:] = 0.0
-    row = 0
-    while row < n_rows:
-        n = 0
-        while n < block_rows and row < n_rows:
-            w = root_weight[row]
-            if w != 0:
-                x, out = rows[row], scaled[n]
-                for j in range(min(last, n_features)):
-                    out[j] = w * (x[j] - origin[j])
-                if last > n_features:
-                    out[n_features] = w
-                n += 1
-            row += 1
+    for row in range(0, n_rows, block_rows):
+        n = min(block_rows, n_rows - row)
+        for i in range(n):
+            x, out, w = rows[row + i], scaled[i], root_weight[row + i]
+            for j in range(min(last, n_features)):
+                out[j] = w * (x[j] - origin[j])
+            if last > n_features:
+                out[n_features] = w
         for j in range(0, last, width):
             for k in range(max(j - first, 0) // _OUTPUTS * _OUTPUTS, last - first, _OUTPUTS):
                 gradient_tile(scaled, 0, n, j, outputs, k, lower_out, scaled, 0, _OUTPUTS, TILE_VECTORS, True, 0, True)
