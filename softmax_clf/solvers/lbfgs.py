@@ -12,6 +12,8 @@ from .stopping import Solution, staleness, suboptimality
 
 _WINDOW = 4  # iterations that the rate of convergence is taken from
 _RATE = 1.0  # that of a metric just made: by so much the logarithm of what is left shrinks in an iteration
+_STANDING = 200  # iterations in all of which rounding hides what the objective has decreased: there is no more to gain
+_ROUNDING = "rounding errors hide any further decrease of the objective"
 _TINY = np.finfo(np.float64).tiny
 _TOGETHER_BYTES = 1 << 22  # of gradients that are solved for at once
 
@@ -37,7 +39,7 @@ class Memory:
     The compact form of the two-loop recursion (R. H. Byrd, J. Nocedal and R. B. Schnabel, Representations of
     quasi-Newton matrices, Mathematical Programming 63, 1994, theorem 2.2), from a metric's inverse. Steps and the
     changes as steps of the metric, their naturals, are kept side by side: in an iteration they are read twice, once for
-    their products with the gradient, of which all other products follow, and once to be added up.
+    their products with the gradient and its change, and once to be added up.
 
     Parameters
     ----------
@@ -81,7 +83,7 @@ class Memory:
         slot = min(set(range(len(self.order) + 1)) - set(self.order))
         used = 2 * max([slot, *self.order]) + 2
         grad, natural, direction = grad.ravel(), natural.ravel(), direction.ravel()
-        before, natural_before, along_before = self.grad, self.natural, self.along.copy()
+        before, natural_before = self.grad, self.natural
 
         def fill(piece):
             s, y, y_natural = (
@@ -94,17 +96,19 @@ class Memory:
             np.subtract(natural[piece], natural_before[piece], out=y_natural)
             with np.errstate(over="ignore", invalid="ignore"):  # such a pair is not kept
                 own = s @ y, np.abs(s) @ np.abs(y), y @ y_natural
-                return np.concatenate([self.vectors[:used, piece] @ grad[piece], own])
+                # y's by themselves: as differences of the gradients' they would have the digits of these
+                both = np.stack([grad[piece], y]) @ self.vectors[:used, piece].T
+                return np.concatenate([both.ravel(), own])
 
         sums = self.pieces.sum(fill)
         self.grad, self.natural, self.along[:used] = grad, natural, sums[:used]
-        curvature, terms, y_natural = sums[used:]
+        curvature, terms, y_natural = sums[2 * used :]
         if not _is_curvature(curvature, terms):
             self.vectors[2 * slot : 2 * slot + 2] = 0.0  # no use is made of them, but they may not be finite
             return None
-        changed = self.along - along_before
-        self.curvatures[:, slot], self.curvatures[slot, slot] = changed[::2], curvature
-        self.squares[:, slot] = self.squares[slot] = changed[1::2]
+        with_steps, with_naturals = sums[used : 2 * used : 2], sums[used + 1 : 2 * used : 2]
+        self.curvatures[: used // 2, slot], self.curvatures[slot, slot] = with_steps, curvature
+        self.squares[: used // 2, slot] = self.squares[slot, : used // 2] = with_naturals
         self.squares[slot, slot] = y_natural
         self.order = [*self.order, slot][-self.capacity :]
         return _too_stiff(curvature, y_natural)
@@ -315,6 +319,9 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
         allowed = target(point)
         if solution.is_final(point, objective, grad, estimate, allowed, max_iter, report):
             return solution
+        if iteration >= _STANDING and solution.loss_curve[-1 - _STANDING] - objective <= rounding:
+            solution.reason = _ROUNDING
+            return solution
         excess.append(np.log(estimate) - np.log(max(allowed, _TINY)))
 
         # line search
@@ -327,7 +334,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
             step = shortened(step, objective, slope, new_objective, new_slope)
         else:
             if at_origin or max(abs(slope), abs(square)) <= 10 * rounding:
-                solution.reason = "rounding errors hide any further decrease of the objective"
+                solution.reason = _ROUNDING
                 return solution
             # Far out the Hessian all but vanishes, and its steps lead nowhere or up. At the origin it is largest.
             metric, made_at, at_origin = make_metric(np.zeros_like(point)), iteration, True
