@@ -11,7 +11,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from .jit import jit_part
-from .tiles import VECTOR_BYTES, Lanes, data_and_length, row_pointer
+from .tiles import VECTOR_BYTES, Lanes, data_and_stride, row_pointer
 
 _INT = ir.IntType(64)
 
@@ -121,13 +121,13 @@ def _transpose_square(typingctx, X, j, row, rows_out, i, ahead):
         X_value, j, row, rows_value, i, ahead = args
         lanes = Lanes(builder, rows_out.dtype)
         w = lanes.width
-        X_data, X_length = data_and_length(context, builder, X, X_value)
-        rows_data, rows_length = data_and_length(context, builder, rows_out, rows_value)
+        X_data, X_stride = data_and_stride(context, builder, X, X_value)
+        rows_data, rows_stride = data_and_stride(context, builder, rows_out, rows_value)
         narrow = ir.VectorType(context.get_data_type(X.dtype), w)
-        X_square = builder.gep(row_pointer(builder, X_data, X_length, j), [row])
+        X_square = builder.gep(row_pointer(builder, X_data, X_stride, j), [row])
         vectors = []
         for c in range(w):
-            column = row_pointer(builder, X_square, X_length, _INT(c))
+            column = row_pointer(builder, X_square, X_stride, _INT(c))
             lanes.prefetch(builder.gep(column, [ahead]), 1)
             address = builder.bitcast(column, narrow.as_pointer())
             vectors.append(_converted(builder, lanes, X.dtype, builder.load(address, align=X.dtype.bitwidth // 8)))
@@ -140,9 +140,9 @@ def _transpose_square(typingctx, X, j, row, rows_out, i, ahead):
                 pair = vectors[q], vectors[q + w // 2]
                 shuffled += [builder.shuffle_vector(*pair, lanes.selection(order)) for order in (low, high)]
             vectors = shuffled
-        out = builder.gep(row_pointer(builder, rows_data, rows_length, i), [j])
+        out = builder.gep(row_pointer(builder, rows_data, rows_stride, i), [j])
         for r in range(w):
-            address = lanes.at(row_pointer(builder, out, rows_length, _INT(r)), _INT(0))
+            address = lanes.at(row_pointer(builder, out, rows_stride, _INT(r)), _INT(0))
             builder.store(vectors[r], address, align=lanes.itemsize)
         return context.get_dummy_value()
 

@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 from .jit import jit, jit_part
 from .softmax import BLOCK_LOSS, losses, predictions
 from .threads import run_tasks
-from .tiles import VECTOR_BYTES, Lanes, aligned_zeros, data_and_length, row_pointer
+from .tiles import VECTOR_BYTES, Lanes, aligned_zeros, data_and_stride, row_pointer
 
 _BLOCK_ROWS = 64
 _CHUNK = 256  # stored values that are summed in the precision of X, before they are added to a sum in float64
@@ -61,7 +61,7 @@ def _gather(typingctx, data, indices, start, stop, matrix, k, out, lanes_, n_vec
         lanes.suffix, lanes.zero = f"v{L}f{matrix.dtype.bitwidth}", ir.Constant(lanes.type, None)
         data_pointer = context.make_array(data)(context, builder, data_value).data
         indices_pointer = context.make_array(indices)(context, builder, indices_value).data
-        matrix_data, matrix_length = data_and_length(context, builder, matrix, matrix_value)
+        matrix_data, matrix_stride = data_and_stride(context, builder, matrix, matrix_value)
         out_pointer = context.make_array(out)(context, builder, out_value).data
         tile = [cgutils.alloca_once(builder, lanes.type) for _ in range(V)]
         for slot in tile:
@@ -71,7 +71,7 @@ def _gather(typingctx, data, indices, start, stop, matrix, k, out, lanes_, n_vec
         def row_at(q):
             index = builder.load(builder.gep(indices_pointer, [q]))
             index = builder.sext(index, _INT) if indices.dtype.bitwidth < 64 else index
-            return builder.gep(row_pointer(builder, matrix_data, matrix_length, index), [k])
+            return builder.gep(row_pointer(builder, matrix_data, matrix_stride, index), [k])
 
         with cgutils.for_range_slice(builder, start, stop, _INT(1), _INT) as (q, _):
             ahead = builder.add(q, _INT(_AHEAD))

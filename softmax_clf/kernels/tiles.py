@@ -156,21 +156,20 @@ class Lanes:
         return [found[i] for i in range(len(found))]
 
 
-def data_and_length(context, builder, array_type, value):
-    """Data pointer and row length of a C-contiguous 2-d array."""
+def data_and_stride(context, builder, array_type, value):
+    """Data pointer of a 2-d array of contiguous rows, and values from one to the next, in a slice more than it has."""
     array = context.make_array(array_type)(context, builder, value)
-    return array.data, builder.extract_value(array.shape, 1)
+    return array.data, builder.sdiv(builder.extract_value(array.strides, 0), _INT(array_type.dtype.bitwidth // 8))
 
 
-def row_stride(context, builder, array_type, value):
-    """Values from one row of a 2-d array to the next, each row being contiguous: of a slice, more than its length."""
-    array = context.make_array(array_type)(context, builder, value)
-    return builder.sdiv(builder.extract_value(array.strides, 0), _INT(array_type.dtype.bitwidth // 8))
+def row_length(context, builder, array_type, value):
+    """Columns of a 2-d array."""
+    return builder.extract_value(context.make_array(array_type)(context, builder, value).shape, 1)
 
 
-def row_pointer(builder, data, length, row):
-    """Pointer to a row of an array of rows of some length."""
-    return builder.gep(data, [builder.mul(row, length)])
+def row_pointer(builder, data, stride, row):
+    """Pointer to a row of an array whose rows are ``stride`` values apart."""
+    return builder.gep(data, [builder.mul(row, stride)])
 
 
 def _tile(builder, lanes, n):
@@ -216,11 +215,10 @@ def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, source, ahead,
     def codegen(context, builder, signature, args):
         X_value, row, n_rows, coef_value, k, scores_value, i, source_value, ahead = args[:9]
         lanes = Lanes(builder, X.dtype)
-        X_data, n_features = data_and_length(context, builder, X, X_value)
-        coef_data, coef_length = data_and_length(context, builder, coef, coef_value)
-        scores_data, _ = data_and_length(context, builder, scores_out, scores_value)
-        X_stride = row_stride(context, builder, X, X_value)
-        scores_stride = row_stride(context, builder, scores_out, scores_value)
+        X_data, X_stride = data_and_stride(context, builder, X, X_value)
+        n_features = row_length(context, builder, X, X_value)
+        coef_data, coef_stride = data_and_stride(context, builder, coef, coef_value)
+        scores_data, scores_stride = data_and_stride(context, builder, scores_out, scores_value)
 
         last = builder.sub(n_rows, _INT(1))
         X_rows = []
@@ -228,9 +226,9 @@ def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, source, ahead,
             inside = builder.add(i, _INT(r))
             inside = builder.select(builder.icmp_signed("<", inside, n_rows), inside, last)
             X_rows.append(row_pointer(builder, X_data, X_stride, builder.add(row, inside)))
-        coef_rows = [row_pointer(builder, coef_data, coef_length, builder.add(k, _INT(c))) for c in range(K)]
+        coef_rows = [row_pointer(builder, coef_data, coef_stride, builder.add(k, _INT(c))) for c in range(K)]
         tile = _tile(builder, lanes, R * K)
-        source_row = row_pointer(builder, *data_and_length(context, builder, source, source_value), ahead)
+        source_row = row_pointer(builder, *data_and_stride(context, builder, source, source_value), ahead)
         tiles_before = builder.mul(builder.udiv(i, _INT(R)), n_features)
 
         def step(j, load_X):
@@ -307,18 +305,17 @@ def gradient_tile(
     def codegen(context, builder, signature, args):
         X_value, row, n_rows, j, pointwise_value, k, grad_value, source_value, ahead = args[:9]
         lanes = Lanes(builder, X.dtype)
-        X_data, n_features = data_and_length(context, builder, X, X_value)
-        pointwise_data, _ = data_and_length(context, builder, pointwise, pointwise_value)
-        X_stride = row_stride(context, builder, X, X_value)
-        pointwise_stride = row_stride(context, builder, pointwise, pointwise_value)
-        grad_data, grad_length = data_and_length(context, builder, grad_out, grad_value)
+        X_data, X_stride = data_and_stride(context, builder, X, X_value)
+        n_features = row_length(context, builder, X, X_value)
+        pointwise_data, pointwise_stride = data_and_stride(context, builder, pointwise, pointwise_value)
+        grad_data, grad_stride = data_and_stride(context, builder, grad_out, grad_value)
         X_block = builder.gep(row_pointer(builder, X_data, X_stride, row), [j])
 
         def pointwise_at(c, i):
             place = (i, builder.add(k, _INT(c))) if rows_first else (builder.add(k, _INT(c)), i)
             return builder.gep(row_pointer(builder, pointwise_data, pointwise_stride, place[0]), [place[1]])
 
-        source_row = row_pointer(builder, *data_and_length(context, builder, source, source_value), ahead)
+        source_row = row_pointer(builder, *data_and_stride(context, builder, source, source_value), ahead)
         strips_before = builder.mul(j, n_rows)
 
         remainder = builder.sub(n_features, j)
@@ -342,7 +339,7 @@ def gradient_tile(
         total = Lanes(builder, grad_out.dtype)
         total.type = ir.VectorType(total.scalar, lanes.width)  # as many lanes, each as wide as it must be
         for c in range(K):
-            grad_row = builder.gep(row_pointer(builder, grad_data, grad_length, builder.add(k, _INT(c))), [j])
+            grad_row = builder.gep(row_pointer(builder, grad_data, grad_stride, builder.add(k, _INT(c))), [j])
             for v in range(V):
                 offset = _INT(v * lanes.width)
                 added = builder.load(tile[c * V + v])

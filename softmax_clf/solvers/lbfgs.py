@@ -179,18 +179,18 @@ class Memory:
         """Minus the gradient times the inverse Hessian that starts from ``scale`` times the metric's, (size,)."""
         if not self.order:
             return -self.natural
-        order, scale_of = self.order, np.zeros(2 * max(self.order) + 2)
+        order, coefficients = self.order, np.zeros(2 * max(self.order) + 2)
         places = 2 * np.array(order)
         curvatures, squares = self.curvatures[np.ix_(order, order)], self.squares[np.ix_(order, order)]
         alpha = dtrtrs(curvatures, self.along[places])[0]
         rest = curvatures.diagonal() * alpha - scale * (self.along[places + 1] - squares @ alpha)
-        scale_of[places] = -dtrtrs(curvatures, rest, trans=1)[0]
-        scale_of[places + 1] = scale * alpha
+        coefficients[places] = -dtrtrs(curvatures, rest, trans=1)[0]
+        coefficients[places + 1] = scale * alpha
         result = np.empty_like(self.natural)
 
         def combine(piece):
             np.multiply(self.natural[piece], -scale, out=result[piece])
-            result[piece] += scale_of @ self.vectors[: len(scale_of), piece]
+            result[piece] += coefficients @ self.vectors[: len(coefficients), piece]
 
         self.pieces.each(combine)
         return result
