@@ -30,7 +30,7 @@ from sklearn.utils.metadata_routing import (
     _routing_enabled,
     process_routing,
 )
-from sklearn.utils.validation import _check_method_params, check_is_fitted
+from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
 
 from .callbacks import Task
 from .curvature import Curvature
@@ -341,10 +341,11 @@ def _lockstep(stack, solvers, points, loss_out):
                 questions = [asked.pop(m) for m in problems]
                 grads = itertools.chain.from_iterable(question.grads for question in questions)
                 steps = questions[0].metric.solve_all(np.stack(list(grads)))
-                ends = np.cumsum([len(question.grads) for question in questions])
-                for m, part in zip(problems, np.split(steps, ends[:-1]), strict=True):
-                    tell(m, part)
-                del questions, steps, part  # or they and their metric would be kept beside the next
+                ends = itertools.accumulate(len(question.grads) for question in questions)
+                parts = [steps[start:end] for start, end in itertools.pairwise([0, *ends])]
+                del questions, steps  # or they and their metric would be kept beside the next
+                for m in problems:
+                    tell(m, parts.pop(0))
             continue
         going = sorted(asked)
         points.update(asked)
@@ -585,13 +586,12 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         walked = _Walked(self, rows, [train for train, _ in folds], l1_ratios, Cs, task)
         Cs = walked.Cs
         scores = np.empty((len(folds), len(l1_ratios), len(Cs)))
-        scorer = self._scorer_among(rows.classes)
         with config_context(assume_finite=True):  # the rows have been looked at once
             for f, (_, test) in enumerate(folds):
-                X_test, y_test = rows.held_out(test), rows.y[test]
                 fold_params = _check_method_params(rows.X, params=score_params, indices=test)
+                score = self._score_on(rows.held_out(test), rows.y[test], rows.classes, fold_params)
                 for r, c in np.ndindex(scores.shape[1:]):
-                    scores[f, r, c] = scorer(walked.classifier(f, r, c), X_test, y_test, fold_params)
+                    scores[f, r, c] = score(walked.classifier(f, r, c))
         mean_scores = _finite_means(scores, l1_ratios, Cs)
         chosen = self._chosen(scores, mean_scores, Cs)
 
@@ -695,21 +695,20 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         scorer = get_scorer("neg_log_loss")
         return scorer.set_score_request(sample_weight=True) if _routing_enabled() else scorer
 
-    def _scorer_among(self, classes):
-        """A function of (classifier, X, y, parameters of the scorer) that knows the classes that y may lack."""
+    def _score_on(self, X, y, classes, params):
+        """A function of a classifier, its score on rows whose labels may lack some of the classes."""
         scorer = self._get_scorer()
         if self.scoring in (None, "neg_log_loss"):
+            target, weight = self._targets_among(classes, y, _num_samples(X)), params.get("sample_weight")
+            if weight is not None and not np.sum(weight) > 0:
+                raise ValueError(
+                    "Expected rows to score that have a positive total weight, in every fold, but those that are "
+                    "held out or given weigh nothing. Remedy: leave out rows of weight zero."
+                )
+            weight = checked_weight(weight, target)
 
-            def negative_log_loss(clf, X, y, params):
+            def negative_log_loss(clf):
                 log_proba = clf.predict_log_proba(X)
-                target = clf._targets_among(classes, y, len(log_proba))
-                weight = params.get("sample_weight")
-                if weight is not None and not np.sum(weight) > 0:
-                    raise ValueError(
-                        "Expected rows to score that have a positive total weight, in every fold, but those that are "
-                        "held out or given weigh nothing. Remedy: leave out rows of weight zero."
-                    )
-                weight = checked_weight(weight, target)
                 eps = np.finfo(log_proba.dtype).eps  # as in sklearn.metrics.log_loss
                 log_proba = np.clip(log_proba, np.log(eps), np.log1p(-eps))
                 return -np.average(cross_entropy(log_proba, target).astype(np.float64), weights=weight)
@@ -728,7 +727,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
                     greater_is_better=scorer._sign == 1,
                     **fixed,
                 )
-        return lambda clf, X, y, params: scorer(clf, X, y, **params)
+        return lambda clf: scorer(clf, X, y, **params)
 
     def score(self, X, y, *, sample_weight=None, **score_params):
         """Score of the predictions by `scoring`; by default minus the mean cross-entropy.
@@ -753,7 +752,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
             score_params["sample_weight"] = sample_weight
         if _routing_enabled():
             score_params = process_routing(self, "score", **score_params).scorer.score
-        return self._scorer_among(self.classes_)(self, X, y, score_params)
+        return self._score_on(X, y, self.classes_, score_params)(self)
 
     def get_metadata_routing(self):
         """Metadata routing of this object: what ``fit`` passes to the splitter, ``fit`` and ``score`` to the scorer.

@@ -97,8 +97,8 @@ class Memory:
             with np.errstate(over="ignore", invalid="ignore"):  # such a pair is not kept
                 own = s @ y, np.abs(s) @ np.abs(y), y @ y_natural
                 # y's by themselves: as differences of the gradients' they would have the digits of these
-                both = np.stack([grad[piece], y]) @ self.vectors[:used, piece].T
-                return np.concatenate([both.ravel(), own])
+                vectors = self.vectors[:used, piece]
+                return np.concatenate([vectors @ grad[piece], vectors @ y, own])  # in half the time of one product
 
         sums = self.pieces.sum(fill)
         self.grad, self.natural, self.along[:used] = grad, natural, sums[:used]
@@ -179,9 +179,9 @@ class Memory:
         """Minus the gradient times the inverse Hessian that starts from ``scale`` times the metric's, (size,)."""
         if not self.order:
             return -self.natural
-        order, coefficients = self.order, np.zeros(2 * max(self.order) + 2)
-        places = 2 * np.array(order)
-        curvatures, squares = self.curvatures[np.ix_(order, order)], self.squares[np.ix_(order, order)]
+        order, coefficients = np.array(self.order), np.zeros(2 * max(self.order) + 2)
+        places, pairs = 2 * order, (order[:, None], order)
+        curvatures, squares = self.curvatures[pairs], self.squares[pairs]
         alpha = dtrtrs(curvatures, self.along[places])[0]
         rest = curvatures.diagonal() * alpha - scale * (self.along[places + 1] - squares @ alpha)
         coefficients[places] = -dtrtrs(curvatures, rest, trans=1)[0]
