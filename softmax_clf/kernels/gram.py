@@ -20,6 +20,7 @@ _N_BANDS = 4  # of rows of a matrix, of equal areas, for threads to take
 _BLOCK_BYTES = 1 << 18  # of rows that are scaled at a time, to stay in a second-level cache
 _CALL_ROWS = 4096  # at most these in one kernel call: Ctrl-C waits for it
 _BAND_ROWS = 64  # of triangular matrices, of which what is beyond the diagonal block is not read
+_ABOVE = ~np.tri(_BAND_ROWS, dtype=bool)
 
 
 def _lapack(name, n_arguments):
@@ -140,7 +141,7 @@ def inverse_factor(gram, ridge):
         left *= scale[band, None]
         gram[: band.start, band] = left[:, : band.start].T  # kept in the upper triangle, should a factoring fail
         inner = gram[band, band]
-        inner[:] = np.tril(inner) + np.tril(inner, -1).T
+        np.copyto(inner, inner.T, where=_above_diagonal(inner))
     # the lower triangle of a C array is the upper one of its transpose, as which LAPACK reads it
     # integers of 64 bits, whose first half is what a LAPACK of 32 reads
     upper, no_unit, n, info = b"U", b"N", ctypes.c_int64(len(gram)), ctypes.c_int64()
@@ -166,7 +167,7 @@ def inverse_factor(gram, ridge):
         left *= scale[: band.stop]
         gram[: band.start, band] = 0.0
         inner = gram[band, band]
-        inner[:] = np.tril(inner)
+        np.copyto(inner, 0.0, where=_above_diagonal(inner))
     return gram
 
 
@@ -175,6 +176,11 @@ def _bands(matrix):
     for start in range(0, len(matrix), _BAND_ROWS):
         band = slice(start, min(start + _BAND_ROWS, len(matrix)))
         yield band, matrix[band, : band.stop]
+
+
+def _above_diagonal(inner):
+    """Where a square matrix of at most a band's rows has its upper triangle."""
+    return _ABOVE[: len(inner), : len(inner)]
 
 
 class _Factor:
