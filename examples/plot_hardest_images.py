@@ -43,10 +43,10 @@ def main(args):
     print(f"mean loss {loss.mean():.3f}, {np.mean(predicted == y):.1%} right; the 20 hardest images of {len(y)} make")
     print(f"{loss[hardest].sum() / loss.sum():.1%} of the sum of losses")
 
-    figure, axes = plt.subplots(4, 5, figsize=(9, 9.6), layout="constrained")
+    figure, axes = plt.subplots(4, 5, figsize=(9, 10.4), layout="constrained")
     for ax, i in zip(axes.flat, hardest, strict=True):
         ax.imshow(images[i], cmap="gray_r")
-        ax.set_title(f"label: {names[y[i]]}\npredicted: {names[predicted[i]]}, loss {loss[i]:.1f}", fontsize="medium")
+        ax.set_title(f"label: {names[y[i]]}\npredicted: {names[predicted[i]]}\nloss {loss[i]:.1f}", fontsize="medium")
         ax.set_axis_off()
     figure.suptitle("The hardest images: the loss is the cross-entropy of the label")
     figure.savefig(args.out, dpi=100)

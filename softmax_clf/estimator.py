@@ -621,10 +621,11 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             if value is None:
                 continue
             value = np.asarray(value, dtype=np.float64)
-            if value.shape != shape or not np.isfinite(value).all():
+            holds = "" if np.isfinite(value).all() else " with values that are not finite"
+            if value.shape != shape or holds:
                 raise ValueError(
                     f"Expected {name} to be a finite array of shape {shape}, for {n_classes} classes and {n_features} "
-                    f"features, got shape {value.shape}. Remedy: give values as coef_ and intercept_ have them."
+                    f"features, got shape {value.shape}{holds}. Remedy: give values as coef_ and intercept_ have them."
                 )
             point[place] = value
         if n_outputs > 1 and not self.l1_ratio:
@@ -681,7 +682,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             remedy = "Raise max_iter, or tol if that is close enough."
         else:
             more_digits = "" if dtype == np.float64 else "pass X as float64 for more digits, or "
-            remedy = f"{more_digits}set tol={2 * relative:.0e}."
+            remedy = f"{more_digits}set tol={max(2 * relative, np.finfo(dtype).eps):.0e}."
             remedy = remedy[0].upper() + remedy[1:]
         return (
             f"The fit stopped before tol={self.tol:g} was reached, because {solution.reason}. The objective is above "

@@ -12,7 +12,7 @@ import inspect
 import itertools
 import warnings
 from collections import defaultdict
-from functools import partial
+from functools import cache, partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -30,7 +30,7 @@ from sklearn.utils.metadata_routing import (
     _routing_enabled,
     process_routing,
 )
-from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
+from sklearn.utils.validation import _check_method_params, check_is_fitted
 
 from .callbacks import Task
 from .curvature import Curvature
@@ -589,9 +589,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         with config_context(assume_finite=True):  # the rows have been looked at once
             for f, (_, test) in enumerate(folds):
                 fold_params = _check_method_params(rows.X, params=score_params, indices=test)
-                score = self._score_on(rows.held_out(test), rows.y[test], rows.classes, fold_params)
-                for r, c in np.ndindex(scores.shape[1:]):
-                    scores[f, r, c] = score(walked.classifier(f, r, c))
+                scores[f] = self._fold_scores(rows, walked, f, test, fold_params)
         mean_scores = _finite_means(scores, l1_ratios, Cs)
         chosen = self._chosen(scores, mean_scores, Cs)
 
@@ -659,6 +657,11 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
             train, test = (np.asarray(part) for part in fold)
             train, test = (np.flatnonzero(part) if part.dtype == bool else part for part in (train, test))
             for name, part in (("training", train), ("test", test)):
+                if len(part) and not (-len(rows.y) <= part.min() and part.max() < len(rows.y)):
+                    raise ValueError(
+                        f"Expected cv to give places of the {len(rows.y)} rows, but fold {f} has {name} rows from "
+                        f"{part.min()} to {part.max()}. Remedy: make cv for these rows."
+                    )
                 if not len(part):
                     raise ValueError(
                         f"Expected rows in every fold, but fold {f} has no {name} rows. Remedy: change cv."
@@ -695,20 +698,31 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         scorer = get_scorer("neg_log_loss")
         return scorer.set_score_request(sample_weight=True) if _routing_enabled() else scorer
 
+    def _fold_scores(self, rows, walked, f, test, params):
+        """Scores (n_l1_ratios, n_Cs) of one fold, whose copy of its rows ends with this call."""
+        score = self._score_on(rows.held_out(test), rows.y[test], rows.classes, params)
+        n_l1_ratios, n_Cs = len(walked.l1_ratios), len(walked.Cs)
+        return [[score(walked.classifier(f, r, c)) for c in range(n_Cs)] for r in range(n_l1_ratios)]
+
     def _score_on(self, X, y, classes, params):
         """A function of a classifier, its score on rows whose labels may lack some of the classes."""
         scorer = self._get_scorer()
         if self.scoring in (None, "neg_log_loss"):
-            target, weight = self._targets_among(classes, y, _num_samples(X)), params.get("sample_weight")
-            if weight is not None and not np.sum(weight) > 0:
-                raise ValueError(
-                    "Expected rows to score that have a positive total weight, in every fold, but those that are "
-                    "held out or given weigh nothing. Remedy: leave out rows of weight zero."
-                )
-            weight = checked_weight(weight, target)
+
+            @cache
+            def target_and_weight(n_samples):
+                target = self._targets_among(classes, y, n_samples)
+                weight = params.get("sample_weight")
+                if weight is not None and not np.any(weight):
+                    raise ValueError(
+                        "Expected rows to score that have a positive total weight, in every fold, but those that are "
+                        "held out or given weigh nothing. Remedy: leave out rows of weight zero."
+                    )
+                return target, checked_weight(weight, target)
 
             def negative_log_loss(clf):
                 log_proba = clf.predict_log_proba(X)
+                target, weight = target_and_weight(len(log_proba))
                 eps = np.finfo(log_proba.dtype).eps  # as in sklearn.metrics.log_loss
                 log_proba = np.clip(log_proba, np.log(eps), np.log1p(-eps))
                 return -np.average(cross_entropy(log_proba, target).astype(np.float64), weights=weight)
@@ -943,13 +957,16 @@ class _Walked:
         """What to warn of."""
         missed = ~self.converged
         values = ", ".join(f"{C:.4g}" for C in self.Cs[missed.any(axis=(0, 1))][:5])
-        advice = ", or leave out the largest values of C"
+        advice = "Raise max_iter (or tol, if that is close enough)"
+        if self.n_iters[missed].max() < self.estimator.max_iter:  # rounding, against which iterations do not help
+            advice = "Raise tol, if that is close enough"
         if self.rows.source.dtype != np.float64:
-            advice = ", leave out the largest values of C, or pass X as float64"
+            advice += ", leave out the largest values of C, or pass X as float64"
+        else:
+            advice += ", or leave out the largest values of C"
         return (
             f"{missed.sum()} of {missed.size} fits stopped before tol={self.estimator.tol:g} was reached, after at "
-            f"most {self.n_iters[missed].max()} iterations, among them at C = {values}. Raise max_iter (or tol, if "
-            f"that is close enough){advice}."
+            f"most {self.n_iters[missed].max()} iterations, among them at C = {values}. {advice}."
         )
 
 

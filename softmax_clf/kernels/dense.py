@@ -85,7 +85,7 @@ def tile_loops(tile_classes, fetches=2):
     """Scores and gradient of a block in tiles of ``tile_classes``, whose first classes are ``tiles``.
 
     Meanwhile rows of a source are fetched, those from ``ahead`` on: as much as is read, or half of that with two
-    ``fetches``, nothing with none.
+    ``fetches``, one half while scores are made and one with the gradient; nothing with none.
     """
 
     @jit_part

@@ -204,7 +204,7 @@ def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, source, ahead,
     i : intp                                    # IN first row within the block
     source, ahead : (n_source, length), intp    # IN rows from source[ahead] on are asked for
     tile_rows, tile_classes : literal int       # IN
-    fetches : literal int                       # IN 0: none; n: values, an n-th of those that a tile of a class reads
+    fetches : literal int                       # IN 0: none; n: one n-th of the values that the tiles of a class read
     """
     literals = (tile_rows, tile_classes, fetches)
     if not all(isinstance(a, types.IntegerLiteral) for a in literals):

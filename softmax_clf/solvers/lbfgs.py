@@ -55,11 +55,11 @@ class Memory:
         n_slots = capacity + 1  # one to spare, for a pair that may be refused
         self.vectors = np.empty((2 * n_slots, size))  # of each slot the step and the change's natural
         self.changes = np.empty((n_slots, size))
-        # [a, b] = step a @ change b, where b is no older; change a @ natural of change b
+        # [a, b] = step a @ change b, where b is no older; change a @ natural of change b, metrics being symmetric
         self.curvatures, self.squares = np.zeros((2, n_slots, n_slots))
         self.order = []  # slots in use, oldest first
-        self.grad = self.natural = None  # where the solver is, and their products with the vectors:
-        self.along = np.zeros(2 * n_slots)
+        # where the solver is, and the products of the gradient there with the vectors, once they are asked for
+        self.grad = self.natural = self.along = None
 
     def clear(self):
         """Forget all pairs."""
@@ -67,10 +67,7 @@ class Memory:
 
     def begin(self, grad, natural):
         """Be where the gradient is ``grad``, and ``natural`` that as a step of the metric."""
-        self.grad, self.natural = grad.ravel(), natural.ravel()
-        if self.order:
-            used = 2 * max(self.order) + 2
-            self.along[:used] = self.pieces.sum(lambda q: self.vectors[:used, q] @ self.grad[q])
+        self.grad, self.natural, self.along = grad.ravel(), natural.ravel(), None
 
     def add(self, direction, step, grad, natural):
         """Go on by ``step * direction``; keep the pair, unless rounding hides the curvature between s and y.
@@ -101,10 +98,11 @@ class Memory:
                 return np.concatenate([vectors @ grad[piece], vectors @ y, own])  # in half the time of one product
 
         sums = self.pieces.sum(fill)
-        self.grad, self.natural, self.along[:used] = grad, natural, sums[:used]
+        self.grad, self.natural, self.along = grad, natural, sums[:used]
         curvature, terms, y_natural = sums[2 * used :]
         if not _is_curvature(curvature, terms):
-            self.vectors[2 * slot : 2 * slot + 2] = 0.0  # no use is made of them, but they may not be finite
+            # no use is made of them, but they may not be finite
+            self.vectors[2 * slot : 2 * slot + 2] = self.changes[slot] = 0.0
             return None
         with_steps, with_naturals = sums[used : 2 * used : 2], sums[used + 1 : 2 * used : 2]
         self.curvatures[: used // 2, slot], self.curvatures[slot, slot] = with_steps, curvature
@@ -148,13 +146,13 @@ class Memory:
             scale = _too_stiff(self.curvatures[last, last], self.squares[last, last])
         return scale or 1.0, naturals
 
-    def hand_on(self, n_pairs, amount, shape, n_penalised):
+    def hand_on(self, most, amount, shape, n_penalised):
         """Keep the last pairs for another function: with ``amount / 2`` times the square of some coordinates added.
 
         Parameters
         ----------
-        n_pairs : int
-            The most to keep.
+        most : int
+            Pairs to keep at most.
         amount : float
             Not so negative that the function were not convex.
         shape : tuple
@@ -162,8 +160,8 @@ class Memory:
         n_penalised : int
             Of its last axis, the first so many are these coordinates.
         """
-        self.grad = self.natural = None
-        self.order = self.order[-n_pairs:]
+        self.grad = self.natural = self.along = None
+        self.order = self.order[-most:]
         steps = self.vectors[::2]
         for slot in self.order:
             step, change = (rows[slot].reshape(shape)[..., :n_penalised] for rows in (steps, self.changes))
@@ -179,18 +177,21 @@ class Memory:
         """Minus the gradient times the inverse Hessian that starts from ``scale`` times the metric's, (size,)."""
         if not self.order:
             return -self.natural
-        order, coefficients = np.array(self.order), np.zeros(2 * max(self.order) + 2)
+        order, used = np.array(self.order), 2 * max(self.order) + 2
+        if self.along is None:
+            self.along = self.pieces.sum(lambda q: self.vectors[:used, q] @ self.grad[q])
         places, pairs = 2 * order, (order[:, None], order)
         curvatures, squares = self.curvatures[pairs], self.squares[pairs]
         alpha = dtrtrs(curvatures, self.along[places])[0]
         rest = curvatures.diagonal() * alpha - scale * (self.along[places + 1] - squares @ alpha)
+        coefficients = np.zeros(used)
         coefficients[places] = -dtrtrs(curvatures, rest, trans=1)[0]
         coefficients[places + 1] = scale * alpha
         result = np.empty_like(self.natural)
 
         def combine(piece):
             np.multiply(self.natural[piece], -scale, out=result[piece])
-            result[piece] += coefficients @ self.vectors[: len(coefficients), piece]
+            result[piece] += coefficients @ self.vectors[:used, piece]
 
         self.pieces.each(combine)
         return result

@@ -74,7 +74,7 @@ class Metric:
     objective_there = -np.inf
     is_handed_on = False
 
-    # each in terms of the other: a metric has one of its own
+    # each in terms of the other: a kind of metric has at least one of its own
 
     def solve(self, grad):
         """Step (n_outputs, n_columns) whose image under the metric is ``grad``."""
