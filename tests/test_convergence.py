@@ -311,3 +311,19 @@ def test_a_smaller_tol_gets_closer():
         gaps.append(clf.objective_ - problems.optimum("badly_scaled", 1.0).loss)
         assert clf.suboptimality_ >= gaps[-1]
     assert gaps[0] > gaps[1] > gaps[2]
+
+
+def test_a_start_near_the_minimum_needs_one_metric(monkeypatch):
+    """The rows curve the objective there as they do at the end, so that a new metric would be no better."""
+    made, make = [], Curvature.metric
+    monkeypatch.setattr(Curvature, "metric", lambda self, point: made.append(point) or make(self, point))
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((3000, 60)) / np.arange(1, 61)
+    y = (3 * X @ rng.standard_normal((60, 6)) + rng.gumbel(size=(3000, 6))).argmax(axis=1)
+    cold = SoftmaxRegressionClassifier(10.0).fit(X, y)
+    assert len(made) > 1
+    made.clear()
+    warm = SoftmaxRegressionClassifier(10.0)
+    warm.fit(X, y, coef_init=0.97 * cold.coef_, intercept_init=cold.intercept_)
+    assert warm.n_iter_ > 5
+    assert len(made) == 1

@@ -12,6 +12,8 @@ from .stopping import Solution, staleness, suboptimality
 
 _WINDOW = 4  # iterations that the rate of convergence is taken from
 _RATE = 1.0  # that of a metric just made: by so much the logarithm of what is left shrinks in an iteration
+# A fit that starts near its minimum ends where its first metric was made: that one serves so many times as long.
+_ALIKE, _LONGER = 1.01, 4  # by the ratio of the objectives
 _STANDING = 200  # iterations in all of which rounding hides what the objective has decreased: there is no more to gain
 _ROUNDING = "rounding errors hide any further decrease of the objective"
 _TINY = np.finfo(np.float64).tiny
@@ -250,7 +252,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
        shrunk while the objective stands (W. W. Hager and H. Zhang, SIAM Journal on Optimization 16, 2005, section 2).
     3. Every so often the metric is made anew at the current point, unless what is left takes less time; steps and
        gradient changes, being facts about the function, are kept. A metric that was handed on with the memory, from
-       another function, is made anew as soon as that pays.
+       another function, is made anew as soon as that pays; one where the function is all but as small, much later.
     4. Stop when the estimate of F - F* is at most ``target(point)``.
 
     Parameters
@@ -350,6 +352,8 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
         at_origin = False
         previous_grad, point, objective, grad = grad, trial, new_objective, new_grad
         left = _iterations_left(excess)
+        if iteration + 1 == next_refresh == gap and not handed_on and objective_there <= _ALIKE * objective:
+            next_refresh *= _LONGER
         renewed = iteration + 1 >= next_refresh and left > metric.passes
         if handed_on and len(excess) > _WINDOW:
             renewed = renewed or left > metric.passes + excess[-1] / _RATE
