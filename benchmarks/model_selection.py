@@ -16,6 +16,7 @@ import problems
 CS = np.logspace(-4, 4, 10)
 N_FOLDS = 5
 TOL = 1e-7  # of ours, alone and in GridSearchCV: so that scores at the largest C agree to 1e-4
+PEER_TOL = 1e-6  # of LogisticRegressionCV, at most: with float32 data there is not much below
 PROBE_CS = np.logspace(-6, 5, 45)  # those of the evaluation of DINOv2 (Oquab et al., 2023, appendix B)
 PROBE_SHAPE = "powerlaw-50000x768x100"
 N_PROBED = 3  # of them, by scikit-learn
@@ -46,7 +47,7 @@ def clocked(function):
     return time.perf_counter() - start, result
 
 
-def cross_validation(problem, n_rounds, max_iter):
+def cross_validation(problem, n_rounds, max_iter, peer_tol):
     """Ten values of C on five folds: times, mean scores and choices."""
     from sklearn.linear_model import LogisticRegressionCV
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -71,14 +72,15 @@ def cross_validation(problem, n_rounds, max_iter):
         Cs=CS,
         cv=splits[:1],
         scoring="neg_log_loss",
-        tol=1e-6,
+        tol=peer_tol,
         max_iter=max_iter,
         refit=False,
         l1_ratios=(0.0,),
         use_legacy_attributes=False,
     )
     with measure.blas_threads(1):
-        seconds, peer = clocked(lambda: peer.fit(X, y))
+        peer_X = X if peer_tol >= PEER_TOL else X.astype(np.float64)  # float32 has not the digits
+        seconds, peer = clocked(lambda: peer.fit(peer_X, y))
     n_rounds_of_folds = N_FOLDS / min(measure.cores(), N_FOLDS)
     ours_scores, grid_scores = ours.scores_[:, 0], grid.cv_results_["mean_test_score"]
     return {
@@ -87,6 +89,7 @@ def cross_validation(problem, n_rounds, max_iter):
         "seconds": times,
         "peer_seconds_a_fold": seconds,
         "peer_seconds": seconds * n_rounds_of_folds,
+        "peer_tol": peer_tol,
         "peer_max_iter": max_iter,
         "peer_n_iter": np.asarray(peer.n_iter_).ravel().tolist(),
         "mean_scores": ours_scores.mean(axis=0).tolist(),
@@ -128,7 +131,7 @@ def linear_probe(max_iter):
     }
 
 
-def report(results, probe):
+def report(results, probe, peer_tol):
     rows = []
     for r in results:
         ours, grid = (statistics.median(r["seconds"][name]) for name in ("ours", "grid"))
@@ -158,7 +161,8 @@ def report(results, probe):
     text = (
         f"{len(CS)} values of C from {CS[0]:g} to {CS[-1]:g}, {N_FOLDS} stratified folds, float32, tol={TOL:g}; times "
         "as multiples of ours, the fit on all rows included (LogisticRegressionCV without it). GridSearchCV is over "
-        "our own classifier, its fits on all cores one after another. LogisticRegressionCV (L-BFGS, tol=1e-6) was run "
+        "our own classifier, its fits on all cores one after another. LogisticRegressionCV (L-BFGS, "
+        f"tol={peer_tol:g}{', float64' if peer_tol < PEER_TOL else ''}) was run "
         "on the first fold, one process on one BLAS thread, and its time multiplied by the rounds that `n_jobs` "
         "processes would take for all folds; `>`: it stopped at max_iter. Scores: the largest difference for any C, of "
         "means over folds (grid) and of the first fold.\n\n" + measure.markdown_table(header, rows)
@@ -183,18 +187,23 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--max-iter", type=int, default=10_000, help="of scikit-learn on the small features (10,000)")
     parser.add_argument("--large-max-iter", type=int, default=500, help="of scikit-learn on the others (500)")
+    parser.add_argument(
+        "--peer-tol", type=float, default=PEER_TOL, help="of LogisticRegressionCV (1e-6); a smaller one: in float64"
+    )
+    parser.add_argument("--name", default="model_selection", help="of the report")
     parser.add_argument("--out", default=measure.RESULTS, metavar="DIR")
     problems.add_arguments(parser)
     options = parser.parse_args()
 
     results = []
     if "features" in options.parts:
-        results.append(cross_validation(patch_features(options), options.rounds, options.max_iter))
+        results.append(cross_validation(patch_features(options), options.rounds, options.max_iter, options.peer_tol))
     if "embeddings" in options.parts:
-        results.append(cross_validation(problems.load("embeddings", options), options.rounds, options.large_max_iter))
+        problem = problems.load("embeddings", options)
+        results.append(cross_validation(problem, options.rounds, options.large_max_iter, options.peer_tol))
     probe = linear_probe(options.large_max_iter) if "probe" in options.parts else None
     data = {"cross_validation": results, "linear_probe": probe}
-    measure.save(options.out, "model_selection", "The choice of C", report(results, probe), data)
+    measure.save(options.out, options.name, "The choice of C", report(results, probe, options.peer_tol), data)
 
 
 if __name__ == "__main__":
