@@ -657,14 +657,14 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
             train, test = (np.asarray(part) for part in fold)
             train, test = (np.flatnonzero(part) if part.dtype == bool else part for part in (train, test))
             for name, part in (("training", train), ("test", test)):
-                if len(part) and not (-len(rows.y) <= part.min() and part.max() < len(rows.y)):
-                    raise ValueError(
-                        f"Expected cv to give places of the {len(rows.y)} rows, but fold {f} has {name} rows from "
-                        f"{part.min()} to {part.max()}. Remedy: make cv for these rows."
-                    )
                 if not len(part):
                     raise ValueError(
                         f"Expected rows in every fold, but fold {f} has no {name} rows. Remedy: change cv."
+                    )
+                if not (-len(rows.y) <= part.min() and part.max() < len(rows.y)):
+                    raise ValueError(
+                        f"Expected cv to give places of the {len(rows.y)} rows, but fold {f} has {name} rows from "
+                        f"{part.min()} to {part.max()}. Remedy: make cv for these rows."
                     )
             folds.append((train, test))
         if not folds:

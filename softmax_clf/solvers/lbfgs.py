@@ -252,7 +252,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
        shrunk while the objective stands (W. W. Hager and H. Zhang, SIAM Journal on Optimization 16, 2005, section 2).
     3. Every so often the metric is made anew at the current point, unless what is left takes less time; steps and
        gradient changes, being facts about the function, are kept. A metric that was handed on with the memory, from
-       another function, is made anew as soon as that pays; one where the function is all but as small, much later.
+       another function, is made anew as soon as that pays; a first one that was made near the minimum, much later.
     4. Stop when the estimate of F - F* is at most ``target(point)``.
 
     Parameters
