@@ -34,6 +34,16 @@ class SoftmaxObjective:
         o, added to the scores.
     scale : array (n_features,), or None
         Standard deviations of the features; inf for one whose coefficients are to be zero.
+
+    Attributes
+    ----------
+    n_passes, n_products : int
+        Calls so far of :meth:`evaluate` and of :meth:`hessian_product`.
+    row_state : array (n_outputs, n_samples), or None
+        The rows at the point of :meth:`curve`: probabilities by class, or for two classes the score of the second.
+    curvature : float
+        Along the last direction of :meth:`hessian_product`, and of its length: in float32 more exact than the inner
+        product of the direction and the result.
     """
 
     def __init__(
@@ -76,7 +86,8 @@ class SoftmaxObjective:
         #: F of the null model: no coefficients, the best intercepts where there are any
         self.null_objective = float(-(present @ np.log(present))) if fit_intercept else float(np.log(n_classes))
         self.passes = source.passes(1, self.n_outputs, n_threads)
-        self.n_passes = 0
+        self.row_state = self.curvature_weight = self.curvature = None
+        self.n_passes = self.n_products = 0
 
     def start_point(self, start):
         """The point of coefficients (n_outputs, n_columns): themselves."""
@@ -145,6 +156,56 @@ class SoftmaxObjective:
         loss, grad_coef, grad_intercept = self.passes.loss_gradient(
             self.source.parts(), coef, intercept, self.y, self.pass_weight, self.weighting, self.offset
         )
+        squares, grad = self._penalised(point, grad_coef, grad_intercept)
+        return loss[0] / self.source.n_samples + squares / 2, grad
+
+    def curve(self, point, row_factor=None):
+        """Let Hessian products be those at a point, from now on: half a pass over the rows.
+
+        Parameters
+        ----------
+        point : array (n_outputs, n_columns)
+        row_factor : array (n_samples,), or None
+            As :meth:`set_row_factor` takes it.
+        """
+        if self.row_state is None:
+            self.row_state = np.empty((self.n_outputs, self.source.n_samples), self.source.dtype)
+        parts, (coef, intercept) = self.source.parts(), self.split(point)
+        self.passes.row_state(parts, coef, intercept, self.weighting, self.row_state[None], self.offset)
+        self.set_row_factor(row_factor)
+
+    def set_row_factor(self, row_factor):
+        """Multiply the curvature of each row by a factor (n_samples,), non-negative, or let it be exact (None)."""
+        if row_factor is None:
+            self.curvature_weight = self.pass_weight
+        else:
+            weight = row_factor if self.weight is None else self.weight * row_factor
+            self.curvature_weight = weight.astype(self.source.dtype)[None]
+
+    def hessian_product(self, direction, offset=None):
+        """The Hessian of F, without the L1 penalty, at the point of :meth:`curve`, times a direction.
+
+        Parameters
+        ----------
+        direction : array (n_outputs, n_columns)
+        offset : array (n_samples, n_outputs) of dtype, or None
+            Added to the scores of the direction, for what else changes along it.
+
+        Returns
+        -------
+        array (n_outputs, n_columns) float64
+        """
+        self.n_products += 1
+        coef, intercept = self.split(direction)
+        curvature, product_coef, product_intercept = self.passes.hessian_product(
+            self.source.parts(), coef, intercept, self.row_state[None], self.curvature_weight, self.weighting, offset
+        )
+        squares, product = self._penalised(direction, product_coef, product_intercept)
+        self.curvature = curvature[0] / self.source.n_samples + squares
+        return product
+
+    def _penalised(self, point, grad_coef, grad_intercept):
+        """Make a gradient of sums over the rows; and the squares of the coefficients, times the penalty's strength."""
         n, p = self.source.n_samples, self.source.n_features
         grad = np.empty_like(point)
 
@@ -156,10 +217,10 @@ class SoftmaxObjective:
             piece += pull
             return float(np.vdot(pull, point[:, columns]))
 
-        penalty = self.pieces.sum(assemble) / 2
+        squares = self.pieces.sum(assemble)
         if self.fit_intercept:
             grad[:, -1] = grad_intercept / n
-        return loss[0] / n + penalty, grad
+        return squares, grad
 
 
 class StackedObjectives:
@@ -191,6 +252,12 @@ class StackedObjectives:
         F of the null models.
     absent : array (n_problems, n_outputs) bool
         Outputs that are held at a probability of zero.
+    n_passes, n_products : int
+        Problems evaluated so far, and Hessian products.
+    row_state : array (n_problems, n_outputs, n_samples), or None
+        As that of :class:`SoftmaxObjective`, of each problem at its point of :meth:`curve`.
+    curvature : array (n_problems,)
+        As there, of each problem along its last direction.
     """
 
     #: In the place of minus infinity, whose product with the weight zero is not a number.
@@ -216,21 +283,24 @@ class StackedObjectives:
         if fit_intercept and n_classes > 2:
             self.absent |= frequency == 0
         self.l2_reg_strength, self.l1_reg_strength = np.zeros((2, len(sample_weight)))
-        self.passes = None
-        self.n_passes = 0
+        self.passes = self.row_state = self.factored_weight = None
+        self.curvature = np.zeros(len(sample_weight))
+        self.n_passes = self.n_products = 0
 
-    def split(self, problems, points):
+    def split(self, problems, points, held=ABSENT):
         """Coefficients (n_problems, n_outputs, n_features) and intercepts (n_problems, n_outputs) of points.
 
         Parameters
         ----------
         problems : list of int
         points : array (n_problems, n_outputs, n_columns)
+        held : float
+            The intercept of outputs that are held.
         """
         p = self.source.n_features
         coef = points[..., :p] if self.unscale is None else points[..., :p] * self.unscale[problems][:, None]
         intercept = points[..., p].copy() if self.fit_intercept else np.zeros(points.shape[:2])
-        intercept[self.absent[problems]] = self.ABSENT
+        intercept[self.absent[problems]] = held
         return coef, intercept
 
     def penalty(self, problem, point):
@@ -265,19 +335,82 @@ class StackedObjectives:
         -------
         list of (objective, grad)
         """
-        n_problems, K, p = len(problems), self.n_outputs, self.source.n_features
-        self.n_passes += n_problems
-        if self.passes is None or self.passes.n_problems != n_problems:
+        self.n_passes += len(problems)
+        points = np.stack(points)
+        loss, grad_coef, grad_intercept = self._passes_of(problems).loss_gradient(
+            *self._arguments(problems, points), self.y, self.pass_weight, np.asarray(problems, np.intp)
+        )
+        squares, grad = self._penalised(problems, points, grad_coef, grad_intercept)
+        return list(zip((loss / self.source.n_samples + squares / 2).tolist(), grad, strict=True))
+
+    def curve(self, problems, points, row_factors=None):
+        """Let Hessian products of some problems be those at points of their own, from now on: half a pass for all.
+
+        Parameters
+        ----------
+        problems : list of int
+        points : list of array (n_outputs, n_columns)
+        row_factors : list of array (n_samples,) or None, or None
+            As :meth:`set_row_factors` takes them.
+        """
+        if self.row_state is None:
+            shape = len(self.sw_sum), self.n_outputs, self.source.n_samples
+            self.row_state = np.empty(shape, self.source.dtype)
+        weighting = np.asarray(problems, np.intp)
+        arguments = self._arguments(problems, np.stack(points))
+        self._passes_of(problems).row_state(*arguments, weighting, self.row_state)
+        self.set_row_factors(problems, row_factors)
+
+    def set_row_factors(self, problems, row_factors):
+        """Multiply the curvature of each row by factors (n_samples,), non-negative, or let it be exact (None)."""
+        row_factors = [None] * len(problems) if row_factors is None else row_factors
+        if self.factored_weight is None and any(factor is not None for factor in row_factors):
+            self.factored_weight = self.pass_weight.copy()
+        if self.factored_weight is not None:
+            for m, factor in zip(problems, row_factors, strict=True):
+                np.multiply(self.pass_weight[m], 1.0 if factor is None else factor, out=self.factored_weight[m])
+
+    def hessian_products(self, problems, directions):
+        """The Hessians of F, without the L1 penalty, at the points of :meth:`curve`, times a direction each.
+
+        Parameters
+        ----------
+        problems : list of int
+        directions : list of array (n_outputs, n_columns)
+            What they have for outputs that are held makes no difference.
+
+        Returns
+        -------
+        list of array (n_outputs, n_columns) float64
+            Zero for outputs that are held.
+        """
+        self.n_products += len(problems)
+        directions = np.stack(directions)
+        directions[self.absent[problems]] = 0.0
+        parts, coef, intercept = self._arguments(problems, directions, held=0.0)
+        weight = self.pass_weight if self.factored_weight is None else self.factored_weight
+        curvature, product_coef, product_intercept = self._passes_of(problems).hessian_product(
+            parts, coef, intercept, self.row_state, weight, np.asarray(problems, np.intp)
+        )
+        squares, product = self._penalised(problems, directions, product_coef, product_intercept)
+        self.curvature[problems] = curvature / self.source.n_samples + squares
+        return list(product)
+
+    def _passes_of(self, problems):
+        if self.passes is None or self.passes.n_problems != len(problems):
             # made anew as problems drop out: its workspaces are small beside the rows, and so never held twice
             self.passes = None
-            self.passes = self.source.passes(n_problems, K, self.n_threads)
-        points = np.stack(points)
-        coef, intercept = self.split(problems, points)
-        coef, intercept = coef.reshape(-1, p), intercept.ravel()
-        weighting = np.asarray(problems, np.intp)
-        loss, grad_coef, grad_intercept = self.passes.loss_gradient(
-            self.source.parts(), coef, intercept, self.y, self.pass_weight, weighting
-        )
+            self.passes = self.source.passes(len(problems), self.n_outputs, self.n_threads)
+        return self.passes
+
+    def _arguments(self, problems, points, **held):
+        """What all passes take: parts, and coefficients and intercepts of all outputs."""
+        coef, intercept = self.split(problems, points, **held)
+        return self.source.parts(), coef.reshape(-1, self.source.n_features), intercept.ravel()
+
+    def _penalised(self, problems, points, grad_coef, grad_intercept):
+        """As that of :class:`SoftmaxObjective`, for some problems."""
+        n_problems, K, p = len(problems), self.n_outputs, self.source.n_features
         n, strength = self.source.n_samples, self.l2_reg_strength[problems]
         grad = np.empty_like(points)
         by_coef, penalised = grad[..., :p], points[..., :p]
@@ -288,8 +421,7 @@ class StackedObjectives:
         if self.fit_intercept:
             grad[..., p] = grad_intercept.reshape(n_problems, K) / n
         grad[self.absent[problems]] = 0.0
-        penalty = strength / 2 * np.square(penalised).sum(axis=(1, 2))
-        return list(zip((loss / n + penalty).tolist(), grad, strict=True))
+        return strength * np.square(penalised).sum(axis=(1, 2)), grad
 
 
 def _settled(point, present, n_features, l1_reg_strength, l2_reg_strength):

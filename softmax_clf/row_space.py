@@ -72,10 +72,19 @@ class RowSpaceObjective:
         # of the passes: A or G, X X' times it, and X' times it in between
         self.rows_in, self.rows_out = (np.zeros((source.n_samples, n_padded), source.dtype) for _ in range(2))
         self.features = np.empty((self.tail.n_features, n_padded), source.dtype)
+        self.curvature = None
 
     @property
     def n_passes(self):
         return self.of_head.n_passes
+
+    @property
+    def n_products(self):
+        return self.of_head.n_products
+
+    @property
+    def row_state(self):
+        return self.of_head.row_state
 
     def parts(self, point):
         """The three parts of a point or of a gradient."""
@@ -125,6 +134,29 @@ class RowSpaceObjective:
         grad : array, as the point
         """
         objective, grad_of_head = self.of_head.evaluate(self.place_head(point))
+        squares, grad = self._with_tail(point, grad_of_head)
+        if self.n_passes == 1 and np.isfinite(objective) and not np.isfinite(self.parts(grad)[2]).all():
+            raise FloatingPointError(f"products of its rows overflow {self.source.dtype}")
+        return objective + squares / 2, grad
+
+    def curve(self, point, row_factor=None):
+        """As :meth:`~.objective.SoftmaxObjective.curve`."""
+        self.of_head.curve(self.place_head(point), row_factor)
+
+    def set_row_factor(self, row_factor):
+        """As :meth:`~.objective.SoftmaxObjective.set_row_factor`."""
+        self.of_head.set_row_factor(row_factor)
+
+    def hessian_product(self, direction):
+        """The change of the gradient along a direction, an array as a point: in these coordinates as a gradient is."""
+        by_head, scores, _ = self.parts(direction)
+        product_of_head = self.of_head.hessian_product(by_head, scores.astype(self.source.dtype, copy=False))
+        squares, product = self._with_tail(direction, product_of_head)
+        self.curvature = self.of_head.curvature + squares
+        return product
+
+    def _with_tail(self, point, grad_of_head):
+        """Make a gradient of that of the head and of what its pass has left; and the squares, times the strength."""
         _, scores, by_row = self.parts(point)
         grad = np.empty_like(point)
         head_part, half_grad, half_products = self.parts(grad)
@@ -137,13 +169,11 @@ class RowSpaceObjective:
             np.multiply(piece, 0.5, out=half_grad[rows])
             return float(np.vdot(pull, scores[rows]))
 
-        penalty = self.pieces.sum(assemble) / 2
+        squares = self.pieces.sum(assemble)
         self.passes.combine(self.tail.columns, self.rows_in, self.features)
         self.passes.combine(self.tail, self.features, self.rows_out)
         self.pieces.each(lambda rows: np.multiply(self.rows_out[rows, :K], 0.5, out=half_products[rows]))
-        if self.n_passes == 1 and np.isfinite(objective) and not np.isfinite(half_products).all():
-            raise FloatingPointError(f"products of its rows overflow {self.source.dtype}")
-        return objective + penalty, grad
+        return squares, grad
 
 
 class RowSpaceCurvature:

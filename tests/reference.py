@@ -186,6 +186,23 @@ class Objective:
             hess[k, :, k, :] += self.l2_reg_strength * np.diag(self.penalised)
         return hess.reshape(n_vectors * n_columns, n_vectors * n_columns)
 
+    def hess_product(self, coef, intercept, direction, row_factor=None):
+        """The Hessian times a direction (n_vectors, n_columns of the design), and the curvature along it.
+
+        By pairs of classes: of row i, the scores q of the direction change the gradient by p_ik sum_j p_ij (q_ik -
+        q_ij), and the curvature is the sum over the pairs of p_ij p_ik (q_ik - q_ij)^2. So both have their digits in
+        rows that are sure of a class. `row_factor` (n_samples,) multiplies each row's part.
+        """
+        proba, weight = self.proba(coef, intercept), self.weight * (1.0 if row_factor is None else row_factor)
+        scores = self.design @ direction.T
+        if self.n_vectors == 1:
+            scores = np.hstack([np.zeros((len(self.X), 1)), scores])
+        apart = scores[:, :, None] - scores[:, None, :]
+        pairs = weight[:, None, None] * proba[:, :, None] * proba[:, None, :]
+        pointwise = (pairs * apart).sum(axis=2)[:, -self.n_vectors :]
+        pull = self.l2_reg_strength * self.penalised * direction
+        return pointwise.T @ self.design + pull, (pairs * apart**2).sum() / 2 + np.vdot(pull, direction)
+
     def null_loss(self):
         """F of the null model: zero coefficients and, with `fit_intercept`, the best intercept."""
         if self.offset is not None:

@@ -21,7 +21,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .jit import jit, jit_part
-from .softmax import BLOCK_LOSS, losses, predictions
+from .softmax import BLOCK_CURVATURE, BLOCK_LOSS, losses, predictions, row_states
 from .threads import run_tasks
 from .tiles import VECTOR_BYTES, Lanes, aligned_zeros, data_and_stride, row_pointer
 
@@ -209,7 +209,7 @@ def _combine_kernel(lanes, n_vectors):
 
 
 @lru_cache
-def _predict_kernel(lanes, n_vectors):
+def _predict_kernel(lanes, n_vectors, write):
     block_scores = _block_scores(lanes, n_vectors)
 
     @jit
@@ -219,7 +219,7 @@ def _predict_kernel(lanes, n_vectors):
         for row in range(start, stop, block_rows):
             n_rows = min(block_rows, stop - row)
             block_scores(data, indices, indptr, row, n_rows, coef, sums, scores)
-            predictions(scores, row, n_rows, intercept, offset, kind, work, out)
+            write(scores, row, n_rows, intercept, offset, kind, work, out)
 
     return predict
 
@@ -285,19 +285,29 @@ class CsrPass:
 
     def loss_gradient(self, parts, coef, intercept, y, weight, weighting, offset=None):
         """Weighted cross-entropy and its gradient, summed over the rows."""
+        block_loss = BLOCK_LOSS[self.n_scores == 1, y.ndim]
+        return self._sum_blocks(block_loss, parts, coef, intercept, y, weight, weighting, offset)
+
+    def hessian_product(self, parts, coef, intercept, state, weight, weighting, offset=None):
+        """Products of the Hessians of the loss and the directions, and the curvatures along these."""
+        block_curvature = BLOCK_CURVATURE[self.n_scores == 1]
+        return self._sum_blocks(block_curvature, parts, coef, intercept, state, weight, weighting, offset)
+
+    def _sum_blocks(self, block_loss, parts, coef, intercept, known, weight, weighting, offset):
+        """Losses and gradients, or what ``block_loss`` has in their place; those of the rows are in ``pointwise``."""
         ((X, _),) = parts
         if self.grad is None:
             self.grad = np.empty((self.n_outputs, self.n_features))
         self._make_pointwise()
         intercept = self._set_point(coef, intercept)
         offset = np.empty((0, 0), self.dtype) if offset is None else offset
-        kernel = _loss_kernel(*self.tile, BLOCK_LOSS[self.n_scores == 1, y.ndim])
+        kernel = _loss_kernel(*self.tile, block_loss)
         bounds = self._cut(X.indptr)
         loss, grad_intercept = np.empty((len(bounds) - 1, self.n_problems)), np.empty((len(bounds) - 1, self.n_outputs))
 
         def rows(t, start, stop, slot):
             kernel(
-                X.data, X.indices, X.indptr, start, stop, self.coef, intercept, y, offset, weight, weighting,
+                X.data, X.indices, X.indptr, start, stop, self.coef, intercept, known, offset, weight, weighting,
                 self.n_scores, *self.workspaces[slot], loss[t], grad_intercept[t], self.pointwise,
             )  # fmt: skip
 
@@ -355,6 +365,13 @@ class CsrPass:
 
     def predict(self, parts, coef, intercept, kind, out, offset=None):
         """Raw predictions, probabilities or log-probabilities (``kind``) of the rows, for one problem."""
+        self._write_blocks(predictions, parts, coef, intercept, kind, out, offset)
+
+    def row_state(self, parts, coef, intercept, weighting, out, offset=None):
+        """What :meth:`hessian_product` needs of the rows at points: probabilities, or the one score of two classes."""
+        self._write_blocks(row_states, parts, coef, intercept, weighting, out, offset)
+
+    def _write_blocks(self, write, parts, coef, intercept, kind, out, offset):
         ((X, _),) = parts
         indices = X.indices
         if len(indices) < self.n_features // 4:
@@ -368,7 +385,7 @@ class CsrPass:
             intercept = self._set_point(coef, intercept)
             rows_of_coef = self.coef
         offset = np.empty((0, 0), self.dtype) if offset is None else offset
-        kernel = _predict_kernel(*self.tile)
+        kernel = _predict_kernel(*self.tile, write)
 
         def rows(t, start, stop, slot):
             workspace = self.workspaces[slot]

@@ -16,7 +16,7 @@ import numpy as np
 
 from .convert import from_rows, readable
 from .jit import jit, jit_part
-from .softmax import BLOCK_LOSS, losses, predictions
+from .softmax import BLOCK_CURVATURE, BLOCK_LOSS, losses, predictions, row_states
 from .threads import run_tasks
 from .tiles import (
     TILE_CLASSES,
@@ -150,7 +150,7 @@ def _loss_gradient_kernel(tile_classes, locate, block_loss):
         X : (n_rows, n_features)                            # IN rows from ``place`` on, of n_samples
         coef : (n_padded_classes, n_padded_features)        # IN
         intercept : (n_padded_classes,)                     # IN
-        y : (n_samples,) intp or (n_samples, n_scores)      # IN
+        y : (n_samples,) intp or (n_samples, n_scores)      # IN or what ``block_loss`` takes in its place
         offset : (n_samples, n_scores) or (0, 0)            # IN
         weight : (n_weightings, n_samples) or (0, 0)        # IN
         weighting : (n_problems,) intp                      # IN row of weight that a problem uses
@@ -210,12 +210,12 @@ def _gram_product_kernel(tile_classes):
 
 
 @lru_cache
-def _predict_kernel(tile_classes, locate):
+def _predict_kernel(tile_classes, locate, write):
     block_scores, _ = tile_loops(tile_classes, fetches=1 if locate in _ROW_AFTER_ROW else 0)
 
     @jit
     def predict(X, place, start, stop, coef, intercept, offset, kind, rows, scores, work, tiles, out):
-        """Raw predictions, probabilities or their logarithms of X[start:stop].
+        """Raw predictions, probabilities or their logarithms of X[start:stop], as ``write`` puts them.
 
         X : (n_rows, n_features)                            # IN rows from ``place`` on, of n_samples
         coef : (n_padded_classes, n_padded_features)        # IN
@@ -223,14 +223,14 @@ def _predict_kernel(tile_classes, locate):
         offset : (n_samples, n_scores) or (0, 0)            # IN
         rows : (block_rows, n_features), scores : (n_padded_classes, block_rows), work : (5, block_rows)
         tiles : (n_tiles,) intp                             # IN first classes
-        out : (n_samples, n_scores)                         # OUT
+        kind, out : as ``write`` takes them                 # IN, OUT
         """
         block_rows = scores.shape[1]
         for row in range(start, stop, block_rows):
             n_rows = min(block_rows, stop - row)
             block, first = locate(X, row, n_rows, rows)
             block_scores(block, first, n_rows, coef, tiles, X, row + block_rows, scores)
-            predictions(scores, place + row, n_rows, intercept, offset, kind, work, out)
+            write(scores, place + row, n_rows, intercept, offset, kind, work, out)
 
     return predict
 
@@ -401,6 +401,31 @@ class DensePass:
         loss (n_problems,), grad (n_outputs, n_features), grad_intercept (n_outputs,) : float64
             ``grad`` is valid until the next call.
         """
+        block_loss = BLOCK_LOSS[self.n_scores == 1, y.ndim]
+        return self._sum_blocks(block_loss, parts, coef, intercept, y, weight, weighting, offset)
+
+    def hessian_product(self, parts, coef, intercept, state, weight, weighting, offset=None):
+        """Products of the Hessians of the loss and the directions, and the curvatures along these.
+
+        Parameters
+        ----------
+        coef, intercept : as in :meth:`loss_gradient`, of the directions
+        state : array (n_weightings, n_scores, n_samples) of dtype
+            The rows at the points, as :meth:`row_state` writes them.
+        parts, weight, weighting : as in :meth:`loss_gradient`
+        offset : array (n_samples, n_scores) of dtype, or None
+            Added to the scores of every direction.
+
+        Returns
+        -------
+        curvature (n_problems,), product (n_outputs, n_features), product_intercept (n_outputs,) : float64
+            ``product`` is valid until the next call.
+        """
+        block_curvature = BLOCK_CURVATURE[self.n_scores == 1]
+        return self._sum_blocks(block_curvature, parts, coef, intercept, state, weight, weighting, offset)
+
+    def _sum_blocks(self, block_loss, parts, coef, intercept, known, weight, weighting, offset):
+        """Losses and gradients, or what ``block_loss`` has in their place, summed over the rows."""
         self._set_point(coef, intercept)
         partial = self._partial()
         loss = np.empty((len(partial), self.n_problems))
@@ -410,11 +435,10 @@ class DensePass:
 
         def task(kernel, X, place, g, start, stop, fresh, workspace):
             kernel(
-                X, place, start, stop, self.coef, self.intercept, y, offset, weight, weighting, self.n_scores, fresh,
-                *workspace, tiles[g], loss[g], partial[g], grad_intercept[g],
+                X, place, start, stop, self.coef, self.intercept, known, offset, weight, weighting, self.n_scores,
+                fresh, *workspace, tiles[g], loss[g], partial[g], grad_intercept[g],
             )  # fmt: skip
 
-        block_loss = BLOCK_LOSS[self.n_scores == 1, y.ndim]
         self._run(
             lambda locate: _loss_gradient_kernel(self.tile_classes, locate, block_loss), parts, len(partial), task
         )
@@ -501,10 +525,25 @@ class DensePass:
             Written to.
         offset : array (n_samples, n_scores) of dtype, or None
         """
+        self._write_blocks(predictions, parts, coef, intercept, kind, out, offset)
+
+    def row_state(self, parts, coef, intercept, weighting, out, offset=None):
+        """What :meth:`hessian_product` needs of the rows at points: probabilities, or the one score of two classes.
+
+        Parameters
+        ----------
+        parts, coef, intercept, offset : as in :meth:`loss_gradient`
+        weighting : array (n_problems,) intp
+        out : array (n_weightings, n_scores, n_samples) of dtype
+            Written to, ``out[weighting[m]]`` for each problem m.
+        """
+        self._write_blocks(row_states, parts, coef, intercept, weighting, out, offset)
+
+    def _write_blocks(self, write, parts, coef, intercept, kind, out, offset):
         self._set_point(coef, intercept)
         offset = np.empty((0, 0), self.dtype) if offset is None else offset
 
         def task(kernel, X, place, g, start, stop, fresh, workspace):
             kernel(X, place, start, stop, self.coef, self.intercept, offset, kind, *workspace, self.tiles, out)
 
-        self._run(lambda locate: _predict_kernel(self.tile_classes, locate), parts, _MAX_GROUPS, task)
+        self._run(lambda locate: _predict_kernel(self.tile_classes, locate, write), parts, _MAX_GROUPS, task)

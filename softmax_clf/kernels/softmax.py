@@ -305,17 +305,111 @@ def add_offset(scores, first, n_scores, row, n_rows, offset):
                 scores[first + k, i] += offset[row + i, k]
 
 
+@jit_part(fastmath=_SUM)
+def _spread(scores, first, n_scores, row, n_rows, proba, mean, row_weight, grad_intercept_out):
+    curvature = 0.0
+    for k in range(n_scores):
+        total = 0.0
+        for i in range(n_rows):
+            apart = scores[first + k, i] - mean[i]
+            pointwise = row_weight[i] * proba[k, row + i] * apart
+            scores[first + k, i] = pointwise
+            total += pointwise
+            curvature += np.float64(pointwise) * np.float64(apart)
+        grad_intercept_out[first + k] += total
+    return curvature
+
+
+@jit_part(fastmath=_EXACT)
+def softmax_curvature(scores, first, n_scores, row, n_rows, intercept, proba, row_weight, work, grad_intercept_out):
+    """Curvature along a direction; turn its scores q into the change of the gradient that it makes.
+
+    That is ``weight * p_k * (q_k - mean)``, with mean = sum_j p_j q_j, and the curvature is the weighted variance,
+    sum_k p_k (q_k - mean)^2. Scores are taken less that of the class of the largest probability, so that the mean has
+    its digits also in a row that is sure of this class, where it is what little the others add.
+
+    Parameters
+    ----------
+    scores : (n_padded_classes, n_padded_rows)  # IN X @ direction.T / OUT change of grad_pointwise
+    intercept : (n_padded_classes,)             # IN of the direction
+    proba : (n_scores, n_samples)               # IN probabilities at the point
+    others : as in :func:`cross_entropy`
+
+    Returns
+    -------
+    curvature : float64
+    """
+    top, origin, mean = work[0], work[1], work[2]
+    zero = scores.dtype.type(0)
+    top[:n_rows], origin[:n_rows], mean[:n_rows] = -1.0, zero, zero
+    for k in range(n_scores):
+        b = intercept[first + k]
+        for i in range(n_rows):
+            q, p = scores[first + k, i] + b, proba[k, row + i]
+            scores[first + k, i] = q
+            above = p > top[i]
+            top[i] = p if above else top[i]
+            origin[i] = q if above else origin[i]
+    for k in range(n_scores):
+        for i in range(n_rows):
+            apart = scores[first + k, i] - origin[i]
+            scores[first + k, i] = apart
+            mean[i] += proba[k, row + i] * apart
+    return _spread(scores, first, n_scores, row, n_rows, proba, mean, row_weight, grad_intercept_out)
+
+
+@jit_part(fastmath=_SUM)
+def _weighted_product(a, b, n_rows):
+    total = 0.0
+    for i in range(n_rows):
+        total += np.float64(a[i]) * np.float64(b[i])
+    return total
+
+
+@jit_part(fastmath=_EXACT)
+def logistic_curvature(scores, first, n_scores, row, n_rows, intercept, raw, row_weight, work, grad_intercept_out):
+    """As :func:`softmax_curvature` for two classes that share one score, ``raw`` (1, n_samples) at the point.
+
+    With e = exp(-abs(z)), the product of their probabilities is e / (1 + e)^2, without a difference to one.
+    """
+    along = work[0]
+    zero, one = scores.dtype.type(0), scores.dtype.type(1)
+    for i in range(n_rows):
+        z, q = raw[0, row + i], scores[first, i] + intercept[first]
+        e = _exp(-z if z >= zero else z)
+        along[i] = q
+        scores[first, i] = row_weight[i] * (e / ((one + e) * (one + e))) * q
+    _add_row_sums(scores, first, 1, n_rows, grad_intercept_out)
+    return _weighted_product(scores[first], along, n_rows)
+
+
 BLOCK_LOSS = {  # by whether two classes share one score, and by the dimensions of y
     (False, 1): cross_entropy,
     (False, 2): soft_cross_entropy,
     (True, 1): logistic_loss,
     (True, 2): soft_logistic_loss,
 }
+BLOCK_CURVATURE = {False: softmax_curvature, True: logistic_curvature}  # by whether two classes share one score
+
+
+@jit_part
+def _of_all_problems(known, problem):
+    return known
+
+
+@jit_part
+def _of_one_problem(known, problem):
+    return known[problem]
 
 
 @lru_cache
 def losses(block_loss):
-    """Losses of all stacked problems, by one of BLOCK_LOSS."""
+    """Losses of all stacked problems, by one of BLOCK_LOSS; or their curvatures, by one of BLOCK_CURVATURE.
+
+    In the place of the targets ``y`` is then the state of the rows at the points, (n_weightings, n_scores, n_samples),
+    as :func:`row_states` writes it.
+    """
+    known_of = _of_one_problem if block_loss in BLOCK_CURVATURE.values() else _of_all_problems
 
     @jit_part
     def block_losses(
@@ -347,11 +441,41 @@ def losses(block_loss):
                     scores[m * n_scores : (m + 1) * n_scores, :n_rows] = 0.0
                     continue
             add_offset(scores, m * n_scores, n_scores, row, n_rows, offset)
+            known = known_of(y, weighting[m])
             loss_out[m] += block_loss(
-                scores, m * n_scores, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out
+                scores, m * n_scores, n_scores, row, n_rows, intercept, known, row_weight, work, grad_intercept_out
             )
 
     return block_losses
+
+
+@jit_part(fastmath=_EXACT)
+def normalise(scores, first, n_scores, n_rows, row_max, n_largest, rest):
+    """Replace one problem's scores by their softmax. Shapes as :func:`exponentiate`."""
+    exponentiate(scores, first, n_scores, n_rows, row_max, n_largest, rest)
+    for i in range(n_rows):
+        rest[i] = 1.0 / (1.0 + rest[i])
+    scale_rows(scores, first, n_scores, n_rows, rest)
+
+
+@jit_part(fastmath=_EXACT)
+def row_states(scores, row, n_rows, intercept, offset, weighting, work, out):
+    """Write what curvatures need of a block's rows to ``out[weighting[m], :, row:row + n_rows]`` for each problem m.
+
+    Probabilities by class, or the raw score where two classes share one. Other shapes as in the losses; the scores
+    are used up.
+    """
+    n_scores = out.shape[1]
+    row_max, rest, n_largest = work[0], work[1], work[2]
+    for m in range(weighting.shape[0]):
+        first = m * n_scores
+        add_offset(scores, first, n_scores, row, n_rows, offset)
+        shift_scores(scores, first, n_scores, n_rows, intercept, row_max)
+        if n_scores > 1:
+            normalise(scores, first, n_scores, n_rows, row_max, n_largest, rest)
+        for k in range(n_scores):
+            for i in range(n_rows):
+                out[weighting[m], k, row + i] = scores[first + k, i]
 
 
 @jit_part(fastmath=_EXACT)
@@ -365,10 +489,7 @@ def predictions(scores, row, n_rows, intercept, offset, kind, work, out):
     add_offset(scores, 0, n_scores, row, n_rows, offset)
     shift_scores(scores, 0, n_scores, n_rows, intercept, row_max)
     if kind == PROBA:
-        exponentiate(scores, 0, n_scores, n_rows, row_max, n_largest, rest)
-        for i in range(n_rows):
-            rest[i] = 1.0 / (1.0 + rest[i])
-        scale_rows(scores, 0, n_scores, n_rows, rest)
+        normalise(scores, 0, n_scores, n_rows, row_max, n_largest, rest)
     if kind == LOG_PROBA:
         # z - max - log(sum of exp(z - max)): finite where the probability is zero
         for k in range(n_scores):
