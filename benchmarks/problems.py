@@ -13,14 +13,15 @@ BLOCK_ROWS = 8192  # rows converted to float64, or generated, at a time
 
 @dataclasses.dataclass
 class Problem:
-    """Rows to fit, rows to score, and the values of C at which a solver is asked for the minimum."""
+    """Rows to fit, rows to score if any, and the values of C at which a solver is asked for the minimum."""
 
     name: str
     X: np.ndarray
     y: np.ndarray
-    X_test: np.ndarray
-    y_test: np.ndarray
+    X_test: np.ndarray | None = None
+    y_test: np.ndarray | None = None
     Cs: tuple = (1.0,)
+    sample_weight: np.ndarray | None = None
 
     def __post_init__(self):
         self.classes, self.codes = np.unique(self.y, return_inverse=True)
@@ -43,6 +44,7 @@ class Problem:
         coef = np.asarray(coef, np.float64)
         intercept = np.asarray(intercept, np.float64)
         total = 0.0
+        weight = np.ones(len(self.codes)) if self.sample_weight is None else self.sample_weight
         for start in range(0, self.X.shape[0], BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
             scores = self.X[rows].astype(np.float64) @ coef.T + intercept
@@ -50,12 +52,13 @@ class Problem:
                 scores = np.hstack([np.zeros_like(scores), scores])
             chosen = np.take_along_axis(scores, self.codes[rows, None], axis=1)[:, 0]
             highest = scores.max(axis=1)
-            total += np.sum(highest - chosen + np.log(np.exp(scores - highest[:, None]).sum(axis=1)))
-        return (total + np.sum(coef**2) / (2 * C)) / self.X.shape[0]
+            total += weight[rows] @ (highest - chosen + np.log(np.exp(scores - highest[:, None]).sum(axis=1)))
+        return (total + np.sum(coef**2) / (2 * C)) / weight.sum()
 
     def null_objective(self):
         """F of the best model without coefficients: the entropy of the class frequencies."""
-        share = np.bincount(self.codes) / len(self.codes)
+        share = np.bincount(self.codes, self.sample_weight)
+        share = share / share.sum()
         return -np.sum(share * np.log(share))
 
     def accuracy(self, coef, intercept):
