@@ -49,27 +49,40 @@ def n_rounds(seconds):
     return 9 if seconds < 1 else 3 if seconds < 30 else 1
 
 
+class Judge:
+    """Evaluates F at snapshots, outside the timing, and finds those that are within a gap of the minimum."""
+
+    def __init__(self, problem, C, lowest=None):
+        self.problem, self.C, self.lowest = problem, C, lowest
+        self.null = problem.null_objective()
+
+    def objective(self, snapshot):
+        if snapshot.objective is None:
+            with np.errstate(all="ignore"):
+                snapshot.objective = float(self.problem.objective(snapshot.coef, snapshot.intercept, self.C))
+        return snapshot.objective
+
+    def gap(self, snapshot):
+        return (self.objective(snapshot) - self.lowest) / self.null
+
+    def first_within(self, peer, snapshots, mark):
+        """The snapshot had soonest whose gap is at most the mark, or None."""
+        if peer.descends:
+            found = snapshots[bisect.bisect_left(snapshots, True, key=lambda s: self.gap(s) <= mark) :]
+        else:
+            found = [snapshot for snapshot in snapshots if self.gap(snapshot) <= mark]
+        return min(found, key=lambda snapshot: snapshot.seconds, default=None)
+
+    def reached(self, peer, snapshots, marks):
+        """{mark: the snapshot had soonest within it}."""
+        return {mark: found for mark in marks if (found := self.first_within(peer, snapshots, mark))}
+
+
 def compare(problem, C, peers, budget):
     """Run all peers on one problem, interleaved; the record of it as plain data."""
 
-    def objective(snapshot):
-        if snapshot.objective is None:
-            with np.errstate(all="ignore"):
-                snapshot.objective = float(problem.objective(snapshot.coef, snapshot.intercept, C))
-        return snapshot.objective
-
-    def gap(snapshot):
-        return (objective(snapshot) - lowest) / null
-
-    def first_within(peer, snapshots, mark):
-        """The snapshot had soonest whose gap is at most the mark, or None."""
-        if peer.descends:
-            found = snapshots[bisect.bisect_left(snapshots, True, key=lambda s: gap(s) <= mark) :]
-        else:
-            found = [snapshot for snapshot in snapshots if gap(snapshot) <= mark]
-        return min(found, key=lambda snapshot: snapshot.seconds, default=None)
-
-    null = problem.null_objective()
+    judge = Judge(problem, C)
+    objective, gap = judge.objective, judge.gap
     first_runs = {}
     for peer in peers:
         measure.note(f"{problem.name}, C={C:g}: {peer.name}")
@@ -79,11 +92,9 @@ def compare(problem, C, peers, budget):
     for peer, run in first_runs.items():
         seen = [objective(snapshot) for snapshot in (run[-1:] if peer.descends else run)]
         lowest = min([lowest, *(value for value in seen if math.isfinite(value))])
+    judge.lowest = lowest
 
-    reached = {
-        peer: {mark: snapshot for mark in MARKS if (snapshot := first_within(peer, run, mark))}
-        for peer, run in first_runs.items()
-    }
+    reached = {peer: judge.reached(peer, run, MARKS) for peer, run in first_runs.items()}
     times = {peer: {mark: [s.seconds] for mark, s in marks.items()} for peer, marks in reached.items()}
     for i in range(1, 9):
         for peer, marks in reached.items():
@@ -123,7 +134,7 @@ def compare(problem, C, peers, budget):
         "small": problem.small,
         "C": C,
         "lowest_objective": lowest,
-        "null_objective": null,
+        "null_objective": judge.null,
         "records": records,
     }
 

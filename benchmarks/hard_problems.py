@@ -155,13 +155,13 @@ def documents(rng, n_documents, n_words, n_classes):
 # -------------------------------------------------------------------------------- random features of images
 
 
-@family(1.0, 1e3)
+@family(1e3)
 def relu_digits(options):
     X, y = bundled("digits")
     return random_relu(np.random.default_rng(0), X, 600), y
 
 
-@family(1.0, 1e3)
+@family(1.0)
 def fourier_digits(options):
     X, y = bundled("digits")
     return random_fourier(np.random.default_rng(1), X, 600, 1.5), y
@@ -173,7 +173,7 @@ def binary_digits(options):
     return random_binary(np.random.default_rng(2), X, 500), y
 
 
-@family(1.0, 10.0, 1e4, needs=("cifar10",))
+@family(1.0, 1e4, needs=("cifar10",))
 def relu_cifar_300(options):
     X, y = cifar10(options, 8_000)
     return random_relu(np.random.default_rng(3), X, 300), y
@@ -197,7 +197,7 @@ def binary_cifar(options):
     return random_binary(np.random.default_rng(6), X, 400), y
 
 
-@family(1.0, 1e3, needs=("cifar10", "embeddings"))
+@family(1e3, needs=("cifar10", "embeddings"))
 def embeddings_2000(options):
     return embeddings(options, 2_000)
 
@@ -254,7 +254,7 @@ def one_hot_interactions(options):
     return X, drawn(rng, standardised(X) @ rng.standard_normal((X.shape[1], 3)) / 3)
 
 
-@family(1.0, 1e4)
+@family(1e4)
 def rare_events(options):
     """Two classes, one of them in a hundredth of the rows, and flags that few rows have."""
     rng = np.random.default_rng(10)
@@ -264,7 +264,7 @@ def rare_events(options):
     return X, (scores + rng.logistic(size=15_000) > np.quantile(scores, 0.99) + 2).astype(np.int64)
 
 
-@family(1.0, 100.0, held_out=True)
+@family(100.0, held_out=True)
 def binary_interactions(options):
     """Two classes, products of flags, standardised."""
     rng = np.random.default_rng(11)
@@ -276,45 +276,45 @@ def binary_interactions(options):
     return standardised(X), (scores + rng.logistic(size=6_000) > 0).astype(np.int64)
 
 
-@family(1.0, 1e3)
+@family(1.0)
 def bigram_counts(options):
     from sklearn.feature_extraction.text import CountVectorizer
 
-    texts, y = documents(np.random.default_rng(12), 3_000, 8_000, 8)
+    texts, y = documents(np.random.default_rng(12), 1_500, 5_000, 8)
     return CountVectorizer(ngram_range=(1, 2), dtype=np.float64).fit_transform(texts), y
 
 
-@family(1.0, 100.0, held_out=True)
+@family(100.0, held_out=True)
 def bigram_tfidf(options):
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    texts, y = documents(np.random.default_rng(13), 2_500, 6_000, 6)
+    texts, y = documents(np.random.default_rng(13), 1_200, 4_000, 6)
     return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit_transform(texts), y
 
 
-@family(1.0, 1e3)
+@family(1e3)
 def words_of_few(options):
     """More rows than words: CSR that is not solved in the space of its rows."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    texts, y = documents(np.random.default_rng(14), 6_000, 3_000, 5)
+    texts, y = documents(np.random.default_rng(14), 5_000, 1_500, 5)
     return TfidfVectorizer(min_df=3, norm=None).fit_transform(texts), y
 
 
 # ---------------------------------------------------------------------------------------------- polynomial terms
 
 
-@family(1.0, 1e3)
+@family(1e3)
 def iris_cubic(options):
     return polynomial("iris", 3)
 
 
-@family(1e3, np.inf, held_out=True)
+@family(np.inf, held_out=True)
 def iris_quadratic(options):
     return polynomial("iris", 2)
 
 
-@family(1.0, 1e4)
+@family(1e4)
 def wine_cubic(options):
     return polynomial("wine", 3)
 
@@ -337,7 +337,7 @@ def cancer_cubic(options):
 # ------------------------------------------------------------------------------------- tails, scales, collinearity
 
 
-@family(1.0, 1e3)
+@family(1e3)
 def quantised(options):
     """Numbers cut to a few levels, the highest of which few rows have."""
     rng = np.random.default_rng(15)
@@ -368,14 +368,14 @@ def nearly_equal(options):
     return np.hstack([X, X + 1e-8 * rng.standard_normal(X.shape)]), y
 
 
-@family(1.0, 100.0)
+@family(100.0)
 def shifted(options):
     """Means of 1e8 beside deviations of 1."""
     X, y = mixture(np.random.default_rng(19), 3_000, 60, 4, 0.3)
     return X + 1e8, y
 
 
-@family(1.0, 1e6, held_out=True)
+@family(1.0, held_out=True)
 def units(options):
     """Columns in units that differ by eight orders of magnitude."""
     rng = np.random.default_rng(20)
@@ -386,7 +386,7 @@ def units(options):
 # --------------------------------------------------------------------------------------------- shapes and labels
 
 
-@family(1.0, 1e3)
+@family(1e3)
 def square(options):
     X, y = mixture(np.random.default_rng(21), 500, 500, 5, 0.1)
     return X, y
@@ -398,7 +398,7 @@ def wide(options):
     return X, y
 
 
-@family(1.0, 1e3)
+@family(1e3)
 def tiny_classes(options):
     """Eight classes, of which six have five rows among 20,000."""
     rng = np.random.default_rng(23)

@@ -172,8 +172,8 @@ def note(text):
 STYLES = [
     {"color": color, "marker": marker, "markersize": 4, "linewidth": 1.4}
     for color, marker in zip(
-        ["#000000", "#E69F00", "#56B4E9", "#009E73", "#999999", "#0072B2", "#D55E00", "#CC79A7"],
-        "os^DXv<>",
+        ["#000000", "#E69F00", "#56B4E9", "#009E73", "#999999", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"],
+        "os^DXpv<>",
         strict=True,
     )
 ]

@@ -8,9 +8,10 @@ permits:
 
 - with a penalty, the duality gap: probabilities p at a point W with gradient G are feasible in the dual, which lies
   C S ||G||^2 / 2 below F (the intercepts being optimal). This holds wherever W is, rounding aside;
-- near the minimum also Newton's decrement, where no score moves by more than 0.1 in the step: it is some 1 / 2 of it;
-- without a penalty, C is raised to 1e12; the loss then is at most as far from its infimum as from that at 1e10, and
-  never further than from zero.
+- or twice Newton's decrement, where no score moves by more than 0.1 in the step;
+- without a penalty, C is raised to 1e12. The minimum as a function of the penalty's strength has ||W||^2 / 2 for its
+  derivative, and that grows no faster than the square of a logarithm as the penalty vanishes: twice the penalty that is
+  left bounds what it has cost. No loss is further from its infimum than from zero.
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ import scipy.linalg
 import scipy.sparse
 
 ENOUGH = 1e-11  # of the null objective
-DENSE_HESSIAN = 2500  # unknowns up to which the Hessian is factored
+DENSE_HESSIAN = 600  # unknowns up to which the Hessian is factored
 STEPS = 300
 
 
@@ -91,14 +92,23 @@ def _whitened(X):
 # ------------------------------------------------------------------------------------------------- Newton's steps
 
 
-def _wrong_row_factor(log_proba, codes):
-    """Curvature of the quadratic above a row's loss (Jaakkola and Jordan, 2000) over its own, where it is wrong."""
-    log_p = np.minimum(log_proba[np.arange(len(codes)), codes], -1e-12)
-    m = np.log(-np.expm1(log_p)) - log_p
-    kappa = np.where(np.abs(m) < 1e-4, 0.25, np.tanh(m / 2) / (2 * np.where(m == 0, 1.0, m)))
-    with np.errstate(over="ignore"):
-        factor = np.exp(np.minimum(np.log(np.abs(kappa)) - log_p - np.log(-np.expm1(log_p)), 600))
-    return np.where(m > 0, np.maximum(factor, 1.0), 1.0)
+def _lifted(log_proba, codes, theta):
+    """Probabilities and factors that give rows their curvature: at theta = 0 those of the Hessian.
+
+    A row that is wrong, p_y < 1/2, has ever less curvature the surer it is, and Newton's step takes it ever too far. At
+    theta = 1 it is counted as if undecided, by the factor of the quadratic above its loss (T. S. Jaakkola and M. I.
+    Jordan, 2000), which takes it to the other side and no further.
+    """
+    proba, rows = np.exp(log_proba), np.arange(len(codes))
+    log_p = np.minimum(log_proba[rows, codes], -1e-12)
+    m = np.maximum(np.log(-np.expm1(log_p)) - log_p, 0.0)
+    wrong = (m > 0) & (theta > 0)
+    m = np.where(wrong, m, 1.0)
+    own = np.where(wrong, np.exp((1 - theta) * log_p + theta * np.log(0.5)), proba[rows, codes])
+    rest = np.where(wrong, (1 - own) / -np.expm1(log_p), 1.0)
+    proba *= rest[:, None]
+    proba[rows, codes] = own
+    return proba, np.where(wrong, (2 * np.tanh(m / 2) / m) ** theta, 1.0)
 
 
 class _Newton:
@@ -211,7 +221,8 @@ class _Newton:
             certain = best = min(best, self.duality_gap(grad, strength))
             if certain <= enough or stalled == 3:
                 break
-            curvature = self.weight * _wrong_row_factor(log_proba, self.codes) ** theta
+            proba, factor = _lifted(log_proba, self.codes, theta)
+            curvature = self.weight * factor
             if dense:
                 solve = self.hessian_solver(proba, curvature, strength)
             if solve is None or (not dense and n_products > 12):
@@ -231,13 +242,14 @@ class _Newton:
                     break
                 length *= 0.3
             within_rounding = -slope < 1e-12 * max(F, 1e-3 * self.null)
-            if new_F > F and not within_rounding:
-                theta, stalled = 1.0, stalled + 1
+            if new_F > F:
+                stalled += theta == 0
+                theta = 0.0 if within_rounding else 1.0
                 continue
             if np.abs(moved).max() < 0.1 and theta == 0:
                 best = min(best, -slope)
             good = length == 1.0 and F - new_F > 0.6 * (-slope / 2)
-            stalled = stalled + 1 if within_rounding else 0
+            stalled = stalled + 1 if within_rounding and theta == 0 else 0
             self.W, self.scores = W - W.mean(axis=0), scores
             loss, F, log_proba = new_loss, new_F, new_log_proba
             if length < 1.0:
@@ -254,13 +266,11 @@ def _minimise(problem, C):
     last = 1e12 if np.isinf(C) else C
     start = min(last, 1e-2)
     n_stages = max(1, int(np.ceil(np.log10(last / start))))
-    losses = [null]
     for stage in np.geomspace(start, last, n_stages + 1)[:-1]:
-        newton.descend(stage, 1e-4 * null, 30 if np.isfinite(C) else 100)
-        losses.append(newton.loss)
+        newton.descend(stage, 1e-4 * null, 30)
     bound = newton.descend(last, ENOUGH * null)
     if np.isinf(C):
-        bound = min(newton.loss, abs(losses[-2] - newton.loss) + min(bound, newton.loss))
+        bound = min(newton.loss, bound + 2 * (newton.F - newton.loss))
     return _as_scikit_learn(problem, newton, C, bound)
 
 

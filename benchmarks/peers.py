@@ -21,7 +21,7 @@ MAX_ITER = 1000
 @dataclasses.dataclass
 class Snapshot:
     seconds: float
-    passes: int  # evaluations of loss and gradient; iterations of Newton's method and SAG, epochs of AdamW
+    passes: int  # evaluations of loss and gradient, Hessian products of ours; Newton's and SAG's iterations, epochs
     setting: float  # what gets a fit there: tol, max_iter or epochs
     coef: np.ndarray
     intercept: np.ndarray
@@ -59,8 +59,9 @@ class Peer:
                     times[n].append(measure.seconds(lambda: self.fit(problem, C, self.probe)))
         self.n_threads = min(times, key=lambda n: sorted(times[n])[1])
 
-    def run(self, problem, C, budget, settings=None):
-        """One fit per setting, the ladder by default, until one would exceed ``budget`` seconds or adds nothing."""
+    def run(self, problem, C, budget, settings=None, enough=None):
+        """One fit per setting, the ladder by default, until one would exceed ``budget`` seconds or adds nothing, or
+        until a snapshot is ``enough``."""
         snapshots = []
         with self.limit(self.n_threads):
             for setting in settings or self.ladder:
@@ -73,6 +74,8 @@ class Peer:
                 snapshots.append(Snapshot(elapsed, passes, setting, coef, intercept))
                 if 2 * elapsed > budget or self.exhausted(snapshots):  # a rung takes up to twice the one before
                     break
+                if enough is not None and enough(snapshots[-1]):
+                    break
         return snapshots
 
     def exhausted(self, snapshots):
@@ -80,6 +83,25 @@ class Peer:
 
     def describe(self):
         return f"{self.name}, {self.n_threads} thread{'s' * (self.n_threads != 1)}"
+
+
+def counted_fit(problem, **parameters):
+    """A fit of ours, the passes over the rows that it took, and the products with the Hessian."""
+    from softmax_clf import SoftmaxRegressionClassifier
+    from softmax_clf.objective import SoftmaxObjective
+
+    objectives, begin = [], SoftmaxObjective.__init__
+
+    def kept(self, *args, **kwargs):
+        objectives.append(self)
+        begin(self, *args, **kwargs)
+
+    model = SoftmaxRegressionClassifier(**parameters)
+    with warnings.catch_warnings(), unittest.mock.patch.object(SoftmaxObjective, "__init__", kept):
+        warnings.simplefilter("ignore")
+        model.fit(problem.X, problem.y, sample_weight=problem.sample_weight)
+    n_passes = sum(objective.n_passes for objective in objectives)
+    return model, n_passes, sum(getattr(objective, "n_products", 0) for objective in objectives)
 
 
 class Ours(Peer):
@@ -94,21 +116,8 @@ class Ours(Peer):
         self.fit(problem, C, self.probe)  # kernels compiled or loaded from their cache: startup.py times that
 
     def fit(self, problem, C, setting):
-        from softmax_clf import SoftmaxRegressionClassifier
-        from softmax_clf.objective import SoftmaxObjective
-
-        passes, evaluate = 0, SoftmaxObjective.evaluate
-
-        def counted(*args):
-            nonlocal passes
-            passes += 1
-            return evaluate(*args)
-
-        model = SoftmaxRegressionClassifier(C=C, tol=setting, max_iter=MAX_ITER)
-        with warnings.catch_warnings(), unittest.mock.patch.object(SoftmaxObjective, "evaluate", counted):
-            warnings.simplefilter("ignore")
-            model.fit(problem.X, problem.y)
-        return passes, model.coef_, model.intercept_
+        model, n_passes, n_products = counted_fit(problem, C=C, tol=setting, max_iter=MAX_ITER)
+        return n_passes + n_products, model.coef_, model.intercept_
 
     def describe(self):
         return self.name
@@ -133,7 +142,7 @@ class SklearnSolver(Peer):
         model = LogisticRegression(C=C, solver=self.solver, tol=1e-14, max_iter=setting)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model.fit(problem.X, problem.y)
+            model.fit(problem.X, problem.y, sample_weight=problem.sample_weight)
         return int(np.max(model.n_iter_)), model.coef_, model.intercept_
 
     def exhausted(self, snapshots):
@@ -161,10 +170,10 @@ class SklearnLbfgs(Peer):
         model = self.model(C, setting)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model.fit(problem.X, problem.y)
+            model.fit(problem.X, problem.y, sample_weight=problem.sample_weight)
         return int(np.max(model.n_iter_)), model.coef_, model.intercept_
 
-    def run(self, problem, C, budget, settings=None):
+    def run(self, problem, C, budget, settings=None, enough=None):
         import scipy.optimize
 
         snapshots, minimize = [], scipy.optimize.minimize
@@ -196,11 +205,40 @@ class SklearnLbfgs(Peer):
             model = self.model(C, max(settings or [MAX_ITER]))
             with unittest.mock.patch.object(scipy.optimize, "minimize", recording_minimize):
                 start = time.perf_counter()
-                model.fit(problem.X, problem.y)
+                model.fit(problem.X, problem.y, sample_weight=problem.sample_weight)
         # The layout of scipy's vector is the peer's own affair: make sure that it was read as it was meant.
         scale = max(np.abs(model.coef_).max(), 1e-30)
         assert np.abs(snapshots[-1].coef - model.coef_).max() <= 1e-5 * scale
         return snapshots
+
+
+class SklearnLiblinear(Peer):
+    """LIBLINEAR's trust region Newton method through scikit-learn, for two classes: one fit per tolerance.
+
+    It penalises the intercept, as the coefficient of a column of ``intercept_scaling``: that is so large here that the
+    penalty is lost beside the loss.
+    """
+
+    name = "sklearn-liblinear"
+    ladder = tuple(10.0**-k for k in range(1, 11))
+
+    def suits(self, problem):
+        return len(problem.classes) == 2 and problem.small
+
+    def prepare(self, problem, C):
+        self.n_threads = 1  # it has no more
+
+    def fit(self, problem, C, setting):
+        from sklearn.linear_model import LogisticRegression
+
+        scaling = max(1.0, 1e4 / (C * problem.X.shape[0]) ** 0.5)
+        model = LogisticRegression(
+            C=C, solver="liblinear", tol=setting, max_iter=MAX_ITER, intercept_scaling=scaling, random_state=0
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.fit(problem.X, problem.y, sample_weight=problem.sample_weight)
+        return int(np.max(model.n_iter_)), model.coef_, model.intercept_
 
 
 class SklearnexLbfgs(SklearnLbfgs):
@@ -279,7 +317,7 @@ class TorchLbfgs(TorchPeer):
         last = self.trace(problem, C, max_passes=setting, budget=np.inf)[-1]
         return last.passes, last.coef, last.intercept
 
-    def run(self, problem, C, budget, settings=None):
+    def run(self, problem, C, budget, settings=None, enough=None):
         with self.limit(self.n_threads):
             measure.quiet()
             if problem.small:
@@ -378,6 +416,7 @@ PEERS = {
         SklearnSolver("newton-cholesky", small=True, sparse=False),
         SklearnSolver("newton-cg", small=True, sparse=True),
         SklearnSolver("sag", small=False, sparse=True),
+        SklearnLiblinear(),
         SklearnexLbfgs(),
         TorchLbfgs(),
         TorchAdamW(),
