@@ -27,6 +27,7 @@ PROJECT = measure.HERE.parent
 
 def cases():
     """{name: function}; small enough that all of them take about a second."""
+    from hard_problems import FAMILIES
     from sklearn.datasets import load_digits, load_iris
 
     from problems import powerlaw
@@ -39,6 +40,7 @@ def cases():
     probe, wide, binary = powerlaw(20_000, 512, 10), powerlaw(5_000, 2048, 10), powerlaw(50_000, 64, 2)
     many = powerlaw(5_000, 256, 100)
     fitted = Classifier(tol=1e-2).fit(*probe)
+    hard = {"iris-cubic": 1e3, "cancer-quadratic": 1.0, "cauchy": 1.0, "square": 1e3}  # and yet soon done
     return {
         "fit iris, C=1": fit(*iris),
         "fit digits, C=1": fit(*digits),
@@ -47,6 +49,7 @@ def cases():
         "fit 5,000 x 2,048 x 10": fit(*wide, tol=1e-4),
         "fit 50,000 x 64 x 2": fit(*binary, tol=1e-4),
         "fit 5,000 x 256 x 100": fit(*many, tol=1e-4),
+        **{f"fit {name}, C={C:g}": fit(*FAMILIES[name].make(None), C=C) for name, C in hard.items()},
         "predict_proba 20,000 x 512 x 10": lambda: fitted.predict_proba(probe[0]),
         "predict_proba, one row": lambda: fitted.predict_proba(probe[0][:1]),
     }

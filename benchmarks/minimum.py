@@ -9,9 +9,9 @@ permits:
 - with a penalty, the duality gap: probabilities p at a point W with gradient G are feasible in the dual, which lies
   C S ||G||^2 / 2 below F (the intercepts being optimal). This holds wherever W is, rounding aside;
 - or twice Newton's decrement, where no score moves by more than 0.1 in the step;
-- without a penalty, C is raised to 1e12. The minimum as a function of the penalty's strength has ||W||^2 / 2 for its
-  derivative, and that grows no faster than the square of a logarithm as the penalty vanishes: twice the penalty that is
-  left bounds what it has cost. No loss is further from its infimum than from zero.
+- without a penalty, C is raised to 1e9, or 1e12. The minimum as a function of the penalty's strength has ||W||^2 / 2
+  for its derivative, and that grows no faster than the square of a logarithm as the penalty vanishes: twice the penalty
+  that is left bounds what it has cost. No loss is further from its infimum than from zero.
 """
 
 import dataclasses
@@ -235,26 +235,24 @@ class _Newton:
             if not n_products:
                 break
             slope, length = np.vdot(grad, step), 1.0
+            if np.abs(moved).max() < 0.1 and theta == 0:
+                best = min(best, -slope)
             while True:
                 W, scores = self.W + length * step, self.scores + length * moved
                 new_loss, new_F, new_log_proba = self.at(W, scores, strength)
                 if new_F <= F + 1e-4 * length * slope or length < 1e-9:
                     break
                 length *= 0.3
-            within_rounding = -slope < 1e-12 * max(F, 1e-3 * self.null)
-            if new_F > F:
+            gain = F - new_F
+            if gain >= 0:
+                self.W, self.scores = W - W.mean(axis=0), scores
+                loss, F, log_proba = new_loss, new_F, new_log_proba
+            if -slope < 1e-12 * max(F, 1e-3 * self.null):  # rounding decides what a step seems to gain
                 stalled += theta == 0
-                theta = 0.0 if within_rounding else 1.0
-                continue
-            if np.abs(moved).max() < 0.1 and theta == 0:
-                best = min(best, -slope)
-            good = length == 1.0 and F - new_F > 0.6 * (-slope / 2)
-            stalled = stalled + 1 if within_rounding and theta == 0 else 0
-            self.W, self.scores = W - W.mean(axis=0), scores
-            loss, F, log_proba = new_loss, new_F, new_log_proba
-            if length < 1.0:
+                theta = 0.0
+            elif gain < 0 or length < 1.0:
                 theta = min(1.0, 2 * theta + 0.25)
-            elif good or within_rounding:
+            elif gain > 0.6 * (-slope / 2):
                 theta = theta / 2 if theta > 0.05 else 0.0
         self.loss, self.F = loss, F
         return best
@@ -263,14 +261,16 @@ class _Newton:
 def _minimise(problem, C):
     newton = _Newton(problem)
     null = newton.null
-    last = 1e12 if np.isinf(C) else C
+    last = 1e9 if np.isinf(C) else C
     start = min(last, 1e-2)
     n_stages = max(1, int(np.ceil(np.log10(last / start))))
     for stage in np.geomspace(start, last, n_stages + 1)[:-1]:
         newton.descend(stage, 1e-4 * null, 30)
     bound = newton.descend(last, ENOUGH * null)
     if np.isinf(C):
-        bound = min(newton.loss, bound + 2 * (newton.F - newton.loss))
+        while (bound := min(newton.loss, bound + 2 * (newton.F - newton.loss))) > 1e-10 * null and last < 1e12:
+            last *= 10
+            bound = newton.descend(last, ENOUGH * null)
     return _as_scikit_learn(problem, newton, C, bound)
 
 
