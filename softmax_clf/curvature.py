@@ -21,6 +21,8 @@ from .solvers.metric import (
 )
 
 PANEL_BYTES = 1 << 23  # of sampled rows that are worked on at a time
+ORIGIN_ROWS = 128  # of a panel, whose mean is close to that of all
+HELD = 1e100  # curvature of what is to stay where it is
 LEAST_MASS = 1e-100  # of the curvature of all sampled rows, to make a metric of
 
 
@@ -39,7 +41,6 @@ class Curvature:
         self.n_problems = 1  # that a metric is to serve
         self.effective_dim, self.evenness = None, 1.0
         self.samples = {}
-        self.origin = None
         self.design = self.head_rows = None
         self.plan = self._plan()
 
@@ -81,7 +82,7 @@ class Curvature:
         that of even probabilities, at no point (None).
         """
         if self.is_exact:
-            return ExactMetric(self._hess(point))
+            return ExactMetric(*self._hess(point))
         rows, row_weight = self._sample(self.plan.n_rows)
         for at in (point, np.zeros_like(point), None):
             metric = self._from_sample(at, rows, row_weight)
@@ -92,16 +93,9 @@ class Curvature:
     def _from_sample(self, point, rows, row_weight):
         if self.plan.kind == HEAD:
             return self._head(point, rows, row_weight)
-        self._set_origin(lambda: self.objective.rows(rows[:1000])[0])
         if self.plan.kind == BLOCKS:
             return self._blocks(point, rows, row_weight)
         return self._kronecker(self._panels(point, rows, row_weight), self.objective.source.n_features, len(rows))
-
-    def _set_origin(self, read_rows):
-        """A point close enough to every weighted mean that what is left is subtracted without cancellation."""
-        if self.objective.fit_intercept and self.origin is None:
-            rows = read_rows()[:1000]
-            self.origin = rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
 
     def _head(self, point, rows, row_weight):
         """A Kronecker block for the features that many rows have, the diagonal for the others; None far out."""
@@ -113,7 +107,6 @@ class Curvature:
             self.head_rows = source.take_head(rows)
             if o.unscale is not None:
                 self.head_rows *= o.unscale[source.head].astype(self.head_rows.dtype)
-        self._set_origin(lambda: self.head_rows)
         panel = self.head_rows, proba[rows].astype(np.float64), row_weight
         kronecker = self._kronecker([panel], len(source.head), len(rows))
         if kronecker is None:
@@ -133,7 +126,7 @@ class Curvature:
     def _blocks(self, point, rows, row_weight):
         """A Gram matrix for each class, of row weights s_i/S p_ik (1 - p_ik); None where no row has any."""
         o = self.objective
-        sums, between = GramSums(o, o.source.n_features, o.n_outputs, self.origin), np.zeros((o.n_outputs,) * 2)
+        sums, between = GramSums(o, o.source.n_features, o.n_outputs), np.zeros((o.n_outputs,) * 2)
         for X, proba, weight in self._panels(point, rows, row_weight):
             weighted = proba * weight[:, None]
             between += weighted.T @ proba
@@ -152,7 +145,7 @@ class Curvature:
         o = self.objective
         between = np.zeros((o.n_outputs, o.n_outputs))
         low_rank = n_rows < n_features
-        sums = None if low_rank else GramSums(o, n_features, 1, self.origin)
+        sums = None if low_rank else GramSums(o, n_features, 1)
         kept = np.empty((n_rows, n_features), o.source.dtype) if low_rank else None
         curvature = np.empty(0)
         for X, proba, weight in panels:
@@ -193,32 +186,63 @@ class Curvature:
         # A sample leaves out the small directions of the rest: their share, by measurement about 0.3 of a direction's
         # mean. All rows leave out nothing, but the inverse is a difference, with digits for directions up to so much
         # larger.
-        left_out = 0.3 / len(rows) if len(rows) < o.source.n_samples else 100 * np.finfo(rows.dtype).eps
+        n_present = o.source.n_samples if o.weight is None else np.count_nonzero(o.weight)
+        left_out = 0.3 / len(rows) if len(rows) < n_present else 100 * np.finfo(rows.dtype).eps
         return LowRankFactor(rows, ridge + left_out * trace, center, mass, o.n_outputs, o.n_threads)
 
     def _hess(self, point, definite=True):
-        """The Hessian, if ``definite`` with the shift of all classes made so."""
+        """The Hessian in the columns (x - center, 1), if ``definite`` with the shift of all classes made so; the center.
+
+        The center is the mean of the rows by what they curve the objective: with any other, rows that lie close
+        together far from it would leave the intercept and a coefficient all but one direction.
+        """
         o = self.objective
-        K, columns = o.n_outputs, o.n_columns
+        K, columns, p, n = o.n_outputs, o.n_columns, o.source.n_features, o.source.n_samples
         if self.design is None:  # small where this metric is chosen
-            X = o.rows(np.arange(o.source.n_samples))[0].astype(np.float64)
-            self.design = np.hstack([X, np.ones((len(X), 1))]) if o.fit_intercept else X
-        x, n, offset = self.design, o.source.n_samples, 0.0 if o.offset is None else o.offset
-        proba = self._proba(x, offset, point, augmented=True)
+            self.design = o.rows(np.arange(n))[0].astype(np.float64, copy=False)
+            if o.fit_intercept:
+                self.constant = self._constant_columns()
+        proba = self._proba(self.design, 0.0 if o.offset is None else o.offset, point)
         weighted = proba / n if o.weight is None else proba * (o.weight / n)[:, None]
+        curvature = (weighted * (1 - proba)).sum(axis=1)
+        x, center = self.design, None
+        if o.fit_intercept:
+            center = curvature @ x / max(curvature.sum(), np.finfo(np.float64).tiny)
+            x = np.empty((n, columns))
+            np.subtract(self.design, center, out=x[:, :p])
+            x[:, p] = 1.0
+            x[:, self.constant] = 0.0
         if K == 1:
-            hess = (x * (weighted * (1 - proba))).T @ x
+            root = np.sqrt(curvature)[:, None]
+            x = np.multiply(x, root, out=None if x is self.design else x)
+            hess = x.T @ x
         else:
-            outer = (weighted[:, :, None] * x[:, None, :]).reshape(n, -1)
-            hess = (proba[:, :, None] * x[:, None, :]).reshape(n, -1).T @ -outer
-            diagonal = (x.T @ outer).reshape(columns, K, columns).transpose(1, 0, 2)
-            blocks = hess.reshape(K, columns, K, columns)
-            blocks[range(K), :, range(K), :] += diagonal
+            one, other = ((a[:, :, None] * x[:, None, :]).reshape(n, -1) for a in (weighted, proba))
+            hess = one.T @ other
+            blocks = np.negative(hess, out=hess).reshape(K, columns, K, columns)
+            # as in `laplacian`: no differences, of which there would be nothing left where rows are sure
+            own = np.arange(K)
+            blocks[own, :, own, :] = 0.0
+            blocks[own, :, own, :] = diagonal = -blocks.sum(axis=2)
             if definite:
                 blocks += np.diag(diagonal.sum(axis=0).diagonal() / K**2)[None, :, None, :]
-        penalised = np.arange(K * columns).reshape(K, columns)[:, : o.source.n_features].ravel()
+        penalised = np.arange(K * columns).reshape(K, columns)[:, :p].ravel()
         hess[penalised, penalised] += o.l2_reg_strength
-        return hess
+        if o.l2_reg_strength == 0 and definite and o.fit_intercept:
+            held = (columns * np.arange(K)[:, None] + self.constant).ravel()
+            hess[held, held] = HELD
+        return hess, center
+
+    def _constant_columns(self):
+        """Features of the design that do not vary: the intercept does all that they can."""
+        weight = self.objective.weight
+        rows = np.arange(len(self.design)) if weight is None else np.flatnonzero(weight)
+        constant = np.ones(self.design.shape[1], bool)
+        for start in range(0, len(rows), 256):  # in bands, to make no other matrix of this size
+            constant &= (self.design[rows[start : start + 256]] == self.design[rows[0]]).all(axis=0)
+            if not constant.any():
+                break
+        return np.flatnonzero(constant)
 
     def _sample(self, n_rows):
         """Rows that stand for all, and the weights that make their sums means over all rows."""
@@ -231,12 +255,14 @@ class Curvature:
         if n_rows >= len(present):
             sample = present, weight[present] / n
         else:
-            # Systematic sampling in proportion to q (W. G. Cochran, Sampling Techniques, 1977, section 9A.10): q is the
-            # weight, and more of it for rare classes, whose few rows carry all of their curvature. A fixed seed: the
-            # sample affects the way to the optimum, not the optimum.
+            # Stratified sampling in proportion to q (W. G. Cochran, Sampling Techniques, 1977, sections 5A.1 and 9A.3):
+            # q is the weight, and more of it for rare classes, whose few rows carry all of their curvature. As many
+            # strata of rows that follow each other as there are draws, and a place of its own in each: equal steps
+            # would fall into step with labels that are periodic. A fixed seed: the sample affects the way to the
+            # optimum, not the optimum.
             q = weight * o.rarity()
             total = np.cumsum(q)
-            places = (np.arange(n_rows) + np.random.default_rng(0).random()) * (total[-1] / n_rows)
+            places = (np.arange(n_rows) + np.random.default_rng(0).random(n_rows)) * (total[-1] / n_rows)
             rows, counts = np.unique(np.minimum(np.searchsorted(total, places, "right"), n - 1), return_counts=True)
             sample = rows, counts * (weight[rows] / q[rows]) * (total[-1] / (n_rows * n))
         self.samples[n_rows] = sample
@@ -252,19 +278,13 @@ class Curvature:
             X, offset = o.rows(rows[panel])
             yield X, self._proba(X, offset, point), row_weight[panel]
 
-    def _proba(self, X, offset, point, augmented=False):
-        """Probabilities (n_rows, n_outputs), in float64, for small pieces of data; ``augmented`` X ends with ones.
-
-        Even ones where the point is None.
-        """
+    def _proba(self, X, offset, point):
+        """Probabilities (n_rows, n_outputs), in float64, for small pieces of data; even ones where the point is None."""
         o = self.objective
         if point is None:
             return np.full((len(X), o.n_outputs), 1 / o.n_classes)
-        if augmented:
-            scores = X @ point.T
-        else:
-            p = o.source.n_features
-            scores = X @ point[:, :p].T.astype(X.dtype) + (point[:, p] if o.fit_intercept else np.zeros(len(point)))
+        p = o.source.n_features
+        scores = X @ point[:, :p].T.astype(X.dtype) + (point[:, p] if o.fit_intercept else np.zeros(len(point)))
         scores = scores + offset
         if o.n_outputs == 1:
             return expit(scores)
@@ -277,42 +297,62 @@ class Curvature:
 class GramSums:
     """Weighted Gram matrices of rows as they come, several of them over the same rows.
 
+    With an intercept they are about the means of the rows. Those of each panel are taken about a point among them, and
+    what lies between these points is put right in the end: a mean may be as far out as it likes, and no few rows have
+    to stand for all.
+
     Parameters
     ----------
     objective : SoftmaxObjective
     n_features, n_blocks : int
-    origin : array (n_features,) or None
-        Taken off every row, where there is an intercept.
     """
 
-    def __init__(self, objective, n_features, n_blocks, origin):
-        self.objective, self.origin, self.n_rows, p = objective, origin, 0, n_features
+    def __init__(self, objective, n_features, n_blocks):
+        self.objective, self.n_rows, p = objective, 0, n_features
         # small ones in float64, for the sake of ill-conditioned data
         dtype = np.float32 if objective.source.dtype == np.float32 and p > MAX_FLOAT64 else np.float64
         # filled, not np.zeros: pages that threads read before they write cost them 10 us each, on a virtual machine
         self.grams = [np.full((p, p), 0.0, dtype) for _ in range(n_blocks)]
-        self.sums, self.masses = np.zeros((n_blocks, p)), np.full(n_blocks, np.finfo(np.float64).tiny)
+        self.masses = np.full(n_blocks, np.finfo(np.float64).tiny)
+        self.panels = []  # of each its origin, sums (n_blocks, n_features) about it, and masses
 
     def add(self, X, row_weight):
-        """Add rows (n_rows, n_features) with weights (n_rows, n_blocks)."""
+        """Add a panel of rows (n_rows, n_features) with weights (n_rows, n_blocks)."""
         self.n_rows += len(X)
-        self.masses += row_weight.sum(axis=0)
-        origin = np.zeros(X.shape[1], X.dtype) if self.origin is None else self.origin
-        add_weighted_grams(X, row_weight, origin, self.grams, self.sums, self.objective.n_threads)
+        mass, sums = row_weight.sum(axis=0), np.zeros((len(self.grams), X.shape[1]))
+        origin = self._origin(X, row_weight) if self.objective.fit_intercept else np.zeros(X.shape[1], X.dtype)
+        add_weighted_grams(X, row_weight, origin, self.grams, sums, self.objective.n_threads)
+        self.masses += mass
+        self.panels.append((origin, sums, mass))
+
+    def _origin(self, X, row_weight):
+        """A point so close to the weighted means that what is left is subtracted without cancellation."""
+        some = slice(None, None, -(-len(X) // ORIGIN_ROWS))
+        weight = row_weight[some].sum(axis=1)
+        peak = weight.max(initial=0.0)
+        weight = weight / peak if peak > 0 else np.ones(len(weight))
+        return (weight @ X[some].astype(np.float64, copy=False) / weight.sum()).astype(X.dtype)
 
     def centred(self, k):
         """The k-th matrix, lower triangle, about the mean of its rows, which is used up; that mean; and a floor."""
         gram, center = self.grams[k], None
         self.grams[k] = None  # or all of them would be kept beside their factors
-        if self.origin is not None:
-            offset = self.sums[k] / self.masses[k]
+        if self.objective.fit_intercept:
+            mass = np.array([masses[k] for _, _, masses in self.panels])[:, None]
+            offset = np.stack([sums[k] for _, sums, _ in self.panels]) / np.maximum(mass, np.finfo(np.float64).tiny)
+            means = np.stack([origin for origin, _, _ in self.panels]) + offset
+            center = means[0] + (mass * (means - means[0])).sum(axis=0) / self.masses[k]
+            left, right = np.sqrt(mass) * offset, np.sqrt(mass) * (means - center)
+            left, right = np.concatenate([-left, right]), np.concatenate([left, right])
             for start in range(0, len(gram), 256):  # in bands, to make no other matrix of this size
-                band = slice(start, start + 256)
-                gram[band] -= np.outer(self.sums[k][band], offset)
-            center = self.origin + offset
+                band = slice(start, min(start + 256, len(gram)))
+                gram[band, : band.stop] += left[:, band].T @ right[:, : band.stop]
         # A feature that no sampled row has would never move: it is taken to be as large as others are in one row.
-        diagonal = gram.diagonal()
-        return gram, center, (diagonal <= 0) * float(diagonal.mean()) / self.n_rows
+        # So is one that all of them have alike, of which rounding may have left something.
+        diagonal, alike = gram.diagonal(), 0.0
+        if center is not None:
+            alike = self.masses[k] * np.square(1e-3 * np.finfo(self.objective.source.dtype).eps * center)
+        return gram, center, (diagonal <= alike) * max(float(diagonal.mean()), 0.0) / self.n_rows
 
     def factor(self, ridge):
         """The inverse of the one matrix plus a ridge; it is used up."""

@@ -74,17 +74,12 @@ class QuadraticCurvature(Curvature):
         o = self.objective
         if self.is_partial:
             rows, row_weight = self._sample(self._enough_rows(len(self.columns)))
-            if o.source.is_wide_and_sparse and o.fit_intercept:
-                self.origin = np.zeros(o.source.n_features, o.source.dtype)  # not far from the means of what is sparse
-            self._set_origin(lambda: o.rows(rows[:100])[0])
             panels, size = self._partial_panels(point, rows, row_weight), len(self.columns)
         else:
-            self._set_origin(lambda: o.rows(rows[:1000])[0])
             panels, size = self._panels(point, rows, row_weight), o.source.n_features
         as_blocks = self.plan.kind == BLOCKS and not self.is_partial
         n_blocks = o.n_outputs if as_blocks else 1
-        origin = self.origin if self.origin is None or self.columns is None else self.origin[self.columns]
-        sums, between = GramSums(o, size, n_blocks, origin), np.zeros((o.n_outputs, o.n_outputs))
+        sums, between = GramSums(o, size, n_blocks), np.zeros((o.n_outputs, o.n_outputs))
         for X, proba, weight in panels:
             weighted = proba * weight[:, None]
             between += weighted.T @ proba
@@ -136,18 +131,7 @@ class QuadraticCurvature(Curvature):
         return whole
 
     def _exact(self, point):
-        """The Hessian in the columns (x - center, 1), of a design in these columns."""
-        o = self.objective
-        p = o.source.n_features
-        if self.design is None:
-            X = o.rows(np.arange(o.source.n_samples))[0].astype(np.float64)
-            if o.fit_intercept:
-                self.origin = X.mean(axis=0) if o.weight is None else o.weight @ X / len(X)
-                X = np.hstack([X - self.origin, np.ones((len(X), 1))])
-            self.design = X
-        if o.fit_intercept:
-            point = point.copy()
-            point[:, p] += point[:, :p] @ self.origin
-        hess = self._hess(point, definite=False)
+        hess, center = self._hess(point, definite=False)
         block = GramBlock(slice(None), hess, np.ones((1, 1)), 0.0, len(hess))
-        return QuadraticMetric([block], _SLACK * ExactMetric.slack, p, self.origin, flat=True)
+        slack, p = _SLACK * ExactMetric.slack, self.objective.source.n_features
+        return QuadraticMetric([block], slack, p, center, flat=True)

@@ -230,6 +230,7 @@ class RowSpaceMetric(Metric):
     def __init__(self, objective, of_head, stiffness):
         self.objective, self.of_head = objective, of_head
         self.patience, self.passes = of_head.patience, of_head.passes
+        self.slack = max(self.slack, of_head.slack)
         self.compliance = 1 / stiffness
 
     def solve(self, grad):

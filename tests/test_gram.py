@@ -46,7 +46,8 @@ def test_inverse_factor(size, dtype):
     gram = (rows.T @ rows).astype(dtype)
     lower = np.tril(gram) + np.triu(np.full_like(gram, np.nan), 1)  # which is not read
     ridge = 0.1 * gram.diagonal().astype(np.float64)
-    factor = inverse_factor(lower, ridge)
+    factor, is_raised = inverse_factor(lower, ridge)
+    assert not is_raised
     assert not np.triu(factor, 1).any()
     scale = np.sqrt(gram.diagonal().astype(np.float64) + ridge)
     product = (factor * scale).T @ (factor * scale)
@@ -55,11 +56,12 @@ def test_inverse_factor(size, dtype):
 
 
 def test_inverse_factor_of_what_is_singular_empty_or_not_finite():
-    singular = inverse_factor(np.ones((70, 70)), 0.0)
+    singular, is_raised = inverse_factor(np.ones((70, 70)), 0.0)
+    assert not is_raised
     assert np.isfinite(singular).all()
     gram = np.ones((3, 3))
     gram[1] = gram[:, 1] = 0.0
-    factor = inverse_factor(gram, 0.0)
+    factor, _ = inverse_factor(gram, 0.0)
     assert not factor[1].any()
     assert not factor[:, 1].any()
     # LAPACK fails at the last row: the diagonal is raised, by some power of ten of rounding, and the rest is as it was
@@ -70,7 +72,9 @@ def test_inverse_factor_of_what_is_singular_empty_or_not_finite():
     correlation = indefinite / scale / scale[:, None]
     least = -np.linalg.eigvalsh(correlation)[0]
     assert least > 0.01
-    factor = inverse_factor(indefinite.copy(), 0.0) * scale
+    factor, is_raised = inverse_factor(indefinite.copy(), 0.0)
+    assert is_raised
+    factor *= scale
     raised = np.linalg.inv(factor.T @ factor)
     rise = raised.diagonal() - 1
     np.testing.assert_allclose(rise, rise[0], rtol=1e-6)
@@ -164,7 +168,7 @@ def test_correlations_bring_blocks_closer_to_the_hessian():
     for k in range(K):
         point[k, k // 2] = 2.0
     metric = curvature._make(point)
-    hess = curvature._hess(point)
+    hess, _ = curvature._hess(point)
     basis = np.eye(K * 6).reshape(-1, K, 6)
     basis -= basis.mean(axis=1, keepdims=True)
 

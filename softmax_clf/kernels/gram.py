@@ -20,6 +20,7 @@ _N_BANDS = 4  # of rows of a matrix, of equal areas, for threads to take
 _BLOCK_BYTES = 1 << 18  # of rows that are scaled at a time, to stay in a second-level cache
 _CALL_ROWS = 4096  # at most these in one kernel call: Ctrl-C waits for it
 _BAND_ROWS = 64  # of triangular matrices, of which what is beyond the diagonal block is not read
+_MOST_RAISED = 100  # times what rounding needs: a diagonal raised by more is told of
 _ABOVE = ~np.tri(_BAND_ROWS, dtype=bool)
 
 
@@ -124,6 +125,9 @@ def inverse_factor(gram, ridge):
     Returns
     -------
     A : (n, n) of gram's dtype, in its memory; a row that ``gram`` and ``ridge`` leave empty is zero
+    is_raised : bool
+        Whether the diagonal had to be raised by more than rounding explains: what the matrix says of some direction is
+        lost, and its inverse there is far too small.
 
     Raises
     ------
@@ -146,7 +150,7 @@ def inverse_factor(gram, ridge):
     # integers of 64 bits, whose first half is what a LAPACK of 32 reads
     upper, no_unit, n, info = b"U", b"N", ctypes.c_int64(len(gram)), ctypes.c_int64()
     matrix, size, told = gram.ctypes.data, ctypes.byref(n), ctypes.byref(info)
-    rise = 4 * np.finfo(gram.dtype).eps * np.sqrt(len(gram))
+    rise = least_rise = 4 * np.finfo(gram.dtype).eps * np.sqrt(len(gram))
     while True:
         np.fill_diagonal(gram, 1 + rise)
         _POTRF[gram.dtype](upper, size, matrix, size, told)
@@ -168,7 +172,7 @@ def inverse_factor(gram, ridge):
         gram[: band.start, band] = 0.0
         inner = gram[band, band]
         np.copyto(inner, 0.0, where=_above_diagonal(inner))
-    return gram
+    return gram, rise > _MOST_RAISED * least_rise
 
 
 def _bands(matrix):
@@ -213,10 +217,10 @@ def _is_large(n_features):
 
 
 def _inverse_factor(gram, ridge, floor, dtype):
-    """The factor of the inverse of ``gram + ridge + floor``, and tr(G (G + ridge I)^-1)."""
-    factor = inverse_factor(gram, ridge + floor)
+    """The factor of the inverse of ``gram + ridge + floor``, tr(G (G + ridge I)^-1), and whether it was raised."""
+    factor, is_raised = inverse_factor(gram, ridge + floor)
     effective_dim = len(gram) - ridge * float(np.vdot(factor, factor))
-    return factor.astype(dtype, copy=False) if _is_large(len(gram)) else factor, effective_dim
+    return factor.astype(dtype, copy=False) if _is_large(len(gram)) else factor, effective_dim, is_raised
 
 
 class GramFactor(_Factor):
@@ -241,11 +245,13 @@ class GramFactor(_Factor):
     ----------
     effective_dim : float
         tr(G (G + ridge I)^-1), the number of directions in which the rows outweigh the ridge.
+    is_raised : bool
+        As :func:`inverse_factor` tells.
     """
 
     def __init__(self, gram, ridge, center, mass, dtype, n_outputs, n_threads, floor=0.0):
         super().__init__(center, mass)
-        self.factor, self.effective_dim = _inverse_factor(gram, ridge, floor, dtype)
+        self.factor, self.effective_dim, self.is_raised = _inverse_factor(gram, ridge, floor, dtype)
         self.n_outputs, self.n_threads, self.product = n_outputs, n_threads, None
         if _is_large(len(gram)):  # below that the two products of BLAS are as fast
             self.product = DensePass(dtype, len(gram), len(gram), 1, n_outputs, n_threads)
@@ -307,19 +313,21 @@ class GramRoots:
     ----------
     effective_dim : float
         The largest of the classes.
+    is_raised : bool
+        Whether one of them is, as :func:`inverse_factor` tells.
     """
 
     def __init__(self, make, n_outputs, ridge, dtype, n_threads):
         self.factors, self.centers, self.masses = [None] * n_outputs, [None] * n_outputs, np.empty((n_outputs, 1))
-        effective_dims = np.empty(n_outputs)
+        effective_dims, raised = np.empty(n_outputs), np.zeros(n_outputs, bool)
 
         def task(k, slot):
             with np.errstate(over="raise", invalid="raise"):  # a thread does not have its caller's
                 gram, self.centers[k], self.masses[k], floor = make(k)
-                self.factors[k], effective_dims[k] = _inverse_factor(gram, ridge, floor, dtype)
+                self.factors[k], effective_dims[k], raised[k] = _inverse_factor(gram, ridge, floor, dtype)
 
         run_tasks(task, n_outputs, n_threads)
-        self.effective_dim = float(effective_dims.max())
+        self.effective_dim, self.is_raised = float(effective_dims.max()), bool(raised.any())
         self.centers = None if self.centers[0] is None else np.stack(self.centers)[:, None]
         self.n_threads = n_threads if _is_large(len(self.factors[0])) else 1
 
@@ -367,6 +375,15 @@ class GramRoots:
         return steps.transpose(1, 0, 2)
 
 
+def _outer_product(rows, band, outer_out):
+    """Some rows of ``rows @ rows.T`` up to the diagonal block, in float64: products of float32 would be rounded to it."""
+    known = slice(0, band.stop)
+    outer_out[band, known] = 0.0
+    for start in range(0, rows.shape[1], _CALL_ROWS):
+        columns = rows[known, start : start + _CALL_ROWS].astype(np.float64, copy=False)
+        outer_out[band, known] += columns[band] @ columns.T
+
+
 class LowRankFactor(_Factor):
     """By fewer rows than features: inv(R'R + ridge I) = (I - R' inv(R R' + ridge I) R) / ridge (Woodbury).
 
@@ -384,9 +401,10 @@ class LowRankFactor(_Factor):
         super().__init__(center, mass)
         n_rows, size = rows.shape
         outer = np.empty((n_rows, n_rows))
-        bands = [slice(start, start + 256) for start in range(0, n_rows, 256)]
-        run_tasks(lambda t, slot: np.matmul(rows[bands[t]], rows.T, out=outer[bands[t]]), len(bands), n_threads)
-        inverse = inverse_factor(outer, ridge).astype(rows.dtype)
+        bands = [slice(start, min(start + _BAND_ROWS, n_rows)) for start in range(0, n_rows, _BAND_ROWS)]
+        run_tasks(lambda t, slot: _outer_product(rows, bands[t], outer), len(bands), n_threads)
+        inverse, self.is_raised = inverse_factor(outer, ridge)
+        inverse = inverse.astype(rows.dtype)
         self.effective_dim = n_rows - ridge * float(np.vdot(inverse, inverse))
         self.rows, self.ridge = rows, ridge
         step = 256

@@ -33,6 +33,10 @@ from scipy.linalg.lapack import dpotrf, dpotrs
 
 EXACT, BLOCKS, KRONECKER, HEAD = "exact", "blocks", "kronecker", "head"
 MAX_FLOAT64 = 1024  # features up to which Gram matrices are of float64, whatever X is of
+# A Hessian that is positive definite but for rounding needs less than this added to its diagonal, as a share. One that
+# needs more has lost what the data say of some direction: its steps may lead down, but how far it is to the minimum it
+# does not know. That slack says so, and is finite, since a gradient of zero is a minimum all the same.
+MOST_RAISED, NO_CLAIM = 1e-10, 1e200
 
 
 def _centred(step):
@@ -91,7 +95,7 @@ class KroneckerMetric(Metric):
     Parameters
     ----------
     factored : callable ridge -> object with ``solve(grad)``
-        The inverse of A + ridge I on the coefficients, A having row weights s_i/S t_i.
+        The inverse of A + ridge I on the coefficients, A having row weights s_i/S t_i; and ``is_raised``.
     between : array (n_outputs, n_outputs) float64
         B.
     l2_reg_strength : float
@@ -105,6 +109,8 @@ class KroneckerMetric(Metric):
         values = np.maximum(values, 1e-9 * values[-1])
         self.values = values[:, None]
         self.factor = factored(l2_reg_strength / values[min(1, len(values) - 1) :].mean())
+        if self.factor.is_raised:
+            self.slack = NO_CLAIM
 
     def solve_all(self, grads):
         rows = self.vectors.T @ grads
@@ -119,7 +125,7 @@ class BlocksMetric(Metric):
     ----------
     roots : object with ``whiten(grads)`` and ``steps(white)``
         The inverses of the classes' blocks, of row weights s_i/S p_ik (1 - p_ik), with the penalty: in halves, between
-        which there are coordinates (n_outputs, n, n_columns) in which each block is the identity.
+        which there are coordinates (n_outputs, n, n_columns) in which each block is the identity; and ``is_raised``.
     between : array (n_outputs, n_outputs) float64
         B.
     """
@@ -133,6 +139,8 @@ class BlocksMetric(Metric):
         correlation = self._believed * between * scale * scale[:, None]
         np.fill_diagonal(correlation, 1.0)
         self.mixing = np.linalg.inv(correlation)
+        if roots.is_raised:
+            self.slack = NO_CLAIM
 
     def solve_all(self, grads):
         white = self.roots.whiten(grads)
@@ -184,6 +192,7 @@ class HeadMetric(Metric):
 
     def __init__(self, diagonal, head, kronecker):
         self.diagonal, self.head, self.kronecker = diagonal, head, kronecker
+        self.slack = max(self.slack, kronecker.slack)
 
     def solve(self, grad):
         step = self.diagonal.solve(grad)
@@ -197,13 +206,16 @@ class ExactMetric(Metric):
     Parameters
     ----------
     hess : array (n_outputs * n_columns, n_outputs * n_columns) float64
-        With the penalty, and with the shift of all classes made definite.
+        In the columns (x - center, 1), with the penalty, and with the shift of all classes made definite.
+    center : array (n_features,), or None
+        None where a point has no column for an intercept.
     """
 
     slack = 3
 
-    def __init__(self, hess):
-        diagonal, rise = hess.diagonal().copy(), 1e-15
+    def __init__(self, hess, center=None):
+        self.center = center
+        diagonal, rise = hess.diagonal().copy(), 0.0
         while True:
             self.factor, failed = dpotrf(hess, lower=True)
             if not failed:
@@ -211,11 +223,19 @@ class ExactMetric(Metric):
             if rise > 1 or not np.isfinite(diagonal).all():
                 raise FloatingPointError("squares of the data overflow float64")
             # singular to rounding: raise the diagonal, in proportion, so that units do not matter
+            rise = max(10 * rise, 1e-15)
             hess[np.diag_indices_from(hess)] = diagonal * (1 + rise) + np.finfo(float).tiny
-            rise *= 10
+        if rise > MOST_RAISED:
+            self.slack = NO_CLAIM
 
     def solve(self, grad):
-        return _centred(dpotrs(self.factor, grad.ravel(), lower=True)[0].reshape(grad.shape))
+        inner = grad.copy()
+        if self.center is not None:
+            inner[:, :-1] -= grad[:, -1:] * self.center
+        step = dpotrs(self.factor, inner.ravel(), lower=True)[0].reshape(grad.shape)
+        if self.center is not None:
+            step[:, -1] -= step[:, :-1] @ self.center
+        return _centred(step)
 
 
 def patience(passes, n_problems=1):
