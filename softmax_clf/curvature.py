@@ -191,7 +191,7 @@ class Curvature:
         return LowRankFactor(rows, ridge + left_out * trace, center, mass, o.n_outputs, o.n_threads)
 
     def _hess(self, point, definite=True):
-        """The Hessian in the columns (x - center, 1), if ``definite`` with the shift of all classes made so; the center.
+        """The Hessian in the columns (x - center, 1), if ``definite`` with the shift of all classes made so; and these.
 
         The center is the mean of the rows by what they curve the objective: with any other, rows that lie close
         together far from it would leave the intercept and a coefficient all but one direction.
@@ -279,7 +279,7 @@ class Curvature:
             yield X, self._proba(X, offset, point), row_weight[panel]
 
     def _proba(self, X, offset, point):
-        """Probabilities (n_rows, n_outputs), in float64, for small pieces of data; even ones where the point is None."""
+        """Probabilities (n_rows, n_outputs), in float64, for small pieces of data; even ones where point is None."""
         o = self.objective
         if point is None:
             return np.full((len(X), o.n_outputs), 1 / o.n_classes)

@@ -376,7 +376,7 @@ class GramRoots:
 
 
 def _outer_product(rows, band, outer_out):
-    """Some rows of ``rows @ rows.T`` up to the diagonal block, in float64: products of float32 would be rounded to it."""
+    """Some rows of ``rows @ rows.T`` up to the diagonal block, in float64: numpy's would be float32's."""
     known = slice(0, band.stop)
     outer_out[band, known] = 0.0
     for start in range(0, rows.shape[1], _CALL_ROWS):
