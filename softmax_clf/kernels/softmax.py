@@ -309,10 +309,10 @@ def add_offset(scores, first, n_scores, row, n_rows, offset):
 def _spread(scores, first, n_scores, row, n_rows, proba, mean, row_weight, grad_intercept_out):
     curvature = 0.0
     for k in range(n_scores):
-        total = 0.0
+        total, p = 0.0, proba[k, row : row + n_rows]
         for i in range(n_rows):
             apart = scores[first + k, i] - mean[i]
-            pointwise = row_weight[i] * proba[k, row + i] * apart
+            pointwise = row_weight[i] * p[i] * apart
             scores[first + k, i] = pointwise
             total += pointwise
             curvature += np.float64(pointwise) * np.float64(apart)
@@ -343,18 +343,19 @@ def softmax_curvature(scores, first, n_scores, row, n_rows, intercept, proba, ro
     zero = scores.dtype.type(0)
     top[:n_rows], origin[:n_rows], mean[:n_rows] = -1.0, zero, zero
     for k in range(n_scores):
-        b = intercept[first + k]
+        b, p = intercept[first + k], proba[k, row : row + n_rows]
         for i in range(n_rows):
-            q, p = scores[first + k, i] + b, proba[k, row + i]
+            # all is read before anything is written, or this loop would take twice as long
+            q, here, largest, before = scores[first + k, i] + b, p[i], top[i], origin[i]
             scores[first + k, i] = q
-            above = p > top[i]
-            top[i] = p if above else top[i]
-            origin[i] = q if above else origin[i]
+            top[i] = largest if here <= largest else here
+            origin[i] = before if here <= largest else q
     for k in range(n_scores):
+        p = proba[k, row : row + n_rows]
         for i in range(n_rows):
             apart = scores[first + k, i] - origin[i]
             scores[first + k, i] = apart
-            mean[i] += proba[k, row + i] * apart
+            mean[i] += p[i] * apart
     return _spread(scores, first, n_scores, row, n_rows, proba, mean, row_weight, grad_intercept_out)
 
 
@@ -372,10 +373,10 @@ def logistic_curvature(scores, first, n_scores, row, n_rows, intercept, raw, row
 
     With e = exp(-abs(z)), the product of their probabilities is e / (1 + e)^2, without a difference to one.
     """
-    along = work[0]
+    along, known = work[0], raw[0, row : row + n_rows]
     zero, one = scores.dtype.type(0), scores.dtype.type(1)
     for i in range(n_rows):
-        z, q = raw[0, row + i], scores[first, i] + intercept[first]
+        z, q = known[i], scores[first, i] + intercept[first]
         e = _exp(-z if z >= zero else z)
         along[i] = q
         scores[first, i] = row_weight[i] * (e / ((one + e) * (one + e))) * q
@@ -474,8 +475,9 @@ def row_states(scores, row, n_rows, intercept, offset, weighting, work, out):
         if n_scores > 1:
             normalise(scores, first, n_scores, n_rows, row_max, n_largest, rest)
         for k in range(n_scores):
+            rows_out = out[weighting[m], k, row : row + n_rows]
             for i in range(n_rows):
-                out[weighting[m], k, row + i] = scores[first + k, i]
+                rows_out[i] = scores[first + k, i]
 
 
 @jit_part(fastmath=_EXACT)
