@@ -241,7 +241,7 @@ def race(problem, C, lowest, workers, options, path):
         if not able(worker.peer, problem, C):
             continue
         measure.note(f"{problem.name}, C={C:g}: {worker.peer.name}")
-        if (prepared := worker.ask(6 * hopeless, "prepare", path, C, lowest)) is None:
+        if (prepared := worker.ask(6 * hopeless + 60, "prepare", path, C, lowest)) is None:
             records.append({"peer": worker.peer.name, "seconds": {}, "passes": {}, "lowest_gap": None})
             continue
         answer = worker.ask(3 * hopeless + 10, "run", path, C, lowest, hopeless, None)
