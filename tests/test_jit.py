@@ -1,13 +1,16 @@
 """The decorator for kernels: its flags, and a cache whose faults are never more than a compilation."""
 
+import compileall
 import inspect
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 
 import numba
@@ -233,6 +236,11 @@ def test_private_numba_api():
     assert isinstance(features, str)
     for name in jit_module._SETTINGS:
         assert hasattr(config, name)
+    emitted = numba.extending.intrinsic(test_flags)
+    assert emitted._defn is test_flags
+    assert emitted._prefer_literal is False
+    assert config is numba.config
+    assert isinstance(config.CACHE_DIR, str)
     kernel = jit(lambda x: x)
     assert isinstance(kernel._cache, jit_module._KernelCache)
     assert kernel.targetoptions
@@ -302,9 +310,128 @@ def test_edits_of_the_packages_kernels_are_seen(warm):
     assert_loaded(warm.run())
 
 
-def test_all_kernel_sources_are_in_the_key():
-    names = {name for name, _ in jit_module._kernels_digest()}
-    assert {path.name for path in (ROOT / "softmax_clf" / "kernels").glob("*.py")} <= names
+def test_all_that_is_compiled_in_is_in_the_key():
+    """Each value, helper, class and intrinsic that a kernel reaches, changed before and after the import."""
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("kernel_keys.py")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["unseen"] == []
+    assert report["repeated"]  # and nothing else changes it
+    names = {tuple(name) for name in report["names"]}
+    assert {("tiles", "Lanes"), ("tiles", "score_tile"), ("tiles", "row_pointer"), ("csr", "_AHEAD")} <= names
+    assert {("softmax", "_exp, overloaded"), ("softmax", "_EXACT"), ("gram", "_OUTPUTS")} <= names
+    assert len(names) > 40
+    assert {"predict 0", "loss 0", "loss_gradient"} <= set(report["by_width"])  # of vectors
+
+
+# A kernel that reaches a value through a class and an intrinsic.
+EMITTED = """
+from llvmlite import ir
+from numba import types
+from softmax_clf.kernels.jit import intrinsic, jit
+
+SUMMAND = 1
+
+class Maker:
+    def constant(self):
+        return ir.Constant(ir.IntType(64), SUMMAND)
+
+def plain(x):
+    return x + SUMMAND
+
+@intrinsic(plain)
+def add(typingctx, x):
+    def codegen(context, builder, signature, args):
+        return builder.add(args[0], Maker().constant())
+    return types.int64(types.int64), codegen
+
+@jit
+def double(x):
+    return add(x)
+
+@jit
+def twice(x):
+    return add(add(x))
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("SUMMAND = 1", "SUMMAND = 3"),
+        ("SUMMAND)\n\ndef plain", "SUMMAND + 2)\n\ndef plain"),
+        ("builder.add", "builder.sub"),
+    ],
+    ids=["value", "class", "intrinsic"],
+)
+def test_files_that_are_replaced_under_a_process(sandbox, old, new):
+    """What is compiled after an upgrade, from what was imported before, is not what the new version loads."""
+    assert EMITTED.count(old) == 1
+    right = {EMITTED: 6, EMITTED.replace(old, new): 4 if "sub" in new else 8}
+    for imported, replaced in (list(right), list(right)[::-1]):
+        for path in sandbox.files:
+            path.unlink()
+        sandbox.module.write_text(imported)
+        before = f"""
+        import pathlib, temporary_kernels
+        pathlib.Path({str(sandbox.module)!r}).write_text({replaced!r})
+        """
+        results = "[temporary_kernels.double(5)]"
+        assert_compiled(sandbox.run(results=results, before=before), faulty=False, results=[right[imported]])
+        assert_compiled(sandbox.run(results=results), faulty=False, results=[right[replaced]])
+        assert_loaded(sandbox.run(results=results), results=[right[replaced]])
+        sandbox.module.write_text(imported)
+        assert sandbox.run(results=results)["results"] == [right[imported]]
+
+
+def test_values_that_change_between_kernels(sandbox):
+    """Nobody knows what a kernel is made of whose parts were compiled before and after."""
+    sandbox.module.write_text(EMITTED)
+    before = """
+    import temporary_kernels as t
+    t.double(5)
+    t.SUMMAND = 3
+    """
+    results = "[temporary_kernels.twice(5)]"
+    report = sandbox.run(results=results, before=before)
+    assert report["state"]["faults"] == 0
+    assert len(sandbox.files) == 1
+    assert_compiled(sandbox.run(results=results), faulty=False, results=[7])
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        ("import sys\nthing = sys.stdin", "no word is known"),
+        ("def thing():\n    from math import pi\n    return pi", "imports something"),
+    ],
+    ids=["unknown", "import"],
+)
+def test_what_cannot_be_described_is_not_kept(sandbox, module, message):
+    lines = [
+        "from softmax_clf.kernels.jit import jit, overload",
+        module,
+        "def helper():",
+        "    return 1",
+        "@overload(helper)",
+        "def _():",
+        "    unused = thing",
+        "    return lambda: 1",
+        "@jit",
+        "def double(x):",
+        "    return x + helper()",
+    ]
+    sandbox.module.write_text("\n".join(lines))
+    for _ in range(2):
+        report = sandbox.run(results="[temporary_kernels.double(10.0)]")
+        assert_compiled(report, faulty=True)
+        assert message in report["warnings"][0]
+    assert sandbox.files == []
 
 
 @pytest.mark.parametrize(
@@ -319,6 +446,34 @@ def test_all_kernel_sources_are_in_the_key():
 )
 def test_versions_and_values_are_in_the_key(warm, before):
     assert_compiled(warm.run(before=before), faulty=False)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"NUMBA_CPU_NAME": "generic"}, (16, 16)),
+        ({"NUMBA_CPU_FEATURES": "+avx,+avx2,+fma"}, (32, 16)),
+        ({"NUMBA_CPU_FEATURES": "+avx512f,+avx512vl,-avx2"}, (64, 32)),
+        ({"NUMBA_CPU_FEATURES": "+neon"}, (16, 32)),
+        ({"NUMBA_CPU_FEATURES": ""}, (16, 16)),
+    ],
+)
+def test_vectors_are_those_of_the_processor_that_is_compiled_for(variables, expected):
+    code = "from softmax_clf.kernels import tiles; print((tiles.VECTOR_BYTES, tiles._N_REGISTERS))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, f"{expected}\n"), done.stderr
+
+
+def test_features_where_numba_does_not_tell(monkeypatch):
+    known = jit_module.processor_features()
+    monkeypatch.delattr(jit_module, "cpu_target")
+    assert {"avx2", "neon", "avx512vl"} & jit_module.processor_features() == {"avx2", "neon", "avx512vl"} & known
 
 
 def test_cpu_is_in_the_key(warm):
@@ -493,6 +648,69 @@ def test_addresses_of_this_process_are_not_kept(sandbox):
     assert sandbox.files == []
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs a signal")
+@pytest.mark.parametrize("error", ["TimeoutError", "ValueError", "Late"])
+def test_time_limits_go_through(warm, error):
+    """An exception of a signal handler is no fault of the cache, of whatever class it is and wherever it arrives."""
+    before = f"""
+    import os, pickle, signal
+    import softmax_clf.kernels.jit as j
+    class Late(Exception):
+        pass
+    def handler(*_):
+        raise {error}("late")
+    signal.signal(signal.SIGUSR1, handler)
+    class Interrupted:
+        def __init__(self, module, name):
+            self.module, self.name = module, name
+        def __getattr__(self, name):
+            def interrupted(*arguments, **keywords):
+                os.kill(os.getpid(), signal.SIGUSR1)
+                return getattr(self.module, name)(*arguments, **keywords)
+            return interrupted if name == self.name else getattr(self.module, name)
+    def call(argument, module, name):
+        real = getattr(j, module)
+        setattr(j, module, Interrupted(real, name))
+        try:
+            return temporary_kernels.double(argument)
+        except Exception as error:
+            return str(error)
+        finally:
+            setattr(j, module, real)
+    read = ("pickle", "loads"), ("os", "stat"), ("os", "fstat")
+    written = ("os", "makedirs"), ("os", "replace")
+    """
+    # There are kernels of float64. There are none of int64: two are compiled, and kept by this process.
+    results = "[*(call(5.0, *one) for one in read), *(call(5, *one) for one in written), temporary_kernels.double(5)]"
+    report = warm.run(results=results, before=before)
+    assert report["results"] == [*["late"] * 5, 11.0]
+    assert report["state"]["faults"] == 0
+    assert report["warnings"] == []
+    assert list(warm.folder.rglob("*.tmp")) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "remedy"),
+    [("truncated", "written anew"), ("no_pickle", "version of numba")],
+)
+def test_remedies_fit_their_causes(warm, damage, remedy):
+    for path in warm.files:
+        path.write_bytes(globals()[damage](path.read_bytes()))
+    (message,) = warm.run()["warnings"]
+    assert remedy in message
+    assert "NUMBA_CACHE_DIR" not in message
+
+
+def test_without_optimisation(sandbox):
+    """Then machine code holds addresses; of no folder is that a fault."""
+    sandbox.module.write_text(KERNELS.replace("return x * factor", "return abs(np.full(1, x)[0]) * factor"))
+    sandbox.module.write_text("import numpy as np\n" + sandbox.module.read_text())
+    report = sandbox.run(NUMBA_OPT="0")
+    assert_compiled(report, faulty=True)
+    assert "unset NUMBA_OPT" in report["warnings"][0]
+    assert "NUMBA_CACHE_DIR" not in report["warnings"][0]
+
+
 def test_source_without_a_file(sandbox):
     """At a prompt there is nothing to hash: compiled, not kept, and nothing to warn of."""
     code = "from softmax_clf.kernels.jit import jit\n@jit\ndef f(x): return x + 1\nprint(f(1))"
@@ -553,8 +771,10 @@ def test_relative_folders_are_not_made(sandbox):
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs owners of files")
-def test_folder_that_all_can_write_is_not_read(warm):
-    warm.pycache.chmod(0o777)
+@pytest.mark.parametrize("mode", [0o777, 0o775])
+def test_folder_that_others_can_write_is_not_read(warm, mode):
+    """Neither all, nor a group."""
+    warm.pycache.chmod(mode)
     report = warm.run()
     assert_compiled(report, faulty=False)
     assert any(warm.home in path.parents for path in warm.files)
@@ -562,10 +782,11 @@ def test_folder_that_all_can_write_is_not_read(warm):
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs owners of files")
-def test_file_that_all_can_write_is_not_read(warm):
+@pytest.mark.parametrize("mode", [0o666, 0o664])
+def test_file_that_others_can_write_is_not_read(warm, mode):
     for path in warm.files:
         assert not path.stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP)
-        path.chmod(0o666)
+        path.chmod(mode)
     assert_compiled(warm.run(), faulty=False)
 
 
@@ -581,6 +802,90 @@ def test_what_another_user_owns_is_not_read(warm, what):
     j.pickle = types.SimpleNamespace(loads=loads)
     """
     assert_compiled(warm.run(before=before), faulty=False)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_owns_is_read(warm):
+    """As kernels that were compiled when an image was made, for a user who owns the package."""
+    for path in warm.folder.rglob("*"):
+        if path.suffix == ".py":
+            os.chown(path, 12345, 12345)
+    before = """
+    import os
+    os.geteuid = lambda: 12345
+    """
+    assert_loaded(warm.run(before=before))
+
+
+def test_folder_that_is_chosen_in_code(sandbox):
+    chosen = sandbox.folder / "chosen"
+    before = f"""
+    import numba
+    numba.config.CACHE_DIR = {str(chosen)!r}
+    """
+    other = str(sandbox.folder / "other")
+    for variables in ({}, {"NUMBA_CACHE_DIR": other}):  # that of the environment is where this one began
+        report = sandbox.run(before=before, **variables)
+        assert Path(report["state"]["folder"]).parent == chosen
+    assert_loaded(report)
+    assert all(chosen in path.parents for path in sandbox.files)
+
+
+def zipped(sandbox):
+    archive = sandbox.folder / "application.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in (sandbox.module, *sandbox.kernels.parent.rglob("*.py")):
+            file.write(path, path.relative_to(sandbox.folder))
+    return {"PYTHONPATH": str(archive)}, ""
+
+
+def without_sources(sandbox):
+    compileall.compile_dir(sandbox.folder, quiet=2, legacy=True)
+    moved = sandbox.folder / "installed"  # elsewhere than the code says
+    for path in [*sandbox.folder.rglob("*.pyc")]:
+        place = moved / path.relative_to(sandbox.folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(place)
+    return {"PYTHONPATH": str(moved)}, ""
+
+
+def frozen(sandbox):
+    """As an application in one file, which is unpacked to another folder each time: its modules are in no folder."""
+    names = ["softmax_clf", "softmax_clf.kernels", "softmax_clf.kernels.jit", "temporary_kernels"]
+    paths = [sandbox.kernels.parent / "__init__.py", sandbox.kernels / "__init__.py", sandbox.kernels / "jit.py"]
+    sources = dict(zip(names, [path.read_text() for path in (*paths, sandbox.module)], strict=True))
+    before = f"""
+    import importlib.abc, importlib.util, os, sys, uuid, numba
+    sys.frozen, unpacked = True, f"/nowhere/{{uuid.uuid4()}}"
+    class Importer(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+        sources = {sources!r}
+        def find_spec(self, name, path=None, target=None):
+            if name in self.sources:
+                origin = os.path.join(unpacked, *name.split(".")) + ".pyc"
+                package = name in ("softmax_clf", "softmax_clf.kernels")
+                return importlib.util.spec_from_file_location(
+                    name, origin, loader=self, submodule_search_locations=[] if package else None
+                )
+        def get_source(self, name):
+            return self.sources[name]
+    sys.meta_path.insert(0, Importer())
+    """
+    return {"PYTHONPATH": ""}, before
+
+
+@pytest.mark.parametrize("packed", [zipped, without_sources, frozen], ids=lambda f: f.__name__)
+def test_packages_that_are_no_folders_of_sources(sandbox, packed):
+    variables, before = packed(sandbox)
+    sandbox.module.unlink()
+    shutil.rmtree(sandbox.kernels.parent)
+    assert_compiled(sandbox.run(before=before, **variables), faulty=False)
+    report = sandbox.run(before=before, **variables)
+    assert_loaded(report)
+    assert report["state"]["writable"]
+    assert len(sandbox.files) == 2
+    # and where nobody can be asked for a home
+    report = sandbox.run(before=before, **variables, NUMBA_CACHE_DIR=str(sandbox.folder / "chosen"))
+    assert_compiled(report, faulty=False)
 
 
 def test_cache_state(warm):

@@ -8,9 +8,8 @@ adjacent columns, transposed, or any other; float16, which Numba does not know, 
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
 
-from .jit import jit_part
+from .jit import intrinsic, jit_part, overload
 from .tiles import VECTOR_BYTES, Lanes, data_and_stride, row_pointer
 
 _INT = ir.IntType(64)
@@ -52,10 +51,10 @@ def readable(X):
 
 def _value(x):
     """An element as a number: float16 is handed over as its bits."""
-    raise NotImplementedError  # the overload below is what kernels see
+    return _half(x) if isinstance(x, np.uint16) else x  # kernels see the overload below
 
 
-@overload(_value, inline="always")
+@overload(_value)
 def _(x):
     if x == types.uint16:
         return lambda x: _half(x)
@@ -108,7 +107,13 @@ def from_columns(X, row, n_rows, rows_out):
     return rows_out, 0
 
 
-@intrinsic
+def _plain_transpose_square(X, j, row, rows_out, i, ahead):
+    w = VECTOR_BYTES // rows_out.itemsize
+    square = X[j : j + w, row : row + w]
+    rows_out[i : i + w, j : j + w] = (square.view(np.float16) if X.dtype == np.uint16 else square).T
+
+
+@intrinsic(_plain_transpose_square)
 def _transpose_square(typingctx, X, j, row, rows_out, i, ahead):
     """Write ``rows_out[i:i + w, j:j + w] = X[j:j + w, row:row + w].T``, w being the lanes of a vector of ``rows_out``.
 

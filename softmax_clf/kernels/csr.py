@@ -18,9 +18,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from .jit import jit, jit_part
+from .jit import intrinsic, jit, jit_part
 from .softmax import BLOCK_CURVATURE, BLOCK_LOSS, losses, predictions, row_states
 from .threads import run_tasks
 from .tiles import VECTOR_BYTES, Lanes, aligned_zeros, data_and_stride, row_pointer
@@ -35,7 +34,12 @@ _AHEAD = 8  # stored values ahead, whose rows are fetched meanwhile
 _INT = ir.IntType(64)
 
 
-@intrinsic(prefer_literal=True)
+def _plain_gather(data, indices, start, stop, matrix, k, out, lanes, n_vectors):
+    columns = slice(k, k + lanes * n_vectors)
+    out[columns] += data[start:stop].astype(matrix.dtype, copy=False) @ matrix[indices[start:stop], columns]
+
+
+@intrinsic(_plain_gather, prefer_literal=True)
 def _gather(typingctx, data, indices, start, stop, matrix, k, out, lanes_, n_vectors):
     """Add ``sum_q data[q] * matrix[indices[q], k:k + w]`` over start <= q < stop to ``out[k:k + w]``.
 

@@ -3,9 +3,16 @@
 numba's own cache raises at import where no folder can be written, raises in every later run when a file of it is
 damaged, and knows nothing of the decorator's options or of edits in another file (numba 0.68). Ours holds one file for
 each compiled signature; whatever is wrong with that file, or with the folder, means a compilation and no more.
+
+The name of a file is the hash of all that is compiled in, as it is in memory: code, and the values, helpers, classes
+and intrinsics that this reaches (`_reached`). Source files do not tell: they may have been replaced since they were
+imported, and a package in a zip, in a frozen application or of .pyc files alone has none.
 """
 
 import contextlib
+import dis
+import enum
+import errno
 import functools
 import glob
 import hashlib
@@ -19,29 +26,49 @@ import uuid
 import warnings
 
 import llvmlite
+import llvmlite.binding
 import numba
+import numba.extending
 import numpy as np
+from llvmlite import ir
 
 # The private parts of numba that are relied upon; tests/test_jit.py names them. Without them: no cache.
 try:
-    from numba.core import config
     from numba.core.caching import NullCache
     from numba.core.compiler import CompileResult
+    from numba.core.registry import cpu_target
     from numba.core.serialize import dumps
-except Exception:
+except (ImportError, AttributeError):
     NullCache = object  # type: ignore[assignment, misc]
 
 _DEFAULTS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
-_KERNELS = os.path.dirname(os.path.abspath(__file__))
 _DIGEST_SIZE = hashlib.sha256().digest_size
 _SUFFIX = ".kernel"
-# Settings of numba, from the user's environment variables, that change the machine code.
-_SETTINGS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
-# What a kernel may take from a module or a closure as a constant.
-_PLAIN = (bool, int, float, complex, str, bytes, tuple, type(None), np.generic)
+# Settings of numba, from the user's environment variables or code, that change the machine code.
+_SETTINGS = (
+    "OPT",
+    "BOUNDSCHECK",
+    "DEBUGINFO_DEFAULT",
+    "EXTEND_VARIABLE_LIFETIMES",
+    "LOOP_VECTORIZE",
+    "SLP_VECTORIZE",
+    "LLVM_REFPRUNE_PASS",
+    "LLVM_REFPRUNE_FLAGS",
+    "DISABLE_INTEL_SVML",
+    "USING_SVML",
+)
+# What a kernel may take from a module or a closure as a constant, and what its name or text describes.
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), np.generic)
+_NAMED = (np.ufunc, types.BuiltinFunctionType)
+_TEXTS = (np.dtype, numba.types.Type, ir.Type)
+# Modules whose code the versions in the key speak for.
+_KNOWN = sys.stdlib_module_names | {"numba", "llvmlite", "numpy"}
+# Members of a class that differ where its code does not.
+_INCIDENTAL = {"__dict__", "__weakref__", "__doc__", "__module__", "__firstlineno__", "__static_attributes__"}
 
 _counts = {"loads": 0, "misses": 0, "faults": 0}
 _last_fault = None
+_compiled_as = {}  # functions and classes, as they were when first something that reaches them was compiled
 
 
 def jit(function=None, **options):
@@ -60,7 +87,7 @@ def jit(function=None, **options):
     Returns
     -------
     dispatcher : numba dispatcher
-        The function itself under ``NUMBA_DISABLE_JIT=1``.
+        Under ``NUMBA_DISABLE_JIT=1`` a function, which computes the same in plain Python.
     """
     for name in ("parallel", "cache"):
         if options.get(name):
@@ -71,25 +98,74 @@ def jit(function=None, **options):
     if function is None:
         return functools.partial(jit, **options)
     options = {**_DEFAULTS, **options}
-    if function.__closure__:
+    if numba.config.DISABLE_JIT:
+        return function if options.get("no_cpython_wrapper") else _silent(function)
+    cache = None
+    try:
+        if NullCache is object:
+            raise _Fault(f"numba {numba.__version__} lacks what the kernel cache is made of", _OTHER_NUMBA)
         # numba names compiled functions by their qualified name and a count of this process. Functions of one name that
-        # close over different values, one from the cache of another process, may agree in both: then the linker takes
-        # one for the other, without a word.
-        function.__qualname__ += "_" + _short(_describe(function))[:8]
+        # differ otherwise, one from the cache of another process, may agree in both: then the linker takes one for the
+        # other, without a word.
+        function.__qualname__ += "_" + _short(_own_words(function))[:8]
+        cache = _KernelCache(function, options)
+    except Exception as error:
+        _fault(error)
     dispatcher = numba.njit(**options)(function)
-    if dispatcher is not function:  # it is under NUMBA_DISABLE_JIT=1
-        try:
-            if NullCache is object or not hasattr(dispatcher, "_cache"):
-                raise AttributeError(f"numba {numba.__version__} lacks what the kernel cache is made of")
-            dispatcher._cache = _KernelCache(function, options)
-        except Exception as error:
-            _fault(error)
+    if cache is not None:
+        dispatcher._cache = cache
     return dispatcher
 
 
 def jit_part(function=None, **options):
     """As `jit`, for what only kernels call: it has no entry from Python and compiles in two thirds of the time."""
     return jit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True, **options)
+
+
+def intrinsic(plain, prefer_literal=False):
+    """As `numba.extending.intrinsic`, for a function that tells what instructions to emit.
+
+    Parameters
+    ----------
+    plain : function
+        What the instructions do, in Python and numpy: under ``NUMBA_DISABLE_JIT=1`` it is called in their place.
+    prefer_literal : bool, default=False
+        Whether numbers that are known when it is compiled come as types of their own.
+    """
+
+    def decorate(function):
+        if numba.config.DISABLE_JIT:
+            return plain
+        emitted = numba.extending.intrinsic(prefer_literal=prefer_literal)(function)
+        emitted.plain = plain
+        return emitted
+
+    return decorate
+
+
+def overload(function):
+    """As `numba.extending.overload`, inlined, for a function that chooses by types what kernels see in its place.
+
+    ``function`` itself does the same in plain Python.
+    """
+
+    def decorate(choose):
+        function.overloaded = choose  # so that the key of a kernel has it
+        return numba.extending.overload(function, inline="always")(choose)
+
+    return decorate
+
+
+def processor_features():
+    """Tell what numba compiles for: names of features as LLVM has them, ``NUMBA_CPU_FEATURES`` where it is set."""
+    try:
+        features = cpu_target.target_context.codegen().magic_tuple()[2]
+    except (NameError, AttributeError):  # another numba
+        try:
+            features = llvmlite.binding.get_host_cpu_features().flatten()
+        except RuntimeError:  # LLVM cannot ask every platform: take what all have
+            features = ""
+    return {feature[1:] for feature in features.split(",") if feature.startswith("+")}
 
 
 def cache_state():
@@ -102,12 +178,12 @@ def cache_state():
         `files` and their `bytes`, in all folders that are read; `loads`, `misses` and `faults` of this process, and
         the `last_fault` as text (None: there was none).
     """
-    folders = _folders(__file__)
+    folders = _folders(_place(globals()))
     folder = next(filter(_is_writable, folders), None)
     sizes = []
     for kept in folders:
         for path in glob.glob(os.path.join(glob.escape(kept), "*" + _SUFFIX)):
-            with contextlib.suppress(OSError):  # another process has just removed it
+            with _past_system_errors():
                 sizes.append(os.path.getsize(path))
     return {
         "folder": folder or folders[0],
@@ -119,11 +195,22 @@ def cache_state():
     }
 
 
+def _silent(function):
+    """A kernel in plain Python: as compiled, it does not tell of infinities."""
+
+    @functools.wraps(function)
+    def silent(*args):
+        with np.errstate(all="ignore"):
+            return function(*args)
+
+    return silent
+
+
 class _KernelCache(NullCache):
     """The compiled signatures of one function, a file each: the checksum of a pickle, then the pickle.
 
     numba's dispatcher calls `load_overload` before it compiles and `save_overload` afterwards, with its compiler lock
-    held. Neither ever raises.
+    held. Neither ever raises an exception of its own; that of a signal handler, as time limits have, goes through.
 
     Parameters
     ----------
@@ -138,7 +225,7 @@ class _KernelCache(NullCache):
 
     @property
     def cache_path(self):
-        return _folders(self.function.__code__.co_filename)[0]
+        return _folders(_place(self.function.__globals__) or "")[0]
 
     def load_overload(self, sig, target_context):
         try:
@@ -165,13 +252,18 @@ class _KernelCache(NullCache):
             if not paths:
                 return
             if data.library.has_dynamic_globals or data.lifted:
-                raise ValueError(f"{self.function.__qualname__} refers to addresses of this process")
+                raise _Fault(
+                    f"{self.function.__qualname__} refers to addresses of this process",
+                    "none" if numba.config.OPT else "unset NUMBA_OPT, which is 0: what is not optimised has them",
+                )
             payload = dumps(data._reduce())
             for path in paths:
                 try:
                     _write(path, payload)
                     return
                 except OSError as error:  # not ours, read-only, or full: try the next folder
+                    if not _is_own(error):
+                        raise
                     refusal = error
             raise refusal
         except Exception as error:
@@ -179,92 +271,239 @@ class _KernelCache(NullCache):
 
     def _paths(self, sig, codegen):
         """Where the code for this signature may be: the key is in the name, so a stale file is never opened."""
-        source = self.function.__code__.co_filename
-        if not os.path.exists(source):  # made by exec or at a prompt
+        place = _place(self.function.__globals__)
+        if place is None:
             return []
-        # Not the qualified name: it may end in a hash, and then `_write` would not know what an edit supersedes.
-        label = f"{os.path.splitext(os.path.basename(source))[0]}.{self.function.__name__}"
+        reached = _reached(self.options, self.function)
+        for item, described in reached.items():
+            if item is not None and _compiled_as.setdefault(item, described) != described:
+                return []  # changed since: of what is compiled by now some has the old value and some the new one
+        label = f"{os.path.splitext(os.path.basename(place))[0]}.{self.function.__name__}"
         label = "".join(c for c in label if c.isalnum() or c in "_.")[:100]
         # The magic tuple has the CPU's name and features, as NUMBA_CPU_NAME and NUMBA_CPU_FEATURES would have them.
         machine = (numba.__version__, llvmlite.__version__, np.__version__, sys.version, codegen.magic_tuple())
-        settings = [str(getattr(config, name, None)) for name in _SETTINGS]
-        sources = (_kernels_digest(), _file_digest(source))
-        signature = (str(sig), _describe(self.options), _describe(self.function))
-        name = "-".join([label, _short((machine, settings)), _short(sources), _short(signature)]) + _SUFFIX
-        return [os.path.join(folder, name) for folder in _folders(source)]
+        settings = [str(getattr(numba.config, name, None)) for name in _SETTINGS]
+        contents = _short((str(sig), _key(reached)))
+        name = "-".join([label, _short((machine, settings)), _sources(place), contents]) + _SUFFIX
+        return [os.path.join(folder, name) for folder in _folders(place)]
 
 
 def _short(key):
     return hashlib.sha256(repr(key).encode()).hexdigest()[:20]
 
 
-# Once per process. A file edited after its import is hashed as edited; `_describe` sees that older code is running.
-@functools.cache
-def _file_digest(path):
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
+# ---------------------------------------------------------------------------------------------------------------------
+# The key
+
+
+def _key(reached):
+    """Hash all that is reached, in the same words in each process."""
+    numbers = {item: number for number, item in enumerate(reached)}
+    return _short([(text, [numbers[item] for item in used]) for text, used in reached.values()])
+
+
+def _reached(*values):
+    """Describe what is compiled in with a function, if that and the options for it are the values.
+
+    Returns
+    -------
+    dict
+        The values, under None, and each function and class that they reach, in an order that depends on nothing else:
+        a pair of its description and the list of the functions and classes that this speaks of.
+    """
+    used = []
+    reached, waiting = {None: (_short(_words(values, used)), used)}, used[::-1]
+    while waiting:
+        item = waiting.pop()
+        if item not in reached:
+            used = []
+            words = _class_words(item, used) if isinstance(item, type) else _function_words(item, used)
+            reached[item] = _short(words), used
+            waiting += reversed(used)
+    return reached
+
+
+def _own_words(function):
+    """What distinguishes functions of one name: the code, and the values that it closes over."""
+    used = []
+    words = _code_words(function.__code__), _cells(function, used), _words(function.__defaults__, used)
+    return words, [item.__qualname__ for item in used]
+
+
+def _function_words(function, used):
+    code = function.__code__
+    values = _named_words(function.__globals__, _names_of(code), used)
+    defaults = function.__defaults__, function.__kwdefaults__
+    rest = _cells(function, used), _words(defaults, used), _words(vars(function), used)
+    return "function", function.__module__, function.__qualname__, _code_words(code), values, *rest
+
+
+def _cells(function, used):
+    cells = []
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # empty yet, as of a function that calls itself
+            cells.append(cell.cell_contents)
+    return _words(cells, used)
+
+
+def _class_words(cls, used):
+    members = {name: value for name, value in vars(cls).items() if name not in _INCIDENTAL}
+    slots = types.MemberDescriptorType, types.GetSetDescriptorType
+    members = {name: value for name, value in members.items() if not isinstance(value, slots)}
+    return "class", cls.__module__, cls.__qualname__, _words(cls.__bases__, used), _words(members, used)
+
+
+def _named_words(namespace, names, used):
+    """Those values of a namespace that code names; modules by those of their members that it names."""
+    words = []
+    for name in filter(namespace.__contains__, names):
+        value = namespace[name]
+        if isinstance(value, types.ModuleType) and not _is_known(value.__name__):
+            others = [other for other in names if other != name]
+            words.append((name, value.__name__, _named_words(vars(value), others, used)))
+        else:
+            words.append((name, _words(value, used)))
+    return words
 
 
 @functools.cache
-def _kernels_digest():
-    """Hash all kernels together: a kernel is compiled with what it calls, in whichever file that is."""
-    paths = sorted(glob.glob(os.path.join(glob.escape(_KERNELS), "**", "*.py"), recursive=True))
-    return [(os.path.relpath(path, _KERNELS), _file_digest(path)) for path in paths]
+def _code_words(code):
+    """What a code object does, and not in which line of which file it stands."""
+    if dis.opmap["IMPORT_NAME"] in code.co_code[::2]:
+        raise _Fault(f"{code.co_name}, which a kernel reaches, imports something", "import it at the top of the module")
+    names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
+    arguments = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags
+    handlers = getattr(code, "co_exceptiontable", b"").hex()
+    return "code", code.co_name, code.co_code.hex(), names, arguments, handlers, _words(code.co_consts, [])
 
 
-def _describe(value, seen=()):
-    """Describe a value that is compiled into a kernel, in the same words in each process."""
-    value = getattr(value, "_defn", value)  # an intrinsic
-    options = getattr(value, "targetoptions", None)  # a dispatcher: pickled, it would differ in each process
-    value = getattr(value, "py_func", value)
-    if isinstance(value, types.FunctionType):
-        if value in seen:  # recursion
-            return value.__qualname__
-        seen = (*seen, value)
-        code = value.__code__
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        used = [value.__globals__.get(name) for name in code.co_names]
-        used = [item for item in used if isinstance(item, (*_PLAIN, np.ndarray)) or hasattr(item, "py_func")]
-        parts = [_describe(part, seen) for part in (options, cells, used, value.__defaults__)]
-        return ("function", value.__module__, value.__qualname__, code.co_firstlineno, _describe(code), parts)
+@functools.cache
+def _names_of(code):
+    """Names that a code object speaks of, and those of the functions that it makes: globals and attributes."""
+    inner = [_names_of(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return sorted({*code.co_names, *(name for names in inner for name in names)})
+
+
+def _is_known(module):
+    return module.partition(".")[0] in _KNOWN
+
+
+def _words(value, used):
+    """Describe a value in words that are the same in each process; functions and classes are appended to ``used``."""
+    kind = type(value).__qualname__
+    if isinstance(value, _PLAIN):
+        return kind, repr(value)
+    if isinstance(value, _TEXTS):
+        return kind, str(value)
+    if isinstance(value, _NAMED):
+        return kind, value.__module__ if isinstance(value, types.BuiltinFunctionType) else "numpy", value.__name__
+    if isinstance(value, types.ModuleType) and _is_known(value.__name__):
+        return kind, value.__name__
+    if isinstance(value, (types.FunctionType, type)):
+        # not the __module__ of a function, which functools.wraps sets
+        module = value.__module__ if isinstance(value, type) else value.__globals__.get("__name__", "?")
+        if _is_known(module):
+            return kind, module, value.__qualname__
+        used.append(value)
+        return kind
     if isinstance(value, types.CodeType):
-        return ("code", value.co_code.hex(), value.co_names, value.co_varnames, _describe(value.co_consts))
-    if isinstance(value, types.ModuleType):
-        return ("module", value.__name__)
+        return _code_words(value)
+    if isinstance(value, enum.Enum):
+        return kind, value.name, _words(type(value), used)
+    parts = _parts(value)
+    if parts is None:
+        raise _Fault(
+            f"a kernel refers to {value!r}, for which no word is known",
+            "give it a number, a tuple, an array or a function in its place",
+        )
+    return kind, [_words(part, used) for part in parts]
+
+
+def _parts(value):
+    """What an object is made of, or None."""
+    if hasattr(value, "py_func") and hasattr(value, "targetoptions"):  # a dispatcher
+        return value.targetoptions, value.py_func
+    if hasattr(value, "_defn"):  # an intrinsic
+        return value._prefer_literal, value._defn
     if isinstance(value, (list, tuple)):
-        return [_describe(item, seen) for item in value]
+        return [*value] if type(value) in (list, tuple) else [type(value), *value]
     if isinstance(value, dict):
-        return sorted((name, _describe(item, seen)) for name, item in value.items())
+        return [part for pair in sorted(value.items(), key=repr) for part in pair]
     if isinstance(value, (set, frozenset)):
-        return sorted(repr(item) for item in value)  # in an order of its own in each process
-    if isinstance(value, (*_PLAIN, type, np.dtype, numba.types.Type)):
-        return repr(value)
-    return hashlib.sha256(dumps(value)).hexdigest()
+        return sorted(value, key=lambda part: repr(_words(part, [])))  # each process has them in an order of its own
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return value.dtype, value.shape, value.strides, hashlib.sha256(value.tobytes()).hexdigest()
+    if isinstance(value, functools.partial):
+        return value.func, value.args, value.keywords
+    if isinstance(value, types.MethodType):
+        return value.__func__, value.__self__
+    if isinstance(value, (staticmethod, classmethod)):
+        return (value.__func__,)
+    if isinstance(value, property):
+        return value.fget, value.fset, value.fdel
+    if hasattr(value, "cache_parameters"):  # functools.lru_cache
+        return (value.__wrapped__,)
+    return None
 
 
-def _folders(source):
-    """List the folders for the kernels of a source file, best first."""
-    package = os.path.dirname(os.path.abspath(source))
+# ---------------------------------------------------------------------------------------------------------------------
+# Folders and files
+
+
+def _place(namespace):
+    """Path that a module was imported from, or None: what is typed at a prompt is not kept."""
+    path = namespace.get("__file__")
+    if path and not getattr(sys, "frozen", False):
+        return os.path.abspath(path)
+    if not path and namespace.get("__spec__") is None:
+        return None
+    # Part of an executable, which may unpack itself to another folder each time.
+    return os.path.join(os.path.abspath(sys.executable), *namespace["__name__"].split("."))
+
+
+def _folders(place):
+    """List the folders for the kernels of a module, best first."""
+    package = os.path.dirname(place)
     label = _short(package)  # two installations do not share a folder, each would remove the other's files
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    chosen = getattr(numba.config, "CACHE_DIR", "") or os.environ.get("NUMBA_CACHE_DIR")
     if chosen:
         return [os.path.join(os.path.abspath(chosen), f"softmax_clf-{label}")]
     user = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(user):  # as the XDG specification wants
         user = os.path.join(os.path.expanduser("~"), ".cache")
-    folders = [os.path.join(package, "__pycache__"), os.path.join(user, "softmax_clf", label)]
-    return [folder for folder in folders if os.path.isabs(folder)]
+    folders = [os.path.join(package, "__pycache__")] if os.path.isdir(package) else []
+    return [folder for folder in (*folders, os.path.join(user, "softmax_clf", label)) if os.path.isabs(folder)]
+
+
+def _file_of(place):
+    """The file that a module is in, which may be an archive or an executable; None where there is none."""
+    while not os.path.exists(place) and place != os.path.dirname(place):
+        place = os.path.dirname(place)
+    return place if os.path.isfile(place) else None
 
 
 def _is_trusted(status):
-    """Tell whether only we, or who owns this source file and so runs code as us anyway, can have written it.
+    """Tell whether only we can have written it, or root, or who owns this source file and so runs code as us anyway.
 
     A pickle runs what its writer wants, and the checksum is no signature.
     """
     if not hasattr(os, "geteuid"):  # Windows: no owners, folders of a user are private
         return True
-    owners = (os.geteuid(), os.stat(__file__).st_uid)
-    return status.st_uid in owners and not status.st_mode & stat.S_IWOTH
+    file = _file_of(_place(globals()))
+    owners = {0, os.geteuid(), os.stat(file).st_uid if file else 0}
+    return status.st_uid in owners and not status.st_mode & (stat.S_IWOTH | stat.S_IWGRP)
+
+
+@functools.cache
+def _sources(place):
+    """Hash the source files of a module and of all kernels, so that `_write` knows what it supersedes, no more."""
+    kernels = os.path.dirname(_place(globals()))
+    paths = sorted(glob.glob(os.path.join(glob.escape(kernels), "*.py")))
+    contents = []
+    for path in (*paths, place):
+        with _past_system_errors(), open(path, "rb") as file:  # there may be none
+            contents.append(hashlib.sha256(file.read()).hexdigest())
+    return _short(contents)
 
 
 def _read(path):
@@ -277,16 +516,16 @@ def _read(path):
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
     if hashlib.sha256(payload).digest() != digest:  # looked at before anything is unpickled, let alone run
-        raise ValueError(f"{path} is damaged")
+        raise _Fault(f"{path} is damaged", "none, it is written anew; where that is seen again, look after the disk")
     return payload
 
 
 def _write(path, payload):
     """Write a file at once: another process sees all of it or nothing. Remove those that it supersedes."""
-    folder, name = os.path.split(path)
+    folder = os.path.dirname(path)
     os.makedirs(folder, mode=0o755, exist_ok=True)
     if not _is_trusted(os.stat(folder)):
-        raise PermissionError(f"{folder} is owned or can be written by another user")
+        raise PermissionError(errno.EACCES, "Owned or writable by others", folder)
     temporary = f"{path}.{uuid.uuid4().hex}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
@@ -294,13 +533,13 @@ def _write(path, payload):
             file.write(hashlib.sha256(payload).digest() + payload)
         os.replace(temporary, path)
     except BaseException:
-        with contextlib.suppress(OSError):
+        with _past_system_errors():
             os.unlink(temporary)
         raise
-    function_and_machine, sources, _ = name.rsplit("-", 2)
+    function_and_machine, sources, _ = os.path.basename(path).rsplit("-", 2)
     for other in glob.glob(os.path.join(glob.escape(folder), f"{function_and_machine}-*")):
         if not os.path.basename(other).startswith(f"{function_and_machine}-{sources}-"):
-            with contextlib.suppress(OSError):  # another process was first
+            with _past_system_errors():
                 os.unlink(other)
 
 
@@ -309,21 +548,68 @@ def _is_writable(folder):
         os.makedirs(folder, mode=0o755, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
         return _is_trusted(os.stat(folder))
-    except OSError:
+    except OSError as error:
+        if not _is_own(error):
+            raise
         return False
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Faults
+
+_FOLDER = "set NUMBA_CACHE_DIR to a folder of your own that can be written"
+_OTHER_NUMBA = "use the version of numba that this one of softmax_clf was made for"
+
+
+class _Fault(Exception):
+    """What the cache itself finds wrong, and the remedy."""
+
+    def __init__(self, message, remedy):
+        super().__init__(message)
+        self.remedy = remedy
+
+
+@contextlib.contextmanager
+def _past_system_errors():
+    """Go on where the system refuses, mostly because another process was first."""
+    try:
+        yield
+    except OSError as error:
+        if not _is_own(error):
+            raise
+
+
+def _is_own(error):
+    """Tell a fault of the cache from what a signal handler or another thread raised while it was at work.
+
+    The system numbers its errors; ``raise TimeoutError`` has no number. Others are known by who made and raised them.
+    """
+    if isinstance(error, OSError):
+        return error.errno is not None
+    trace, modules = error.__traceback__, [type(error).__module__]
+    while trace:
+        modules.append(trace.tb_frame.f_globals.get("__name__", "?"))
+        trace = trace.tb_next
+    return all(module == __name__ or _is_known(module) for module in modules)
+
+
 def _fault(error):
-    """Count a fault of the cache, and warn of the first one; the kernel is compiled as if there were no cache."""
+    """Count a fault of the cache, and warn of the first one; the kernel is compiled as if there were no cache.
+
+    Called where ``error`` is being handled: unless it is the cache's own it is raised again.
+    """
     global _last_fault
+    if not _is_own(error):
+        raise error
     _counts["faults"] += 1
-    first, _last_fault = _last_fault is None, f"{type(error).__name__}: {error}"
+    first, _last_fault = _last_fault is None, f"{type(error).__name__.lstrip('_')}: {error}"
     if not first:
         return
+    remedy = _FOLDER if isinstance(error, OSError) else getattr(error, "remedy", _OTHER_NUMBA)
     with contextlib.suppress(RuntimeWarning):  # warnings may be errors here, but a cache fails no call
         warnings.warn(
-            f"Expected to keep compiled kernels on disk, got {_last_fault}. They are compiled anew, which takes "
-            "seconds in each process. Remedy: set NUMBA_CACHE_DIR to a folder of your own that can be written.",
+            f"Expected to keep compiled kernels on disk, got {_last_fault}. Such kernels are compiled anew, which "
+            f"takes seconds. Remedy: {remedy}.",
             RuntimeWarning,
             stacklevel=2,
         )

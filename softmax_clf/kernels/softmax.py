@@ -12,9 +12,8 @@ from functools import lru_cache
 
 import numpy as np
 from numba import types
-from numba.extending import overload
 
-from .jit import jit_part
+from .jit import jit_part, overload
 
 RAW, PROBA, LOG_PROBA = 0, 1, 2  # kinds of predictions
 
@@ -74,10 +73,10 @@ def exp_float32(x):
 
 def _exp(x):
     """exp(x), x <= 0, in the precision of x."""
-    raise NotImplementedError  # the overload below is what kernels see
+    return exp_float32(x) if isinstance(x, np.float32) else exp_float64(x)  # kernels see the overload below
 
 
-@overload(_exp, inline="always")
+@overload(_exp)
 def _(x):
     if x == types.float32:
         return lambda x: exp_float32(x)

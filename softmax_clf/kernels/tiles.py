@@ -17,25 +17,22 @@ whole vectors and whole tiles by the caller, so that they need none.
 
 import math
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+
+from .jit import intrinsic, processor_features
 
 
 def _vector_registers():
-    """Bytes of a vector and number of vector registers of the host."""
-    try:
-        features = llvm.get_host_cpu_features()
-    except RuntimeError:  # LLVM cannot ask every platform: take what all have
-        features = {}
-    if features.get("avx512vl"):
+    """Bytes of a vector and number of vector registers of the processor that numba compiles for."""
+    features = processor_features()
+    if "avx512vl" in features:
         return 64, 32
-    if features.get("avx2"):
+    if "avx2" in features:
         return 32, 16
-    return 16, 32 if features.get("neon") else 16
+    return 16, 32 if "neon" in features else 16
 
 
 VECTOR_BYTES, _N_REGISTERS = _vector_registers()
@@ -184,7 +181,12 @@ def _accumulate(builder, lanes, slot, a, b):
     builder.store(lanes.fma(a, b, builder.load(slot)), slot)
 
 
-@intrinsic(prefer_literal=True)
+def _plain_score_tile(X, row, n_rows, coef, k, scores_out, i, source, ahead, tile_rows, tile_classes, fetches):
+    rows = row + np.minimum(np.arange(i, i + tile_rows), n_rows - 1)
+    scores_out[k : k + tile_classes, i : i + tile_rows] = coef[k : k + tile_classes, : X.shape[1]] @ X[rows].T
+
+
+@intrinsic(_plain_score_tile, prefer_literal=True)
 def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, source, ahead, tile_rows, tile_classes, fetches):
     """Scores of ``tile_rows`` rows for ``tile_classes`` classes.
 
@@ -259,7 +261,15 @@ def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, source, ahead,
     return types.void(X, row, n_rows, coef, k, scores_out, i, source, ahead, *literals), codegen
 
 
-@intrinsic(prefer_literal=True)
+def _plain_gradient_tile(
+    X, row, n_rows, j, pointwise, k, grad_out, source, ahead, tile_classes, tile_vectors, whole, fetches, by_row
+):
+    stop = j + tile_vectors * (VECTOR_BYTES // X.itemsize) if whole else X.shape[1]
+    weights = pointwise.T if by_row else pointwise
+    grad_out[k : k + tile_classes, j:stop] += weights[k : k + tile_classes, :n_rows] @ X[row : row + n_rows, j:stop]
+
+
+@intrinsic(_plain_gradient_tile, prefer_literal=True)
 def gradient_tile(
     typingctx,
     X,
