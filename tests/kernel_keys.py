@@ -94,12 +94,13 @@ def keys():
         importlib.import_module(f"softmax_clf.kernels.{m}") for m in MODULES
     )
     jit = importlib.import_module("softmax_clf.kernels.jit")
-    losses = list(softmax.BLOCK_LOSS.values())
+    losses = [*softmax.BLOCK_LOSS.values(), *softmax.BLOCK_CURVATURE.values()]
     ways = [dense._in_place, dense._copied, convert.from_rows, convert.from_columns, convert.from_anywhere]
     kernels = {f"loss {i}": csr._loss_kernel(8, 2, loss) for i, loss in enumerate(losses)}
-    kernels |= {f"predict {i}": dense._predict_kernel(3, way) for i, way in enumerate(ways)}
+    kernels |= {f"predict {i}": dense._predict_kernel(3, way, softmax.predictions) for i, way in enumerate(ways)}
     kernels |= {
         "loss_gradient": dense._loss_gradient_kernel(3, dense._in_place, losses[0]),
+        "row_states": dense._predict_kernel(3, dense._in_place, softmax.row_states),
         "gradient": csr._gradient_kernel(8, 2),
         "weighted_gram": gram._weighted_gram,
         "times": gram._times,

@@ -7,6 +7,9 @@ each compiled signature; whatever is wrong with that file, or with the folder, m
 The name of a file is the hash of all that is compiled in, as it is in memory: code, and the values, helpers, classes
 and intrinsics that this reaches (`_reached`). Source files do not tell: they may have been replaced since they were
 imported, and a package in a zip, in a frozen application or of .pyc files alone has none.
+
+Files lie in ``numba.config.CACHE_DIR``, which is NUMBA_CACHE_DIR where nobody sets it in code. Without one they lie in
+the __pycache__ of the package; where that cannot be written, or by others too, in the user's cache folder.
 """
 
 import contextlib
@@ -68,7 +71,7 @@ _INCIDENTAL = {"__dict__", "__weakref__", "__doc__", "__module__", "__firstlinen
 
 _counts = {"loads": 0, "misses": 0, "faults": 0}
 _last_fault = None
-_compiled_as = {}  # functions and classes, as they were when first something that reaches them was compiled
+_compiled_as: dict = {}  # functions and classes, as they were when first something that reaches them was compiled
 
 
 def jit(function=None, **options):
