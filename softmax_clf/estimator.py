@@ -1,5 +1,6 @@
 """SoftmaxRegressionClassifier: validation, labels and fitted attributes around the objective and the solver."""
 
+import operator
 import warnings
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -13,10 +14,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
-from sklearn.utils import check_array, compute_class_weight
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import (
     _check_sample_weight,
     assert_all_finite,
@@ -27,8 +28,10 @@ from sklearn.utils.validation import (
 
 from .callbacks import CallbackSupportMixin, Task
 from .curvature import Curvature
+from .fitted import check_values, coefficients, count
 from .kernels.softmax import LOG_PROBA, PROBA, RAW
 from .kernels.threads import Pieces, blas_on_one_thread, effective_n_threads
+from .labels import check_labels_present, missing_named, places, weights_by_label
 from .objective import MeanCrossEntropy, SoftmaxObjective, StackedObjectives, cross_entropy, log_proba_of_two
 from .online import update
 from .quadratics import QuadraticCurvature
@@ -36,11 +39,12 @@ from .row_space import RowSpaceCurvature, RowSpaceObjective, suits_row_space
 from .solvers.lbfgs import Memory, lbfgs, n_pairs, run
 from .solvers.proximal import proximal_newton
 from .solvers.stopping import BestIterate, allowed_suboptimality
-from .sources.arrays import DTYPES, ArraySource, check_finite
+from .sources.arrays import DTYPES, ArraySource, as_numpy, check_finite
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource, is_stream
 
 _LARGE = 1_000_000  # values of X from which on they are checked on all threads
+_FEW_VALUES, _FEW_ROWS = 1 << 14, 8  # more coefficients are looked at, for so few rows, only where scores are odd
 _TINY = 2.0**-30  # float32 values whose squares, weighted, begin to underflow
 _PAIRS_BYTES = 3 << 26  # of the solver's memory, where it is kept short: all of it is read in each iteration
 
@@ -51,6 +55,17 @@ def _has_partial_fit(estimator):
         raise AttributeError(
             "Expected l1_ratio=0 for partial_fit, whose quadratic memory knows no L1 penalty, got "
             f"{estimator.l1_ratio}. Remedy: set l1_ratio=0, or fit on all the rows."
+        )
+    if estimator.standardize:
+        raise AttributeError(
+            "Expected standardize=False for partial_fit, which would need the standard deviations of rows still to "
+            "come, got standardize=True. Remedy: transform batches by a StandardScaler."
+        )
+    if isinstance(estimator.class_weight, str):
+        raise AttributeError(
+            f"Expected class_weight to be None or a dict for partial_fit, got {estimator.class_weight!r}, which needs "
+            "the frequencies of the classes in the whole stream. Remedy: pass weights by class, from "
+            "compute_class_weight of a sample of it."
         )
     return True
 
@@ -72,8 +87,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
     C : float, default=1.0
         Inverse strength of the penalty; ``np.inf`` for none. The intercept is never penalised.
     l1_ratio : float, default=0.0
-        Share of the L1 penalty, from 0 (L2 only) to 1 (L1 only). With one, coefficients of features that help little
-        are zero, exactly: `sparsify` then saves memory.
+        Share of the L1 penalty, from 0 (L2 only), as is None, to 1 (L1 only). With one, coefficients of features that
+        help little are zero, exactly: `sparsify` then saves memory.
     fit_intercept : bool, default=True
         Whether to fit b; otherwise it is zero.
     standardize : bool, default=False
@@ -89,7 +104,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
     max_iter : int, default=1000
         The most iterations.
     warm_start : bool, default=False
-        Whether to start from the coefficients of the last fit. Classes that only one of the fits knows start at zero.
+        Whether to start from the coefficients of the last fit, or those set by hand. Classes that only one of the fits
+        knows start at zero.
     early_stopping : bool, default=False
         Whether to stop where the loss on validation rows, which are not fitted, has not become smaller for
         `n_iter_no_change` iterations, and to keep the coefficients where it was the least. The rows are `X_val` of
@@ -148,7 +164,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
 
     _parameter_constraints: ClassVar[dict] = {
         "C": [Interval(Real, 0, None, closed="right")],
-        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
         "fit_intercept": ["boolean"],
         "standardize": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -238,13 +254,14 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         -------
         self
         """
-        with all_or_nothing(self):
+        with all_or_nothing(self), np.errstate(under="ignore"):
             return self._fit(X, y, sample_weight, offset, X_val, y_val, coef_init, intercept_init)
 
     def _fit(self, X, y, sample_weight, offset, X_val, y_val, coef_init, intercept_init):
         task = Task.of_fit(self, self.max_iter, X, y, sample_weight=sample_weight, offset=offset)
         previous = self if self.warm_start and hasattr(self, "coef_") else None
-        known_features = previous.n_features_in_ if previous is not None else None
+        known_features = None if previous is None else getattr(previous, "n_features_in_", None)
+        C, l1_ratio = float(self.C), float(self.l1_ratio or 0.0)  # not of a dtype that cannot hold products with them
         self._check_validation(X_val, y_val, offset)
         source = self._source(X, reset=True)
         classes, y_index = self._targets(y, source.n_samples)
@@ -261,18 +278,19 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             )
         start = self._start(classes, source.n_features, previous, coef_init, intercept_init)
         n_threads = effective_n_threads(self.n_jobs)
-        scale, strength, unit = None, 0.0 if np.isinf(self.C) else 1.0 / (self.C * weight_sum), 1.0
+        scale, unit = None, 1.0
         if self.standardize:
             scale = self._scale(source, weight, n_threads)
         elif small := unit_of(source):  # the same objective in other units
             scale, unit = np.full(source.n_features, small), small
+        strength = penalty_strength(C, weight_sum, unit)
         if scale is not None:
             start[:, : source.n_features] *= np.where(np.isfinite(scale), scale, 0.0)
 
-        l1_reg_strength = self.l1_ratio * strength / unit
+        l1_reg_strength = l1_ratio * strength / unit
         common = {
             "sample_weight": weight,
-            "l2_reg_strength": (1 - self.l1_ratio) * strength / unit**2,
+            "l2_reg_strength": (1 - l1_ratio) * strength / unit**2,
             "fit_intercept": self.fit_intercept,
             "n_threads": n_threads,
             "offset": offset,
@@ -352,8 +370,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
 
         `C` has the meaning that it has for a fit on all the rows: the penalty is counted once. `C` and `fit_intercept`
         are to stay what they were in the first call. `tol` is relative to the batch's loss where all classes are
-        equally likely. `warm_start` and `early_stopping` make no difference. With an L1 penalty there is no
-        ``partial_fit``.
+        equally likely. `warm_start` and `early_stopping` make no difference. With an L1 penalty, ``standardize=True``
+        or ``class_weight='balanced'`` there is no ``partial_fit``.
 
         :meth:`fit` forgets the stream, and leaves no memory of its rows: after it, a stream of the same classes and
         features begins anew.
@@ -366,46 +384,42 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         .. [3] H. Ritter, A. Botev and D. Barber, Online structured Laplace approximations for overcoming catastrophic
            forgetting, NeurIPS 2018.
         """
-        with all_or_nothing(self):
+        with all_or_nothing(self), np.errstate(under="ignore"):
             return self._partial_fit(X, y, classes, sample_weight)
 
     def _partial_fit(self, X, y, classes, sample_weight):
-        stream, strength = getattr(self, "_stream_", None), (self.C, self.fit_intercept)
+        C = float(self.C)
+        stream, strength = getattr(self, "_stream_", None), (C, self.fit_intercept)
         if stream is not None and self._strength_ != strength:
             raise ValueError(
                 "Expected C and fit_intercept as in the first call of partial_fit, {} and {}, got {} and {}. Remedy: "
                 "begin a stream with sklearn.base.clone of this estimator.".format(*self._strength_, *strength)
             )
-        if self.standardize:
-            raise ValueError(
-                "Expected standardize=False for partial_fit, which would need the standard deviations of rows still to "
-                "come, got standardize=True. Remedy: transform batches by a StandardScaler."
-            )
-        if isinstance(self.class_weight, str):
-            raise ValueError(
-                f"Expected class_weight to be None or a dict for partial_fit, got {self.class_weight!r}, which needs "
-                "the frequencies of the classes in the whole stream. Remedy: pass weights by class, from "
-                "compute_class_weight of a sample of it."
-            )
-        source = self._source(X, reset=not hasattr(self, "classes_"))
+        penalty_strength(C, 1.0)
+        source = self._source(X, reset=not hasattr(self, "n_features_in_"))
+        y = as_numpy(y, "y")
         n_columns = np.shape(y)[1] if np.ndim(y) == 2 else 1
         if classes is None and not hasattr(self, "classes_") and n_columns > 1:
             classes = np.arange(n_columns)
-        _check_partial_fit_first_call(self, classes)
-        n_classes = len(self.classes_)
-        if n_classes < 2:
+        classes = self._classes_of_stream(classes)
+        n_classes = len(classes)
+        if hasattr(self, "coef_"):
+            coefficients(self, source.n_features, classes=classes)
+        n_columns_before = source.n_features + int(self.fit_intercept)
+        if stream is not None and stream.point.shape != (1 if n_classes == 2 else n_classes, n_columns_before):
             raise ValueError(
-                f"Expected classes to name at least 2 classes, got one class: {self.classes_.tolist()[0]!r}. Remedy: "
-                "name all the classes of the stream."
+                f"Expected the {n_classes} classes and {source.n_features} features of the stream that partial_fit has "
+                f"begun, whose coefficients and intercepts are {stream.point.shape}. Remedy: begin a stream with "
+                "sklearn.base.clone of this estimator."
             )
-        known, y_index = self._targets(y, source.n_samples, self.classes_)
-        if not np.array_equal(known, self.classes_):
+        known, y_index = self._targets(y, source.n_samples, classes)
+        if y_index.ndim > 1 and not np.array_equal(known, classes):
             raise ValueError(
-                f"Expected target probabilities with a column for each of the classes {self.classes_!r}, which for "
+                f"Expected target probabilities with a column for each of the classes {classes!r}, which for "
                 f"them are arange(n_classes), got {n_columns} columns. Remedy: pass labels, or begin with "
                 "classes=None."
             )
-        weight, _ = self._weights(self.classes_, y_index, checked_weight(sample_weight, y_index))
+        weight, _ = self._weights(classes, y_index, checked_weight(sample_weight, y_index))
         objective = SoftmaxObjective(
             source,
             y_index,
@@ -416,10 +430,14 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             n_threads=effective_n_threads(self.n_jobs),
         )
         weight_sum = float(source.n_samples) if weight is None else float(weight.sum())
-        watch = _Watch(self, objective, self.classes_, task=None, validation=None)
+        watch = _Watch(self, objective, classes, task=None, validation=None)
         with blas_on_one_thread(), overflow_named(source.dtype):
             stream, solution = update(
-                stream, objective, weight_sum, self.C, tol=self.tol, max_iter=self.max_iter, report=watch.report
+                *(stream, objective, weight_sum, C),
+                tol=float(self.tol),
+                max_iter=self.max_iter,
+                report=watch.report,
+                check_start=check_start,
             )
         vars(self).update(watch.coefficients(solution.point))
         self.n_iter_ = solution.n_iter
@@ -434,22 +452,52 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             warnings.warn(told, ConvergenceWarning, stacklevel=4)
         return self
 
+    def _classes_of_stream(self, classes):
+        """The classes of partial_fit, sorted: those given, the first time, or those known."""
+        known = np.asarray(self.classes_) if hasattr(self, "classes_") else None
+        if classes is None and known is None:
+            raise ValueError(
+                "classes must be passed on the first call to partial_fit, got None. Remedy: name all the classes of "
+                "the stream."
+            )
+        if known is not None:
+            count(known)
+        if classes is None:
+            return known
+        classes = column_or_1d(as_numpy(classes, "classes"))
+        check_labels_present(classes, "classes")
+        classes = unique_labels(classes)
+        if len(classes) < 2:
+            raise ValueError(
+                f"Expected classes to name at least 2 classes, got {classes.tolist()}. Remedy: name all the "
+                "classes of the stream."
+            )
+        if known is not None and (len(known) != len(classes) or (places(classes, known) < 0).any()):
+            raise ValueError(
+                f"Expected classes as in the first call of partial_fit, {known.tolist()}, got {classes.tolist()}. "
+                "Remedy: leave classes out, or begin a stream with sklearn.base.clone of this estimator."
+            )
+        return classes if known is None else known
+
     def _source(self, X, reset, ensure_finite=True):
         """X, checked, as a source of rows; large float X for NaN and infinity only with ``ensure_finite``."""
         if not reset and self._is_as_fitted(X):
             return ArraySource(X)
-        if issparse(X):
-            dtype = [np.float64, np.float32]
-            return CsrSource(validate_data(self, X, accept_sparse="csr", dtype=dtype, order=None, reset=reset))
+        X = as_numpy(X, "X")
         if is_stream(X) and 0 not in X.shape:
+            _check_sizes(X)
             source = StreamSource(X, verbose=self.verbose)
             validate_data(self, X, skip_check_array=True, reset=reset)
             return source
         # scikit-learn's check for NaN runs on one thread, and copies half of float16: ours is for what is large
         is_float = isinstance(X, np.ndarray) and X.dtype in (np.float32, np.float64)
         large = (is_float and X.size > _LARGE) or getattr(X, "dtype", None) == np.float16
-        X = validate_data(self, X, dtype=list(DTYPES), order=None, ensure_all_finite=not large, reset=reset)
-        if large and (ensure_finite or not is_float) and not get_config()["assume_finite"]:
+        options = {"accept_sparse": "csr", "order": None, "ensure_all_finite": not large, "reset": reset}
+        X = validate_data(self, X, dtype=[np.float64, np.float32] if issparse(X) else list(DTYPES), **options)
+        if issparse(X):  # so are frames of sparse columns, of any number
+            return CsrSource(X if X.dtype in (np.float32, np.float64) else X.astype(np.float64))
+        assumed = get_config()["assume_finite"]  # but float16, which is fitted as if there were no NaN
+        if large and ((ensure_finite and not (is_float and assumed)) or not (is_float or assumed)):
             check_finite(X, n_threads=effective_n_threads(self.n_jobs))
         return ArraySource(X)
 
@@ -460,7 +508,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             and X.dtype in (np.float32, np.float64)
             and X.ndim == 2
             and 0 < X.size <= _LARGE
-            and X.shape[1] == self.n_features_in_
+            and X.shape[1] == getattr(self, "n_features_in_", X.shape[1])
             and not hasattr(self, "feature_names_in_")
             and bool(np.isfinite(X).all())
         )
@@ -475,15 +523,20 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is None. Remedy: pass "
                 "the labels of the rows."
             )
+        y = as_numpy(y, "y")
         shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
         soft = len(shape) == 2 and shape[1] > 1
         # labels that scikit-learn's checks would pass on as they are: these take a quarter of a fit to small data
         plain = type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biu"
         if soft:
+            y = np.asarray(y) if hasattr(y, "iloc") else y  # of sparse columns, too
             y = check_array(y, dtype=[np.float64, np.float32], input_name="y")
         elif not plain:
             y = column_or_1d(y, warn=True)
-            assert_all_finite(y, input_name="y")
+            if y.dtype.kind != "O":
+                check_labels_present(y)
+            with missing_named(y):  # to look at objects takes long
+                assert_all_finite(y, input_name="y")
         if len(y) != n_samples:
             raise ValueError(
                 "Found input variables with inconsistent numbers of samples: expected y with a label for each of the "
@@ -491,18 +544,26 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             )
         if soft:
             sums = y.sum(axis=1, dtype=np.float64)
-            bad = np.flatnonzero((y.min(axis=1) < 0) | (np.abs(sums - 1) > 1e-3))
+            bad = np.flatnonzero(~((y.min(axis=1) >= 0) & (np.abs(sums - 1) <= 1e-3)))  # NaN, too
             if len(bad):
+                remedy = "pass labels as a 1-d y, or divide each row by its sum"
+                if np.isin(y, (0, 1)).all():
+                    remedy = (
+                        "where rows may have several labels, or none, fit a classifier for each label, as "
+                        "sklearn.multioutput.MultiOutputClassifier does; else pass labels as a 1-d y"
+                    )
                 raise ValueError(
                     "Expected a 2-d y to hold target probabilities, non-negative rows with sum one, but row "
-                    f"{bad[0]} is {y[bad[0]]!r}. Remedy: pass labels as a 1-d y, or divide each row by its sum."
+                    f"{bad[0]} is {y[bad[0]]!r}. Remedy: {remedy}."
                 )
             return np.arange(y.shape[1]), y / sums[:, None].astype(y.dtype)
         if classes is not None:
             return classes, _places(y, classes)
-        if not plain:
-            check_classification_targets(y)
-        classes, y_index = np.unique(y, return_inverse=True)
+        with missing_named(y):
+            if not plain:
+                check_classification_targets(y)
+            classes, y_index = np.unique(y, return_inverse=True)
+            check_labels_present(classes, "the classes")
         if plain and 2 * len(classes) > n_samples:
             check_classification_targets(y)  # it warns of so many
         if len(classes) < 2:
@@ -514,7 +575,13 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
 
     def _scale(self, source, weight, n_threads):
         """Standard deviations of the features; of those that do not vary, inf if there is an intercept, else 1."""
-        mean, variance = source.moments(weight, n_threads)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, variance = source.moments(weight, n_threads)
+        if not np.isfinite(variance).all():
+            source.check_finite(n_threads)
+            raise ValueError(
+                "Expected X of a size that can be squared, but its variances overflow. Remedy: scale X down."
+            )
         # rows, not their weight: rounding errors grow with the number of terms of a sum, whatever unit they are in
         n = source.n_samples if weight is None else np.count_nonzero(weight)
         eps = np.finfo(np.float64).eps
@@ -588,12 +655,14 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
                     f"Expected non-negative weights in class_weight, got {self.class_weight!r}. Remedy: give a class "
                     "that is not to count the weight 0."
                 )
-            weight *= by_class[y_index]
-        if not weight.sum() > 0:
+            with np.errstate(over="ignore"):
+                weight *= by_class[y_index]
+        if not weight.any():
             raise ValueError(
                 "Expected weights with a positive sum, but sample_weight times class_weight is zero for every row. "
                 "Remedy: give some rows a positive weight."
             )
+        check_sum(weight, "sample_weight times class_weight")
         return weight, by_class
 
     def _start(self, classes, n_features, previous, coef_init, intercept_init):
@@ -602,10 +671,13 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         n_outputs = 1 if n_classes == 2 else n_classes
         point = np.zeros((n_outputs, n_features + int(self.fit_intercept)))
         if previous is not None:
-            by_class = _one_row_a_class(np.column_stack([previous._coef(), previous.intercept_]))
+            known = np.asarray(getattr(previous, "classes_", classes))
+            coef, intercept = coefficients(previous, n_features, classes=known)
+            intercept = np.where(np.isneginf(intercept), 0.0, intercept)  # of a class that no row had
+            by_class = _one_row_a_class(np.column_stack([coef, intercept]))
             rows = np.zeros((n_classes, n_features + 1))
-            _, new, old = np.intersect1d(classes, previous.classes_, return_indices=True)
-            rows[new] = by_class[old]
+            place = places(classes, known)
+            rows[place >= 0] = by_class[place[place >= 0]]
             if n_classes == 2:
                 rows = rows[1:] - rows[:1]
             point[:] = rows[:, : point.shape[1]]
@@ -620,7 +692,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         ):
             if value is None:
                 continue
-            value = np.asarray(value, dtype=np.float64)
+            value = np.asarray(as_numpy(value, name), dtype=np.float64)
             holds = "" if np.isfinite(value).all() else " with values that are not finite"
             if value.shape != shape or holds:
                 raise ValueError(
@@ -636,9 +708,9 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         """Let the solver name points and tell it the objective there, until it has ended."""
 
         def target(point):
-            return allowed_suboptimality(self.tol, objective.null_objective, objective.penalty(point), noise)
+            return allowed_suboptimality(tol, objective.null_objective, objective.penalty(point), noise)
 
-        noise = 4 * np.finfo(objective.source.dtype).eps
+        tol, noise = float(self.tol), 4 * np.finfo(objective.source.dtype).eps
         if objective.l1_reg_strength:
             curvature = QuadraticCurvature(objective)
         else:
@@ -663,7 +735,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
                 watch.begin()
             value, grad = objective.evaluate(point)
             if objective.n_passes == 1:
-                check_start(objective.source.dtype, value, grad)
+                check_start(objective, value, grad)
             return value, grad
 
         solution = run(solver, evaluate)
@@ -691,21 +763,28 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         )
 
     def _predict(self, X, kind, offset):
-        coef = self._coef()
+        if not (hasattr(self, "coef_") and hasattr(self, "classes_")):  # what follows takes as long as ten rows
+            check_is_fitted(self, ("coef_", "classes_"))
         source = self._source(X, reset=False, ensure_finite=False)  # its scores are looked at: that takes half the time
+        looked_at = np.size(self.coef_) <= _FEW_VALUES or source.n_samples > _FEW_ROWS
+        coef, intercept = coefficients(self, source.n_features, values=looked_at)
         if len(coef) == 1:
             kind = RAW  # of two classes, probabilities are taken from the score
         offset = _checked_offset(offset, source.n_samples, len(self.classes_), source.dtype)
         # one row is not worth asking how many cores there are
         n_threads = effective_n_threads(self.n_jobs) if source.n_samples * coef.size > 1e6 else 1
         passes = source.passes(1, len(coef), n_threads)
-        absent = np.isneginf(self.intercept_)  # a class that no training row had, as in coefs_paths_ of the CV class
-        intercept = np.where(absent, StackedObjectives.ABSENT, self.intercept_) if absent.any() else self.intercept_
+        absent = np.isneginf(intercept)  # a class that no training row had, as in coefs_paths_ of the CV class
+        intercept = np.where(absent, StackedObjectives.ABSENT, intercept) if absent.any() else intercept
         out = np.empty((source.n_samples, len(coef)), source.dtype)
-        passes.predict(source.parts(), coef, intercept, kind, out, offset)
-        if not np.isfinite(out).all():  # NaN or infinity in a row of X make all of its scores so
-            if isinstance(source, ArraySource):
-                check_finite(source.X, n_threads=n_threads)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # where X has fewer digits than they
+            passes.predict(source.parts(), coef, intercept, kind, out, offset)
+        finite = np.isfinite(out).all()  # NaN or infinity in a row of X make all of its scores so
+        if not looked_at and not (finite and (kind != PROBA or out.min() > 2 * np.finfo(out.dtype).tiny)):
+            check_values(coef, intercept)  # where one is minus infinity, a probability is the least there is
+        if not finite:
+            source.check_finite(n_threads)
+            _check_offset_finite(offset)
             row = int(np.isfinite(out).all(axis=1).argmin())
             raise ValueError(
                 f"Expected finite scores X @ coef_.T, but they overflow {out.dtype}, first in row {row}. Remedy: scale "
@@ -745,7 +824,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         """
         raw_prediction = self.decision_function(X, offset)
         best = (raw_prediction > 0).astype(np.intp) if raw_prediction.ndim == 1 else raw_prediction.argmax(axis=1)
-        return self.classes_[best]
+        return np.asarray(self.classes_)[best]
 
     def predict_proba(self, X, offset=None):
         """Probabilities of the classes, the softmax of the scores.
@@ -763,10 +842,14 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         proba = self._predict(X, PROBA, offset)
         if proba.shape[1] > 1:
             return proba
-        return np.concatenate([expit(-proba), expit(proba)], axis=1)
+        with np.errstate(under="ignore"):
+            return np.concatenate([expit(-proba), expit(proba)], axis=1)
 
     def predict_log_proba(self, X, offset=None):
         """Logarithms of the probabilities, taken from the scores: finite where a probability is zero.
+
+        Zero, as the logarithms of those that :meth:`predict_proba` gives, where these are one to all their digits;
+        :meth:`sample_loss` has more.
 
         Parameters
         ----------
@@ -778,10 +861,17 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         -------
         ndarray (n_samples, n_classes), float32 for float32 X, else float64
         """
+        log_proba = self._log_proba(X, offset)
+        log_proba[log_proba >= -np.finfo(log_proba.dtype).eps / 2] = 0.0
+        return log_proba
+
+    def _log_proba(self, X, offset=None):
+        """Logarithms of the probabilities, exact near zero."""
         log_proba = self._predict(X, LOG_PROBA, offset)
         if log_proba.shape[1] > 1:
             return log_proba
-        return log_proba_of_two(log_proba)
+        with np.errstate(under="ignore"):
+            return log_proba_of_two(log_proba)
 
     def score(self, X, y, sample_weight=None, offset=None):
         """Accuracy: the share of the rows whose class is predicted.
@@ -798,7 +888,10 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         -------
         float
         """
-        return accuracy_score(y, self.predict(X, offset), sample_weight=sample_weight)
+        y, sample_weight = as_numpy(y, "y"), as_numpy(sample_weight, "sample_weight")
+        predicted = self.predict(X, offset)
+        with comparable(y, self.classes_):
+            return accuracy_score(y, predicted, sample_weight=sample_weight)
 
     def sample_loss(self, X, y, offset=None):
         """Cross-entropy of each row, ``-log(probability of its label)``, natural logarithm.
@@ -815,11 +908,14 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         -------
         ndarray (n_samples,), float32 for float32 X, else float64
         """
-        log_proba = self.predict_log_proba(X, offset)
-        return cross_entropy(log_proba, self._targets_among(self.classes_, y, len(log_proba)))
+        log_proba = self._log_proba(X, offset)
+        target = self._targets_among(np.asarray(self.classes_), y, len(log_proba))
+        with np.errstate(under="ignore"):
+            return cross_entropy(log_proba, target)
 
     def _targets_among(self, classes, y, n_samples):
         """Labels as indices of classes that are known, or target probabilities of as many classes."""
+        y = as_numpy(y, "y")
         if np.ndim(y) == 2 and np.shape(y)[1] > 1:
             columns, target = self._targets(y, n_samples)
             if len(columns) != len(classes):
@@ -863,6 +959,18 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         if not hasattr(self, "coef_"):  # what follows takes as long as ten rows
             check_is_fitted(self)
         return self.coef_.toarray() if issparse(self.coef_) else self.coef_
+
+    @property
+    def penalty(self):
+        """'l1', where the penalty is L1 only: by this name :class:`~sklearn.feature_selection.SelectFromModel` knows
+        that features are left out whose coefficients are zero, and no others.
+        """
+        if not np.isclose(self._l1_share(), 1.0):
+            raise AttributeError("Only an L1 penalty is told of as penalty. Remedy: see C and l1_ratio.")
+        return "l1"
+
+    def _l1_share(self):
+        return self.l1_ratio or 0.0
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -922,6 +1030,7 @@ class _Watch:
             loss = self.validation.evaluate(*self.objective.split(solution.point))
             if not np.isfinite(loss):
                 dtype = self.validation.source.dtype
+                self.validation.source.check_finite(self.objective.n_threads)
                 raise ValueError(
                     f"Expected finite scores X_val @ coef_.T, but they overflow {dtype}. Remedy: scale X and X_val "
                     f"down{_or_as_float64(dtype, 'them')}."
@@ -954,6 +1063,7 @@ def all_or_nothing(estimator):
 def holdout(y, validation_fraction, random_state):
     """A splitter that holds out a random share of the rows once, by class where each has rows enough."""
     counts = np.unique(y, return_counts=True)[1] if y.ndim == 1 else np.zeros(1)
+    validation_fraction = float(validation_fraction)
     n_test = int(np.ceil(validation_fraction * len(y)))
     stratify = counts.min() > 1 and min(n_test, len(y) - n_test) >= len(counts)
     kind = StratifiedShuffleSplit if stratify else ShuffleSplit
@@ -963,7 +1073,14 @@ def holdout(y, validation_fraction, random_state):
 def weights_of_classes(class_weight, classes, y_index, weight):
     """Weights of classes for rows that weigh something; 'balanced' is zero for a class that none of them has."""
     if not isinstance(class_weight, str):
-        return compute_class_weight(class_weight, classes=classes, y=classes)
+        by_class = weights_by_label(class_weight, classes)
+        bad = np.flatnonzero(~np.isfinite(by_class))
+        if len(bad):
+            raise ValueError(
+                f"Expected finite weights in class_weight, got {by_class[bad[0]]} for class "
+                f"{classes[bad[0] : bad[0] + 1].tolist()[0]!r}. Remedy: give every class a number."
+            )
+        return by_class
     sums = np.bincount(y_index, weight, len(classes))
     present = sums > 0
     return np.divide(sums.sum() / max(present.sum(), 1), sums, where=present, out=np.zeros(len(classes)))
@@ -973,24 +1090,93 @@ def checked_weight(sample_weight, y_index):
     """Weights of rows, float64, or None."""
     if sample_weight is None:
         return None
-    return _check_sample_weight(sample_weight, y_index, dtype=np.float64, ensure_non_negative=True)
+    sample_weight = as_numpy(sample_weight, "sample_weight")
+    weight = _check_sample_weight(sample_weight, y_index, dtype=np.float64, ensure_non_negative=True)
+    if weight.any():
+        check_sum(weight, "sample_weight")
+    return weight
+
+
+def check_sum(weight, name):
+    """Raise ValueError where weights, not all of them zero, cannot be divided by their sum."""
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+        mean_inverse = len(weight) / total if total else np.inf
+    if not (np.isfinite(total) and np.isfinite(mean_inverse)):
+        if not np.isfinite(weight).all():
+            row = int(np.isfinite(weight).argmin())
+            raise ValueError(f"Expected finite {name}, got {weight[row]} in row {row}. Remedy: give finite weights.")
+        raise ValueError(
+            f"Expected {name} to have a sum that float64 can hold and divide by, got {total}. Remedy: multiply the "
+            "weights by a constant, and C by its inverse."
+        )
+
+
+def penalty_strength(C, weight_sum, unit=1.0):
+    """1/(C S), zero without a penalty, where the penalty of coefficients in some unit is a number."""
+    if np.isinf(C):
+        return 0.0
+    product = C * weight_sum
+    if not product * unit**2 > np.finfo(np.float64).tiny:
+        raise ValueError(
+            f"Expected C times the sum of the weights to be large enough to divide by, got C={C:g} and a sum of "
+            f"{weight_sum:g}. Remedy: raise C."
+        )
+    return 1.0 / product
 
 
 def _places(y, classes):
-    """Labels as indices of the sorted classes."""
-    place = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
-    unknown = classes[place] != y
+    """Labels as indices of the classes."""
+    place = places(y, classes)
+    unknown = place < 0
     if unknown.any():
+        check_labels_present(np.asarray(y))
+        others = list(dict.fromkeys(y[unknown].tolist()))[:5]
         raise ValueError(
-            f"Expected labels of the classes {classes.tolist()}, got also {np.unique(y[unknown])[:5].tolist()}. "
-            "Remedy: leave out those rows, or fit with all the classes."
+            f"Expected labels of the classes {classes.tolist()}, got also {others}. Remedy: leave out those rows, or "
+            "fit with all the classes."
         )
     return place
 
 
-def check_start(dtype, value, grad):
-    """Raise ValueError where the scores at the start overflow."""
+@contextmanager
+def comparable(y, classes):
+    """Say which labels are wrong, where scikit-learn compares those that do not compare."""
+    try:
+        yield
+    except TypeError:
+        _places(column_or_1d(y), np.asarray(classes))
+        raise
+
+
+def _check_sizes(X):
+    """Whether X, which is to be read in slices, knows its shape."""
+    for size in X.shape:
+        try:
+            operator.index(size)
+        except TypeError:
+            raise ValueError(
+                f"Expected X of known shape, got a {type(X).__name__} of shape {tuple(X.shape)}. Remedy: let it find "
+                "out, as X.compute_chunk_sizes() does for a dask array."
+            ) from None
+
+
+def _check_offset_finite(offset):
+    """What scikit-learn does not look for where it is told to assume finite values."""
+    if offset is not None and not np.isfinite(offset).all():
+        row = int(np.isfinite(offset).all(axis=1).argmin())
+        raise ValueError(
+            f"Expected finite values in offset, got {offset[row]} in row {row}. Remedy: give every row and class a "
+            "number."
+        )
+
+
+def check_start(objective, value, grad):
+    """Raise ValueError where the scores at the start overflow, or nobody has looked at what is not finite."""
     if not (np.isfinite(value) and np.isfinite(grad).all()):
+        dtype = objective.source.dtype
+        objective.source.check_finite(objective.n_threads)
+        _check_offset_finite(getattr(objective, "offset", None))
         raise ValueError(
             f"Expected finite scores X @ coef.T, but they overflow {dtype} at the start. Remedy: start from smaller "
             f"coefficients, or scale X down{_or_as_float64(dtype)}."
@@ -1023,7 +1209,7 @@ def _checked_offset(offset, n_samples, n_classes, dtype=np.float64):
     """What is added to the scores, (n_samples, n_outputs), or None."""
     if offset is None:
         return None
-    offset = check_array(offset, dtype=dtype, ensure_2d=False, input_name="offset")
+    offset = check_array(as_numpy(offset, "offset"), dtype=dtype, ensure_2d=False, input_name="offset")
     if offset.shape != (n_samples, n_classes):
         raise ValueError(
             f"Expected offset of shape {(n_samples, n_classes)}, a number for each row and class, got {offset.shape}. "

@@ -248,7 +248,7 @@ class Stream:
     n_effective: float
 
 
-def update(stream, objective, weight_sum, C, *, tol, max_iter, report):
+def update(stream, objective, weight_sum, C, *, tol, max_iter, report, check_start):
     """Take in a batch.
 
     Parameters
@@ -264,6 +264,8 @@ def update(stream, objective, weight_sum, C, *, tol, max_iter, report):
         The solver ends within ``tol * weight_sum * log(n_classes)`` of the minimum.
     max_iter, report
         As in :func:`~.solvers.lbfgs.lbfgs`.
+    check_start : callable
+        Called with the objective, its value and its gradient where the batch begins, to raise what is to be raised.
 
     Returns
     -------
@@ -302,6 +304,8 @@ def update(stream, objective, weight_sum, C, *, tol, max_iter, report):
 
     def evaluate(point):
         loss, grad = objective.evaluate(point)
+        if objective.n_passes == 1:
+            check_start(objective, loss, grad)
         step = point - before
         pull = memory.hessp(step)
         return weight_sum * loss + np.vdot(step, pull) / 2, weight_sum * grad + pull

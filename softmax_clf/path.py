@@ -38,9 +38,12 @@ from .estimator import (
     SoftmaxRegressionClassifier,
     all_or_nothing,
     check_start,
+    check_sum,
     checked_weight,
+    comparable,
     holdout,
     overflow_named,
+    penalty_strength,
     unit_of,
     weights_of_classes,
 )
@@ -51,6 +54,7 @@ from .solvers.lbfgs import Memory, Naturals, lbfgs
 from .solvers.metric import Metric
 from .solvers.proximal import l1_norm, proximal_newton
 from .solvers.stopping import allowed_suboptimality
+from .sources.arrays import as_numpy
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource
 
@@ -353,7 +357,7 @@ def _lockstep(stack, solvers, points, loss_out):
         results = stack.evaluate(going, [points[m] for m in going])
         for m, (objective, grad) in zip(going, results, strict=True):
             if stack.n_passes == len(going):
-                check_start(stack.source.dtype, objective, grad)
+                check_start(stack, objective, grad)
             objective += l1_norm(points[m], stack.threshold(m)) if stack.l1_reg_strength[m] else 0.0
             loss_out[m] = min(objective / stack.null_objective[m], 1.0)
         for m, result in zip(going, results, strict=True):
@@ -393,8 +397,8 @@ def _as_Cs(Cs):
 
 
 def _as_l1_ratios(l1_ratios):
-    """The values of l1_ratio, as an array."""
-    values = np.array(l1_ratios, dtype=np.float64)
+    """The values of l1_ratio, as an array; None stands for no L1 penalty."""
+    values = np.array([0.0] if l1_ratios is None else [r or 0.0 for r in l1_ratios], dtype=np.float64)
     if values.ndim != 1 or not len(values) or not ((values >= 0) & (values <= 1)).all():
         raise ValueError(
             f"Expected l1_ratios to be a 1-d array of numbers from 0 to 1, got {l1_ratios!r}. Remedy: give an array, "
@@ -424,7 +428,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         Any scorer of scikit-learn, the greater the better. None is 'neg_log_loss': minus the mean cross-entropy of
         the rows held out.
     l1_ratios : array-like, default=(0.0,)
-        The values of l1_ratio, each from 0 (L2 penalty only) to 1 (L1 penalty only).
+        The values of l1_ratio, each from 0 (L2 penalty only) to 1 (L1 penalty only); None is 0 only.
     refit : bool, default=True
         Whether to fit the chosen C and l1_ratio on all rows. Otherwise, as in
         :class:`sklearn.linear_model.LogisticRegressionCV`, the coefficients and values of C and l1_ratio that are the
@@ -494,7 +498,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         "Cs": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "cv": ["cv_object", StrOptions({"holdout"})],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
-        "l1_ratios": ["array-like"],
+        "l1_ratios": ["array-like", None],
         "refit": ["boolean"],
         "selection": [StrOptions({"best", "1se"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -563,7 +567,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         self
         """
         _raise_for_params(params, self, "fit")
-        with all_or_nothing(self):
+        with all_or_nothing(self), np.errstate(under="ignore"):
             return self._fit_cv(X, y, sample_weight, params)
 
     def _fit_cv(self, X, y, sample_weight, params):
@@ -641,6 +645,9 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         if not walked.converged.all():
             warnings.warn(walked.not_converged(), ConvergenceWarning, stacklevel=4)
         return self
+
+    def _l1_share(self):
+        return self.l1_ratio_ if hasattr(self, "l1_ratio_") else _as_l1_ratios(self.l1_ratios).min()
 
     def _classifier(self, C, l1_ratio):
         names = ("fit_intercept", "standardize", "class_weight", "tol", "max_iter", "n_jobs")
@@ -762,11 +769,13 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         """
         check_is_fitted(self)
         _raise_for_params(score_params, self, "score")
+        y = as_numpy(y, "y")
         if sample_weight is not None:
-            score_params["sample_weight"] = sample_weight
+            score_params["sample_weight"] = as_numpy(sample_weight, "sample_weight")
         if _routing_enabled():
             score_params = process_routing(self, "score", **score_params).scorer.score
-        return self._score_on(X, y, self.classes_, score_params)(self)
+        with comparable(y, self.classes_):
+            return self._score_on(X, y, np.asarray(self.classes_), score_params)(self)
 
     def get_metadata_routing(self):
         """Metadata routing of this object: what ``fit`` passes to the splitter, ``fit`` and ``score`` to the scorer.
@@ -828,6 +837,7 @@ class _Rows:
                 f"Expected at least 2 classes of positive weight in the training rows of every fold, but fold {fold} "
                 f"has {self.classes[present].tolist()}. Remedy: take a cv that stratifies, or fewer folds."
             )
+        check_sum(weight, "sample_weight times class_weight")
         return weight
 
 
@@ -874,6 +884,7 @@ class _Walked:
         with blas_on_one_thread(), overflow_named(source.dtype):
             for turn, r in itertools.product(turns, range(len(l1_ratios))):
                 weight = [rows.weight(trains[f], f) for f in range(turn.start, turn.stop)]
+                penalty_strength(float(Cs.min()), float(min(map(np.sum, weight))), unit or 1.0)
                 scale = None
                 if estimator.standardize:
                     scale = np.stack([estimator._scale(source, w, n_threads) for w in weight])
@@ -887,7 +898,7 @@ class _Walked:
                     scale,
                     l1_ratio=float(l1_ratios[r]),
                     fit_intercept=estimator.fit_intercept,
-                    tol=estimator.tol,
+                    tol=float(estimator.tol),
                     max_iter=estimator.max_iter,
                     n_threads=n_threads,
                     verbose=estimator.verbose,
@@ -1043,7 +1054,8 @@ def softmax_regression_path(
     estimator._validate_params()
     Cs, l1_ratios = _as_Cs(Cs), _as_l1_ratios([l1_ratio])
     rows = _Rows(estimator, X, y, sample_weight)
-    walked = _Walked(estimator, rows, [np.arange(len(rows.y))], l1_ratios, Cs, Task(estimator))
+    with np.errstate(under="ignore"):
+        walked = _Walked(estimator, rows, [np.arange(len(rows.y))], l1_ratios, Cs, Task(estimator))
     if not walked.converged.all():
         warnings.warn(walked.not_converged(), ConvergenceWarning, stacklevel=2)
     p = rows.X.shape[1]

@@ -22,6 +22,8 @@ PACKAGE = Path(softmax_clf.__file__).parent
 OURS = {
     "estimator": {
         "callbacks",
+        "fitted",
+        "labels",
         "online",
         "quadratics",
         "row_space",
@@ -33,6 +35,8 @@ OURS = {
     },
     "path": {"estimator", "callbacks", "quadratics", "curvature", "objective", "solvers", "sources", "kernels"},
     "callbacks": set(),
+    "fitted": set(),
+    "labels": set(),
     "online": {"objective", "solvers", "sources", "kernels"},
     "quadratics": {"curvature", "objective", "solvers", "sources", "kernels"},
     "row_space": {"curvature", "objective", "solvers", "sources", "kernels"},
@@ -47,6 +51,8 @@ WORLD = {
     "estimator": {*NUMERIC, "sklearn", "joblib", "threadpoolctl"},
     "path": {*NUMERIC, "sklearn", "joblib", "threadpoolctl"},
     "callbacks": {"sklearn"},
+    "fitted": NUMERIC,
+    "labels": NUMERIC,
     "online": NUMERIC,
     "quadratics": NUMERIC,
     "row_space": NUMERIC,

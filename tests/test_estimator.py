@@ -5,6 +5,7 @@ import inspect
 import pickle
 import re
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import problems
 import reference
-from softmax_clf import SoftmaxRegressionClassifier, estimator
+from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, estimator, softmax_regression_path
 
 IRIS, SPECIES = load_iris(return_X_y=True)
 CANCER, BENIGN = load_breast_cancer(return_X_y=True)
@@ -36,7 +37,16 @@ FITTED = ["coef_", "intercept_", "classes_", "n_features_in_", "n_iter_", "conve
 METHODS = ["decision_function", "predict_proba", "predict_log_proba"]
 
 
-@parametrize_with_checks([SoftmaxRegressionClassifier()])
+@parametrize_with_checks(
+    [
+        SoftmaxRegressionClassifier(),
+        SoftmaxRegressionClassifier(C=100),
+        SoftmaxRegressionClassifier(standardize=True),
+        SoftmaxRegressionClassifier(class_weight="balanced"),
+        SoftmaxRegressionClassifierCV([0.1, 1.0, 10.0], cv=3),
+        SoftmaxRegressionClassifierCV([1.0], cv=3, l1_ratios=[0.5], standardize=True, class_weight="balanced"),
+    ]
+)
 def test_scikit_learn_conventions(estimator, check):
     check(estimator)
 
@@ -762,3 +772,431 @@ def test_metadata_requests():
             "coef_init": True,
             "intercept_init": None,
         }
+
+
+# --- attributes that anyone may have set ------------------------------------------------------------------------
+
+
+def by_hand(kind, n_classes, n_features, **params):
+    """A classifier with coefficients as clients of federated learning set them, without a fit."""
+    rng, n_outputs = np.random.default_rng(0), 1 if n_classes == 2 else n_classes
+    clf = kind(**params)
+    clf.coef_, clf.intercept_ = rng.standard_normal((n_outputs, n_features)), rng.standard_normal(n_outputs)
+    clf.classes_ = np.arange(n_classes)
+    return clf
+
+
+CONTAINERS = [np.asarray, csr_array, lambda X: csr_array(X)[:1], lambda X: np.float32(X)[:1]]
+
+
+def uses(clf, X, y):
+    """Everything that calculates with fitted attributes."""
+    return [
+        *(lambda method=method: getattr(clf, method)(X) for method in ("predict", *METHODS)),
+        lambda: clf.sample_loss(X, y),
+        lambda: clf.score(X, y),
+        lambda: clf.partial_fit(X, y),
+        *([lambda: clone_with_attributes(clf).fit(X, y)] if len(y) > 1 else []),
+    ]
+
+
+def clone_with_attributes(clf):
+    other = clone(clf).set_params(warm_start=True)
+    vars(other).update({name: value for name, value in vars(clf).items() if name.endswith("_")})
+    return other
+
+
+UNFIT = {
+    "fewer-columns": ("coef_", lambda a: a[:, :7].copy()),
+    "more-columns": ("coef_", lambda a: np.hstack([a, a])),
+    "one-column": ("coef_", lambda a: a[:, :1]),
+    "fewer-rows": ("coef_", lambda a: np.concatenate([a, a])[: len(a) - 1 or 2]),
+    "flat": ("coef_", np.ravel),
+    "number": ("coef_", lambda a: 0.5),
+    "sparse-and-narrow": ("coef_", lambda a: csr_array(a[:, :7])),
+    "complex": ("coef_", lambda a: a.astype(complex)),
+    "objects": ("coef_", lambda a: a.astype(object)),
+    "text": ("coef_", lambda a: "coefficients"),
+    "nan": ("coef_", lambda a: np.where(a == a[0, 3], np.nan, a)),
+    "infinity": ("coef_", lambda a: np.where(a == a[0, 3], -np.inf, a)),
+    "more-than-float64-holds": ("coef_", lambda a: a.astype(np.longdouble) * np.longdouble(1e300) ** 2),
+    "long-intercept": ("intercept_", lambda a: np.append(a, 0.0)),
+    "intercept-of-a-column": ("intercept_", lambda a: a[:, None]),
+    "nan-intercept": ("intercept_", lambda a: a * np.nan),
+    "infinite-intercept": ("intercept_", lambda a: a + np.inf),
+    "more-classes": ("classes_", lambda a: np.arange(len(a) + 1)),
+    "one-class": ("classes_", lambda a: a[:1]),
+    "classes-of-a-column": ("classes_", lambda a: a[:, None]),
+}
+
+
+@pytest.mark.parametrize("container", CONTAINERS, ids=["dense", "csr", "one-sparse-row", "one-row"])
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("case", UNFIT)
+def test_attributes_that_do_not_fit_together_reach_no_kernel(case, n_classes, container):
+    """Sparse kernels have read what lies in memory behind coefficients that were too narrow."""
+    if case == "more-than-float64-holds" and np.finfo(np.longdouble).max == np.finfo(np.float64).max:
+        pytest.skip("there is no longer float here")
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 40)), np.arange(60) % n_classes
+    clf = SoftmaxRegressionClassifier(C=0.01).fit(X, y)
+    name, change = UNFIT[case]
+    setattr(clf, name, change(getattr(clf, name)))
+    X = container(X)
+    for use in uses(clf, X, y[: X.shape[0]]):
+        with pytest.raises(ValueError, match="Expected.* (coef_|intercept_|classes_)"):
+            use()
+
+
+@pytest.mark.parametrize("container", CONTAINERS, ids=["dense", "csr", "one-sparse-row", "one-row"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a.astype(">f8"),
+        lambda a: a.astype(">f4"),
+        lambda a: a.astype(np.float32),
+        lambda a: a.astype(np.longdouble),
+        lambda a: a.astype(np.float16),
+        lambda a: np.asfortranarray(a),
+        lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+        lambda a: a.tolist(),
+        lambda a: csr_array(a) if a.ndim == 2 else a,
+    ],
+    ids=[
+        "big-endian",
+        "big-endian-float32",
+        "float32",
+        "longdouble",
+        "float16",
+        "fortran",
+        "strided",
+        "list",
+        "sparse",
+    ],
+)
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_attributes_of_any_kind_of_real_number(n_classes, change, container):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 40)), np.arange(60) % n_classes
+    clf = SoftmaxRegressionClassifier(C=0.01).fit(X, y)
+    clf.coef_, clf.intercept_ = (a.astype(np.float16).astype(np.float64) for a in (clf.coef_, clf.intercept_))
+    X = container(X)
+    expected = [getattr(clf, method)(X) for method in METHODS]
+    clf.coef_, clf.intercept_, clf.classes_ = change(clf.coef_), change(clf.intercept_), list("abcd")[:n_classes]
+    for method, values in zip(METHODS, expected, strict=True):
+        assert_allclose(getattr(clf, method)(X), values, rtol=1e-5, atol=1e-6)
+    assert set(clf.predict(X)) <= set("abcd")
+
+
+def test_coefficients_too_many_to_look_at_for_one_row():
+    """Their scores are looked at instead: it is the coefficients that are named."""
+    X = np.abs(np.random.default_rng(0).standard_normal((1, 400))) + 0.1
+    for value in (np.nan, np.inf, -np.inf):
+        for container in (np.asarray, np.float32, csr_array):
+            clf = by_hand(SoftmaxRegressionClassifier, 100, 400)
+            clf.coef_[7, 5] = value
+            for method in ("predict", *METHODS):
+                with pytest.raises(ValueError, match=f"coef_, got {value} in row 7 and column 5"):
+                    getattr(clf, method)(container(X))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_attributes_set_by_hand_predict_as_those_of_logistic_regression(n_classes):
+    clf, peer = (by_hand(kind, n_classes, 4) for kind in (SoftmaxRegressionClassifier, LogisticRegression))
+    for X in (IRIS, csr_array(IRIS), IRIS[:1]):
+        assert_array_equal(clf.predict(X), peer.predict(X))
+        for method in METHODS:
+            assert_allclose(getattr(clf, method)(X), getattr(peer, method)(X), rtol=1e-9)
+    for X in (IRIS[:, :3], csr_array(np.hstack([IRIS, IRIS]))):
+        with pytest.raises(ValueError, match="coef_ of shape"):
+            clf.predict(X)
+
+
+@pytest.mark.parametrize("lacking", ["n_features_in_", "classes_", "intercept_"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_attributes_set_by_hand_start_a_fit(n_classes, lacking):
+    X, y = IRIS[SPECIES < n_classes], SPECIES[SPECIES < n_classes]
+    params = {"fit_intercept": lacking != "intercept_", "warm_start": True, "tol": 1e-9}
+    clf = by_hand(SoftmaxRegressionClassifier, n_classes, 4, **params)
+    start = clf.coef_, clf.intercept_ if params["fit_intercept"] else None
+    if lacking != "n_features_in_":
+        delattr(clf, lacking)
+    expected = clone(clf).fit(X, y, coef_init=start[0], intercept_init=start[1])
+    clf.fit(X, y)
+    assert clf.loss_curve_[0] == pytest.approx(expected.loss_curve_[0], rel=1e-12)
+    assert_allclose(clf.coef_, expected.coef_, atol=1e-6)
+    assert clf.n_features_in_ == 4
+
+
+def test_two_rows_of_coefficients_for_two_classes():
+    clf = by_hand(SoftmaxRegressionClassifier, 2, 4)
+    clf.coef_ = np.concatenate([-clf.coef_, clf.coef_])
+    with pytest.raises(ValueError, match=r"coef_\[1:\] - coef_\[:1\]"):
+        clf.predict(IRIS)
+
+
+# --- numbers of any type ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("C", [np.float16(100), np.float32(100), np.longdouble(100), np.int8(100)])
+def test_parameters_of_other_types_than_float(C):
+    """A product with float16 has overflowed, and with it gone the penalty."""
+    X, y = np.tile(IRIS, (10, 1)), np.tile(SPECIES, 10)
+    assert_array_equal(
+        SoftmaxRegressionClassifier(C).fit(X, y).coef_, SoftmaxRegressionClassifier(100.0).fit(X, y).coef_
+    )
+    streams = [SoftmaxRegressionClassifier(c).partial_fit(X, y, [0, 1, 2]).coef_ for c in (C, 100.0)]
+    assert_array_equal(*streams)
+    chosen = [SoftmaxRegressionClassifierCV([c], cv=2).fit(X, y).coef_ for c in (C, 100.0)]
+    assert_array_equal(*chosen)
+
+
+def test_shares_of_other_types_than_float():
+    half, none = np.float16(0.5), None
+    fits = [SoftmaxRegressionClassifier(l1_ratio=r, tol=t).fit(IRIS, SPECIES) for r, t in ((half, np.float16(1e-4)),)]
+    expected = SoftmaxRegressionClassifier(l1_ratio=0.5, tol=float(np.float16(1e-4))).fit(IRIS, SPECIES)
+    assert_array_equal(fits[0].coef_, expected.coef_)
+    plain = SoftmaxRegressionClassifier().fit(IRIS, SPECIES)
+    assert_array_equal(SoftmaxRegressionClassifier(l1_ratio=none).fit(IRIS, SPECIES).coef_, plain.coef_)
+    assert SoftmaxRegressionClassifierCV(2, cv=2, l1_ratios=none).fit(IRIS, SPECIES).l1_ratio_ == 0.0
+    path = [softmax_regression_path(IRIS, SPECIES, Cs=[1.0], l1_ratio=r)[1] for r in (None, 0.0, half, 0.5)]
+    assert_array_equal(path[0], path[1])
+    assert_array_equal(path[2], path[3])
+    stopped = SoftmaxRegressionClassifier(early_stopping=True, validation_fraction=half, random_state=0)
+    X, y = np.tile(IRIS[:, :1], (1400, 1)), np.tile(SPECIES, 1400)  # of which half are more than float16 can count
+    assert stopped.fit(X, y).score(X, y) > 0.6
+
+
+def test_log_probabilities_are_those_of_the_probabilities():
+    """Zero where a probability is one to all its digits; the losses of rows have more."""
+    X = np.float32(np.linspace(-40, 40, 161)[:, None])
+    for n_classes in (2, 3):
+        clf = by_hand(SoftmaxRegressionClassifier, n_classes, 1)
+        clf.coef_, clf.intercept_ = np.arange(1.0, n_classes)[:, None], np.zeros(n_classes - 1)
+        if n_classes == 3:
+            clf.coef_, clf.intercept_ = np.array([[0.0], [1.0], [2.0]]), np.zeros(3)
+        proba, log_proba = clf.predict_proba(X), clf.predict_log_proba(X)
+        assert (log_proba[proba == 1] == 0).all()
+        assert ((proba == 1) & (clf.decision_function(X).reshape(161, -1).max(axis=1, keepdims=True) < 20)).any()
+        assert (np.isfinite(log_proba)).all()
+        seen = proba > 1e-30
+        assert_allclose(log_proba[seen], np.log(proba[seen]), rtol=1, atol=6e-8)
+        assert (clf.sample_loss(X, np.where(X[:, 0] > 0, n_classes - 1, 0))[X[:, 0] != 0] > 0).all()
+
+
+# --- one cause is not named for another -------------------------------------------------------------------------
+
+
+ENTRIES = {
+    "fit": lambda **params: SoftmaxRegressionClassifier(**params).fit,
+    "stream": lambda **params: partial(SoftmaxRegressionClassifier(**params).partial_fit, classes=[0, 1, 2]),
+    "choice": lambda C=1.0, **params: SoftmaxRegressionClassifierCV([C, 1.0], cv=2, **params).fit,
+    "path": lambda C=1.0, **params: partial(softmax_regression_path, Cs=[1.0, C], **params),
+}
+
+
+@pytest.mark.parametrize("assume_finite", [False, True])
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_weights_and_strengths_are_named(entry, assume_finite):
+    call, ones = ENTRIES[entry], np.ones(150)
+    with config_context(assume_finite=assume_finite):
+        for value in (np.inf, np.nan):
+            with pytest.raises(ValueError, match=f"class_weight, got {value} for class 1"):
+                call(class_weight={1: value})(IRIS, SPECIES)
+        for weight in (1e308 * ones, 1e-322 * ones):
+            with pytest.raises(ValueError, match="Expected sample_weight to have a sum"):
+                call()(IRIS, SPECIES, sample_weight=weight)
+        with pytest.raises(ValueError, match="sample_weight times class_weight"):
+            call(class_weight={1: 1e200})(IRIS, SPECIES, sample_weight=1e200 * ones)
+        with pytest.raises(ValueError, match="sample_weight"):
+            call()(IRIS, SPECIES, sample_weight=np.where(SPECIES == 1, np.nan, 1.0))
+        with pytest.raises(ValueError, match="Expected C times the sum of the weights.*C=4.9"):
+            call(C=5e-324)(IRIS, SPECIES)
+
+
+def test_penalties_that_are_strong_but_finite():
+    for C in (1e-300, 1e-200):
+        assert np.abs(SoftmaxRegressionClassifier(C).fit(IRIS, SPECIES).coef_).max() < 1e-190
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        np.asarray,
+        np.asfortranarray,
+        np.float32,
+        np.float16,
+        csr_array,
+        lambda X: csr_array(np.hstack([X, np.zeros((len(X), 5000))])),
+    ],
+    ids=["C", "F", "float32", "float16", "csr", "wide"],
+)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_rows_that_nobody_has_looked_at_are_named(value, container):
+    """With assume_finite=True: there is no other check than that of scores, and these do not overflow."""
+    bad = IRIS.copy()
+    bad[7, 2] = value
+    X, bad = container(IRIS), container(bad)
+    clf = SoftmaxRegressionClassifier().fit(X, SPECIES)
+    options = {}, {"standardize": True}, {"l1_ratio": 1.0}, {"C": np.inf}, {"fit_intercept": False}
+    calls = [partial(SoftmaxRegressionClassifier(**params).fit, bad, SPECIES) for params in options]
+    calls += [
+        lambda: SoftmaxRegressionClassifierCV(2, cv=2).fit(bad, SPECIES),
+        lambda: SoftmaxRegressionClassifier().partial_fit(bad, SPECIES, [0, 1, 2]),
+        lambda: SoftmaxRegressionClassifier(early_stopping=True).fit(X, SPECIES, X_val=bad, y_val=SPECIES),
+    ]
+    if X.dtype != np.float16:  # whose kernels read NaN as a number: a fit is told, at the cost of a pass
+        calls.append(lambda: clf.predict_proba(bad))
+    with config_context(assume_finite=True):
+        for call in calls:
+            with pytest.raises(ValueError, match=f"{'NaN' if np.isnan(value) else 'infinity'} in row 7"):
+                call()
+
+
+def test_offsets_and_targets_that_nobody_has_looked_at():
+    offset, target = np.zeros((150, 3)), np.full((150, 3), 1 / 3)
+    offset[4, 1] = target[5, 0] = np.nan
+    clf = SoftmaxRegressionClassifier().fit(IRIS, SPECIES)
+    with config_context(assume_finite=True):
+        for call in (lambda: clone(clf).fit(IRIS, SPECIES, offset=offset), lambda: clf.predict(IRIS, offset=offset)):
+            with pytest.raises(ValueError, match="finite values in offset.*row 4"):
+                call()
+        with pytest.raises(ValueError, match="row 5"):
+            clone(clf).fit(IRIS, target)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("container", [np.asarray, np.float32, csr_array])
+def test_underflow_is_no_error(container):
+    """Whatever the caller wants to hear of: a number that vanishes is what was to be calculated."""
+    tiny = IRIS * 1e-20
+    with np.errstate(all="raise"):
+        for X, C in ((container(tiny), 1e30), (container(50 * IRIS), 1e3)):
+            clf = SoftmaxRegressionClassifier(C).fit(X, SPECIES)
+            two = SoftmaxRegressionClassifier(C).fit(X, SPECIES == 0)
+            for method in ("predict", *METHODS):
+                getattr(clf, method)(X)
+                getattr(two, method)(X * X.dtype.type(10))
+            two.sample_loss(X, SPECIES == 0)
+            SoftmaxRegressionClassifier(C, l1_ratio=0.5).fit(X, SPECIES)
+            SoftmaxRegressionClassifier().partial_fit(X, SPECIES, [0, 1, 2]).score(X, SPECIES)
+            SoftmaxRegressionClassifierCV([C / 10, C], cv=2).fit(X, SPECIES).score(X, SPECIES)
+            softmax_regression_path(X, SPECIES, Cs=[C / 10, C])
+
+
+# --- labels that do not compare ---------------------------------------------------------------------------------
+
+DATES = np.array(["2024-01-01", "2024-02-01", "2024-03-01"], "M8[D]")
+OTHERS = {
+    "objects": np.array(["a", "b", "c"], object),
+    "text": np.array(["a", "b", "c"]),
+    "text-of-integers": np.array(["0", "1", "2"]),
+    "integers": np.arange(3),
+    "days": DATES,
+    "nanoseconds": (DATES - DATES[0]).astype(np.int64).astype("M8[ns]"),
+    "times": np.arange(3).astype("m8[s]"),
+    "large": 2**53 + np.arange(3, dtype=np.uint64),
+}
+SAME = {
+    "integers": [np.arange(3, dtype=np.uint64), np.arange(3.0), np.arange(3, dtype=">i2"), np.arange(3).astype(object)],
+    "text": [OTHERS["objects"]],
+    "objects": [OTHERS["text"]],
+    "days": [DATES.astype("M8[ns]")],
+    "large": [2**53 + np.arange(3, dtype=np.int64), np.array([2**53, 2**53 + 1, 2**53 + 2], object)],
+}
+
+
+@pytest.mark.parametrize("before", OTHERS)
+def test_labels_that_do_not_compare_are_other_labels(before):
+    clf = SoftmaxRegressionClassifier(C=0.1, warm_start=True).fit(IRIS, OTHERS[before][SPECIES])
+    chosen = SoftmaxRegressionClassifierCV([0.1], cv=2).fit(IRIS, OTHERS[before][SPECIES])
+    rated = clone(chosen).set_params(scoring="accuracy").fit(IRIS, OTHERS[before][SPECIES])
+    stream = SoftmaxRegressionClassifier().partial_fit(IRIS, OTHERS[before][SPECIES], OTHERS[before])
+    for after in OTHERS.keys() - {before}:
+        if {before, after} == {"text", "objects"}:
+            continue
+        y = OTHERS[after][SPECIES]
+        expected = SoftmaxRegressionClassifier(C=0.1).fit(IRIS, y)
+        assert_array_equal(clone_with_attributes(clf).fit(IRIS, y).coef_, expected.coef_)
+        stopping = clone(clf).set_params(early_stopping=True)
+        for call in (
+            partial(stream.partial_fit, IRIS, y),
+            partial(clf.sample_loss, IRIS, y),
+            partial(chosen.score, IRIS, y),
+            partial(stopping.fit, IRIS, OTHERS[before][SPECIES], X_val=IRIS, y_val=y),
+        ):
+            with pytest.raises(ValueError, match="Expected labels of the classes"):
+                call()
+        with pytest.raises(ValueError, match="Expected classes as in the first call"):
+            stream.partial_fit(IRIS, OTHERS[before][SPECIES], classes=OTHERS[after])
+        if OTHERS[before].dtype.kind == "M" and OTHERS[after].dtype.kind in "iu":
+            for model in (clf, rated):
+                with pytest.raises(ValueError, match="Expected labels of the classes"):
+                    model.score(IRIS, y)
+
+
+@pytest.mark.parametrize("before", SAME)
+def test_labels_of_other_types_that_mean_the_same(before):
+    y = OTHERS[before][SPECIES]
+    clf = SoftmaxRegressionClassifier(C=0.1, warm_start=True).fit(IRIS, y)
+    for classes in SAME[before]:
+        same = classes[SPECIES]
+        assert_array_equal(clf.sample_loss(IRIS, same), clf.sample_loss(IRIS, y))
+        SoftmaxRegressionClassifier().partial_fit(IRIS, y, OTHERS[before]).partial_fit(IRIS, same)
+        if classes.dtype != object or isinstance(classes[0], str):
+            assert iterations(clone_with_attributes(clf).fit(IRIS, same)) <= 1
+
+
+def test_integers_that_are_one_number_as_floats():
+    y = 2**53 + SPECIES.astype(np.int64)
+    clf = SoftmaxRegressionClassifier(C=0.1).fit(IRIS, y)
+    assert_array_equal(clf.classes_, 2**53 + np.arange(3))
+    expected = SoftmaxRegressionClassifier(C=0.1).fit(IRIS, SPECIES).sample_loss(IRIS, SPECIES)
+    assert_array_equal(clf.sample_loss(IRIS, y.astype(np.uint64)), expected)
+    with pytest.raises(ValueError, match="Expected labels"):
+        clf.sample_loss(IRIS, (y + 3).astype(np.uint64))
+
+
+def test_classes_in_any_order():
+    """Set by hand they may be unsorted: each label has the row that stands where it does."""
+    clf = SoftmaxRegressionClassifier(C=0.1).fit(IRIS, SPECIES)
+    expected = clf.sample_loss(IRIS, SPECIES)
+    order = [2, 0, 1]
+    clf.coef_, clf.intercept_, clf.classes_ = clf.coef_[order], clf.intercept_[order], clf.classes_[order]
+    assert_allclose(clf.sample_loss(IRIS, SPECIES), expected, rtol=1e-12)
+    assert iterations(clone_with_attributes(clf).fit(IRIS, SPECIES)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "class_weight"),
+    [
+        (np.array(["-1", "01", "1"]), {"-1": 2.0, "01": 3.0}),
+        (np.array(["-1", "01", "1"], object), {"-1": 2.0, "01": 3.0}),
+        (np.array([0.25, 1.0, 2.0]) * 4, {1: 2.0, 4.0: 3.0}),
+        (DATES, {DATES[0]: 2.0, DATES[1]: 3.0}),
+        (2**53 + np.arange(3), {2**53: 2.0, 2**53 + 1: 3.0}),
+    ],
+    ids=["text", "objects", "floats", "dates", "large"],
+)
+def test_class_weight_by_label(classes, class_weight):
+    y, weight = classes[SPECIES], np.array([2.0, 3.0, 1.0])[SPECIES]
+    clf = SoftmaxRegressionClassifier(class_weight=class_weight).fit(IRIS, y)
+    assert_array_equal(clf.coef_, SoftmaxRegressionClassifier().fit(IRIS, y, weight).coef_)
+    chosen = SoftmaxRegressionClassifierCV([1.0], cv=2, class_weight=class_weight).fit(IRIS, y)
+    assert_array_equal(chosen.coef_, SoftmaxRegressionClassifierCV([1.0], cv=2).fit(IRIS, y, weight).coef_)
+
+
+def test_class_weight_names_labels_as_they_are():
+    for y, class_weight in ((SPECIES, {"1": 2.0}), (SPECIES.astype(str), {1: 2.0})):
+        with pytest.raises(ValueError, match="not in class_weight"):
+            SoftmaxRegressionClassifier(class_weight=class_weight).fit(IRIS, y)
+
+
+def test_rows_with_several_labels_are_told_where_to_go():
+    several = np.eye(3)[SPECIES]
+    several[::5, 0] = 1
+    for y in (several, several.astype(int), several.astype(bool)):
+        with pytest.raises(ValueError, match="several labels.*MultiOutputClassifier"):
+            SoftmaxRegressionClassifier().fit(IRIS, y)
+    with pytest.raises(ValueError, match="divide each row by its sum"):
+        SoftmaxRegressionClassifier().fit(IRIS, 2 * np.eye(3)[SPECIES])

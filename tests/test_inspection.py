@@ -604,3 +604,25 @@ def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match="pip install matplotlib"):
         ConvergenceDisplay([1.0, 0.5]).plot()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("coef_", lambda coef: coef[:, :2]),
+        ("coef_", lambda coef: coef[:2]),
+        ("coef_", lambda coef: np.where(coef == coef[1, 1], np.nan, coef)),
+        ("coef_", lambda coef: coef.astype(complex)),
+        ("intercept_", lambda intercept: intercept[:2]),
+        ("intercept_", lambda intercept: intercept * np.nan),
+        ("classes_", lambda classes: classes[:2]),
+    ],
+)
+@pytest.mark.parametrize("kind", [SoftmaxRegressionClassifier, LogisticRegression])
+def test_attributes_that_do_not_fit_together(kind, name, change):
+    X, y = load_iris(return_X_y=True)
+    clf = kind(max_iter=1000).fit(X, y)
+    setattr(clf, name, change(getattr(clf, name)))
+    for inspect in (lambda: signed_distances(clf, X), lambda: contributions(clf, X), lambda: input_coefficients(clf)):
+        with pytest.raises(ValueError, match="coef_|intercept_"):
+            inspect()

@@ -175,6 +175,23 @@ def test_selection_by_coefficients(data, request):
     assert SelectFromModel(SoftmaxRegressionClassifierCV(CS)).fit(X, y).get_support().any()
 
 
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
+def test_selection_by_zeros(l1_ratio, wine):
+    """What is left out by an L1 penalty is what is zero: the threshold of LogisticRegression, whose name is known."""
+    X, y = StandardScaler().fit_transform(wine[0]), wine[1]
+    same = LogisticRegression(C=0.05, l1_ratio=l1_ratio, solver="saga", tol=1e-8, max_iter=10_000)
+    expected = SelectFromModel(same).fit(X, y)
+    for clf in (
+        SoftmaxRegressionClassifier(0.05, l1_ratio=l1_ratio, tol=1e-9),
+        SoftmaxRegressionClassifierCV([0.05], l1_ratios=[l1_ratio], cv=2, tol=1e-9),
+    ):
+        found = SelectFromModel(clf).fit(X, y)
+        assert found.threshold_ == pytest.approx(expected.threshold_, rel=1e-2)
+        np.testing.assert_array_equal(found.get_support(), expected.get_support())
+        assert hasattr(clf, "penalty") == (l1_ratio == 1)
+    assert 0 < expected.get_support().sum() < X.shape[1]
+
+
 def test_sequential_selection(wine):
     selector = SequentialFeatureSelector(SoftmaxRegressionClassifier(), n_features_to_select=2, cv=2)
     assert selector.fit(wine[0][:, :5], wine[1]).get_support().sum() == 2

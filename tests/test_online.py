@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
@@ -331,7 +332,7 @@ def bad(value):
         (IRIS[100:, :3], SPECIES[100:], {}, "3 features"),
         (IRIS[100:], SPECIES[100:] + 1, {}, "Expected labels of the classes"),
         (IRIS[100:], SPECIES[90:], {}, "inconsistent numbers of samples"),
-        (IRIS[100:], SPECIES[100:], {"classes": [0, 1, 3]}, "not the same as on last call"),
+        (IRIS[100:], SPECIES[100:], {"classes": [0, 1, 3]}, "Expected classes as in the first call"),
         (IRIS[100:], np.full((50, 4), 0.25), {}, "a column for each of the classes"),
         (IRIS[100:], SPECIES[100:], {"sample_weight": np.zeros(50)}, "non-zero|positive sum"),
         (bad(1e300), SPECIES[100:], {}, "squared|overflow"),
@@ -354,8 +355,8 @@ def test_a_call_that_fails_leaves_the_estimator_as_it_was(X, y, options, match):
 @pytest.mark.parametrize(
     ("params", "classes", "match"),
     [
-        ({"standardize": True}, [0, 1, 2], "StandardScaler"),
-        ({"class_weight": "balanced"}, [0, 1, 2], "compute_class_weight"),
+        ({"C": 5e-324}, [0, 1, 2], "Expected C times the sum"),
+        ({}, [0, 1, None], "classes contains None in row 2"),
         ({}, None, "classes must be passed on the first call"),
         ({}, [0], "at least 2 classes"),
     ],
@@ -363,6 +364,66 @@ def test_a_call_that_fails_leaves_the_estimator_as_it_was(X, y, options, match):
 def test_errors(params, classes, match):
     with pytest.raises(ValueError, match=match):
         SoftmaxRegressionClassifier(**params).partial_fit(IRIS, SPECIES, classes=classes)
+
+
+@pytest.mark.parametrize(
+    ("params", "match"),
+    [
+        ({"standardize": True}, "StandardScaler"),
+        ({"class_weight": "balanced"}, "compute_class_weight"),
+        ({"l1_ratio": 0.5}, "l1_ratio=0"),
+    ],
+)
+def test_where_it_could_only_raise_there_is_none(params, match):
+    clf = SoftmaxRegressionClassifier(**params)
+    assert not hasattr(clf, "partial_fit")
+    with pytest.raises(AttributeError) as caught:
+        clf.partial_fit(IRIS, SPECIES, classes=[0, 1, 2])
+    assert match in f"{caught.value} {caught.value.__cause__}"
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+def test_nan_that_scikit_learn_is_told_not_to_look_for(container):
+    with config_context(assume_finite=True), pytest.raises(ValueError, match="NaN in row 7"):
+        SoftmaxRegressionClassifier().partial_fit(container(bad(np.nan)), SPECIES[100:], [0, 1, 2])
+
+
+def test_a_stream_begins_with_attributes_set_by_hand():
+    """As clients of federated learning do; a stream begins at its own start, of the same classes and features."""
+    clf = SoftmaxRegressionClassifier()
+    clf.classes_, clf.coef_, clf.intercept_ = np.arange(3), np.zeros((3, 4)), np.zeros(3)
+    assert_same(clf.partial_fit(IRIS, SPECIES), SoftmaxRegressionClassifier().partial_fit(IRIS, SPECIES, [0, 1, 2]))
+    assert clf.n_features_in_ == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("coef_", lambda coef: coef[:, :2]),
+        ("coef_", lambda coef: coef[:2]),
+        ("coef_", lambda coef: np.full_like(coef, np.nan)),
+        ("intercept_", lambda intercept: intercept[:2]),
+        ("classes_", lambda classes: np.arange(4)),
+    ],
+)
+def test_attributes_that_do_not_fit_together(name, change):
+    clf = streamed(SoftmaxRegressionClassifier(), IRIS[:100], SPECIES[:100], 1)
+    setattr(clf, name, change(getattr(clf, name)))
+    with pytest.raises(ValueError, match="coef_|intercept_"):
+        clf.partial_fit(IRIS[100:], SPECIES[100:])
+
+
+def test_a_memory_of_other_classes_than_the_attributes():
+    clf = streamed(SoftmaxRegressionClassifier(), IRIS[:100], SPECIES[:100], 1)
+    clf.classes_, clf.coef_, clf.intercept_ = np.arange(4), np.zeros((4, 4)), np.zeros(4)
+    with pytest.raises(ValueError, match="of the stream that partial_fit has begun"):
+        clf.partial_fit(IRIS[100:], SPECIES[100:])
+
+
+def test_a_batch_whose_scores_overflow():
+    clf = streamed(SoftmaxRegressionClassifier(), IRIS[:100], SPECIES[:100], 1)
+    with pytest.raises(ValueError, match="scores X @ coef.T, but they overflow|squared"):
+        clf.partial_fit(bad(1e308), SPECIES[100:])
 
 
 @pytest.mark.parametrize("params", [{"C": 2.0}, {"fit_intercept": False}], ids=str)

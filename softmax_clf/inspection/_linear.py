@@ -10,6 +10,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
+from ..fitted import coefficients
+
 # Numbers that the steps of a pipeline are probed with at a time: 32 MB of float64.
 _PROBE_NUMBERS = 4 * 2**20
 # Relative to the largest score; steps that compute in float32 are affine to about 1e-6.
@@ -50,7 +52,7 @@ def take_apart(clf, *, carry_back=False):
     TypeError
         If there are no coefficients.
     ValueError
-        If the steps before are not affine and ``carry_back`` is True.
+        If they do not fit together or are not finite. If the steps before are not affine and ``carry_back`` is True.
     """
     clf = getattr(clf, "best_estimator_", clf)
     before = clf[:-1] if isinstance(clf, Pipeline) and len(clf) > 1 else None
@@ -63,12 +65,12 @@ def take_apart(clf, *, carry_back=False):
             f"{', '.join(missing)}. Remedy: give a SoftmaxRegressionClassifier, another linear classifier, or a "
             "pipeline that ends with one."
         )
-    coef = linear.coef_.toarray() if issparse(linear.coef_) else np.asarray(linear.coef_)
-    intercept = np.broadcast_to(linear.intercept_, len(coef))  # LinearSVC(fit_intercept=False) has the number 0.0
+    coef, intercept = coefficients(linear, getattr(linear, "n_features_in_", None))
+    classes = np.asarray(linear.classes_)
     if not carry_back or before is None:
-        return Linear(before, coef, intercept, linear.classes_, _feature_names(before, linear, coef.shape[1]))
+        return Linear(before, coef, intercept, classes, _feature_names(before, linear, coef.shape[1]))
     coef, offset = _carry_back(before, coef, intercept)
-    return Linear(None, coef, offset, linear.classes_, _feature_names(None, clf, coef.shape[1]))
+    return Linear(None, coef, offset, classes, _feature_names(None, clf, coef.shape[1]))
 
 
 def last_step(clf):

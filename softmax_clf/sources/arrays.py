@@ -10,6 +10,7 @@ from ..kernels.threads import run_tasks
 NARROW = (np.uint8, np.int8, np.int16, np.float16)  # read as they are, calculated with as float32
 DTYPES = (np.float64, np.float32, *NARROW)
 
+_HOST = 1, 3, 11  # kinds of devices of DLPack whose memory is the processor's: its own, and that pinned for others
 _SMALL = 1 << 24  # bytes: rather copied once than converted at every pass
 _SLICE_BYTES = 1 << 26  # at most, of rows that are summed as one
 
@@ -58,6 +59,9 @@ class Source:
         """
         return type(self)(self.X[rows])
 
+    def check_finite(self, n_threads):
+        """Raise ValueError, naming the row, where X holds a NaN or an infinity, unless that is found in reading."""
+
     def moments(self, weight, n_threads):
         """Mean and variance of each feature, float64, rows weighted by ``weight`` (n_samples,) or all alike (None)."""
         # a value near each mean: what is left is squared without cancellation
@@ -102,6 +106,63 @@ class ArraySource(Source):
             rows = slice(rows[0], rows[-1] + 1)
         return np.ascontiguousarray(self.X[rows], self.dtype)
 
+    def check_finite(self, n_threads):
+        check_finite(self.X, n_threads=n_threads)
+
+
+def as_numpy(values, name):
+    """Values of any kind; a masked array, or an array of another library, as a NumPy array of the same dtype.
+
+    Without a copy, where that library allows it. None is moved to another device.
+
+    Parameters
+    ----------
+    values : object
+    name : str
+        What they are called.
+
+    Raises
+    ------
+    ValueError
+        Where values are masked, naming the row, where they are on another device, or where NumPy cannot read them.
+    """
+    if type(values) is np.ndarray:
+        return values
+    if isinstance(values, np.ma.MaskedArray):
+        mask = np.ma.getmaskarray(values)
+        if mask.any():
+            raise ValueError(
+                f"Expected a value in every place, but {name} is masked in row {np.argwhere(mask)[0][0]}. Remedy: "
+                "leave out such rows, or impute their values."
+            )
+        return values.data
+    if not _is_foreign(values):
+        return values
+    kind, errors = type(values).__name__, (TypeError, ValueError, RuntimeError, BufferError)
+    try:
+        device = values.__dlpack_device__()[0] if hasattr(values, "__dlpack_device__") else _HOST[0]
+        if device in _HOST:
+            return np.asarray(values) if hasattr(values, "__array__") else np.from_dlpack(values)
+    except errors as error:
+        raise ValueError(
+            f"Expected {name} to be an array that NumPy can read, got a {kind}: {error}. Remedy: pass a NumPy array, "
+            "such as a tensor's .detach().cpu().numpy()."
+        ) from error
+    raise ValueError(
+        f"Expected {name} in the memory of the processor, got a {kind} on another device. Remedy: copy it, by .cpu() "
+        "of a tensor, for instance."
+    )
+
+
+def _is_foreign(values):
+    """Whether values are an array that knows dtypes of its own, or the protocols that libraries of arrays share."""
+    if isinstance(values, np.ndarray | np.generic) or hasattr(values, "iloc"):
+        return False
+    if hasattr(values, "__dlpack__") or hasattr(values, "__array_namespace__"):
+        return True
+    dtype = getattr(values, "dtype", None)
+    return hasattr(values, "__array__") and dtype is not None and not isinstance(dtype, np.dtype)
+
 
 def check_finite(X, first=0, n_threads=1):
     """Raise ValueError, naming the row, where X holds a NaN or an infinity; its rows are numbered from ``first``."""
@@ -114,10 +175,15 @@ def check_finite(X, first=0, n_threads=1):
                 return  # no more can be wrong; but sums may overflow
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if len(bad):
-            kind = "NaN" if np.isnan(rows[bad[0]]).any() else "infinity"
-            raise ValueError(
-                f"Expected finite values, but input X contains {kind} in row {first + t * step + bad[0]}. Remedy: "
-                "leave out such rows, or impute their values."
-            )
+            raise not_finite(rows[bad[0]], first + t * step + bad[0])
 
     run_tasks(check, -(-len(X) // step), n_threads)
+
+
+def not_finite(values, row):
+    """The error for a row of such values."""
+    kind = "NaN" if np.isnan(values).any() else "infinity"
+    return ValueError(
+        f"Expected finite values, but input X contains {kind} in row {row}. Remedy: leave out such rows, or impute "
+        "their values."
+    )

@@ -5,7 +5,7 @@ from functools import cached_property
 import numpy as np
 
 from ..kernels.csr import CsrPass
-from .arrays import Source
+from .arrays import Source, not_finite
 
 _STORED_VALUE = 7  # values of a dense array that take as long in a pass: 6 to 12, measured on one thread
 _MAX_DENSE_FEATURES = 4096  # up to as many, rows are made dense for the sake of a metric
@@ -58,6 +58,11 @@ class CsrSource(Source):
 
     def take(self, rows):
         return self.X[rows].toarray(order="C")
+
+    def check_finite(self, n_threads):
+        bad = np.flatnonzero(~np.isfinite(self.data))
+        if len(bad):
+            raise not_finite(self.data[bad[:1]], int(np.searchsorted(self.indptr, bad[0], "right")) - 1)
 
     def moments(self, weight, n_threads):
         total = self.n_samples if weight is None else weight.sum()
