@@ -30,7 +30,7 @@ from .callbacks import CallbackSupportMixin, Task
 from .curvature import Curvature
 from .fitted import check_values, coefficients, count
 from .kernels.softmax import LOG_PROBA, PROBA, RAW
-from .kernels.threads import Pieces, blas_on_one_thread, effective_n_threads
+from .kernels.threads import Pieces, effective_n_threads, on_one_blas_thread
 from .labels import check_labels_present, missing_named, places, weights_by_label
 from .objective import MeanCrossEntropy, SoftmaxObjective, StackedObjectives, cross_entropy, log_proba_of_two
 from .online import update
@@ -39,7 +39,7 @@ from .row_space import RowSpaceCurvature, RowSpaceObjective, suits_row_space
 from .solvers.lbfgs import Memory, lbfgs, n_pairs, run
 from .solvers.proximal import proximal_newton
 from .solvers.stopping import BestIterate, allowed_suboptimality
-from .sources.arrays import DTYPES, ArraySource, as_numpy, check_finite
+from .sources.arrays import DTYPES, ArraySource, as_numpy, check_finite, check_unmasked
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource, is_stream
 
@@ -118,8 +118,9 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
     n_iter_no_change : int, default=5
         Iterations without a smaller loss on the validation rows that `early_stopping` waits.
     n_jobs : int, default=None
-        Threads. None: the cores that this process may use, or the share that joblib leaves it; 1 is serial; -1 all
-        cores. Results do not depend on it, to the bit.
+        Threads. None: the cores that this process may use, or the share that joblib leaves it, or as many as
+        ``NUMBA_NUM_THREADS`` or ``OMP_NUM_THREADS`` say, which Dask, Ray and Spark set for their workers: the least of
+        these; 1 is serial; -1 all cores, whatever these say. Results do not depend on it, to the bit.
     random_state : int, RandomState instance or None, default=None
         Chooses the rows held out for `early_stopping`.
     verbose : int, default=0
@@ -311,7 +312,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             rows = self._validation_rows(source, classes, y_index, row_weight, by_class, offset, held_out, X_val, y_val)
             validation = MeanCrossEntropy(*rows, n_outputs=objective.n_outputs, n_threads=n_threads)
         watch = _Watch(self, objective, classes, task, validation)
-        with blas_on_one_thread(), overflow_named(source.dtype):
+        with overflow_named(source.dtype):
             solution = self._minimise(objective, start, watch)
 
         n_iter, interrupted = solution.n_iter, not (solution.converged or solution.stopped)
@@ -431,7 +432,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         )
         weight_sum = float(source.n_samples) if weight is None else float(weight.sum())
         watch = _Watch(self, objective, classes, task=None, validation=None)
-        with blas_on_one_thread(), overflow_named(source.dtype):
+        with overflow_named(source.dtype):
             stream, solution = update(
                 *(stream, objective, weight_sum, C),
                 tol=float(self.tol),
@@ -489,6 +490,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             source = StreamSource(X, verbose=self.verbose)
             validate_data(self, X, skip_check_array=True, reset=reset)
             return source
+        check_unmasked(X)
         # scikit-learn's check for NaN runs on one thread, and copies half of float16: ours is for what is large
         is_float = isinstance(X, np.ndarray) and X.dtype in (np.float32, np.float64)
         large = (is_float and X.size > _LARGE) or getattr(X, "dtype", None) == np.float16
@@ -704,6 +706,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             point -= point.mean(axis=0)  # the same probabilities, a smaller penalty
         return point
 
+    @on_one_blas_thread
     def _minimise(self, objective, start, watch):
         """Let the solver name points and tell it the objective there, until it has ended."""
 

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import expit, log_expit
 
 from .kernels.softmax import LOG_PROBA, PROBA, RAW
-from .kernels.threads import Pieces, blas_on_one_thread
+from .kernels.threads import Pieces, on_one_blas_thread
 from .solvers.proximal import shift_of_least_penalty
 
 
@@ -78,8 +78,7 @@ class SoftmaxObjective:
             # of mean one: as accurate in float32 as any other, and no power of ten under- or overflows
             self.weight = sample_weight * (n / sample_weight.sum())
             self.pass_weight = self.weight.astype(source.dtype)[None]
-            with blas_on_one_thread():  # or the bits of the product depend on how many there are
-                frequency = (np.bincount(y, self.weight, n_classes) if y.ndim == 1 else self.weight @ y) / n
+            frequency = _weight_by_class(y, self.weight, n_classes) / n
         self.weighting = np.zeros(1, np.intp)
         self.frequency = frequency
         present = frequency[frequency > 0]
@@ -221,6 +220,11 @@ class SoftmaxObjective:
         if self.fit_intercept:
             grad[:, -1] = grad_intercept / n
         return squares, grad
+
+
+@on_one_blas_thread  # or the bits of the product depend on how many there are
+def _weight_by_class(y, weight, n_classes):
+    return np.bincount(y, weight, n_classes) if y.ndim == 1 else weight @ y
 
 
 class StackedObjectives:

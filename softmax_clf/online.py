@@ -22,7 +22,7 @@ from scipy.special import expit, softmax
 
 from .kernels.gram import GramFactor, add_weighted_grams
 from .kernels.softmax import RAW
-from .kernels.threads import Pieces
+from .kernels.threads import Pieces, on_one_blas_thread
 from .solvers.lbfgs import Memory, lbfgs, n_pairs, run
 from .solvers.metric import MAX_FLOAT64, DiagonalMetric, KroneckerMetric, laplacian, patience
 
@@ -248,6 +248,7 @@ class Stream:
     n_effective: float
 
 
+@on_one_blas_thread
 def update(stream, objective, weight_sum, C, *, tol, max_iter, report, check_start):
     """Take in a batch.
 

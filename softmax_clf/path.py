@@ -47,7 +47,7 @@ from .estimator import (
     unit_of,
     weights_of_classes,
 )
-from .kernels.threads import Pieces, blas_on_one_thread, effective_n_threads
+from .kernels.threads import Pieces, effective_n_threads, on_one_blas_thread
 from .objective import SoftmaxObjective, StackedObjectives, cross_entropy
 from .quadratics import QuadraticCurvature
 from .solvers.lbfgs import Memory, Naturals, lbfgs
@@ -864,6 +864,7 @@ class _Walked:
     n_iters, converged : array (n_folds, n_l1_ratios, n_Cs)
     """
 
+    @on_one_blas_thread
     def __init__(self, estimator, rows, trains, l1_ratios, Cs, task):
         self.estimator, self.rows, self.l1_ratios = estimator, rows, l1_ratios
         source = rows.source
@@ -881,7 +882,7 @@ class _Walked:
         order = np.argsort(Cs, kind="stable")
         task = task.subtask("path", len(turns) * len(l1_ratios) * len(Cs))
         unit = None if estimator.standardize else unit_of(source)
-        with blas_on_one_thread(), overflow_named(source.dtype):
+        with overflow_named(source.dtype):
             for turn, r in itertools.product(turns, range(len(l1_ratios))):
                 weight = [rows.weight(trains[f], f) for f in range(turn.start, turn.stop)]
                 penalty_strength(float(Cs.min()), float(min(map(np.sum, weight))), unit or 1.0)

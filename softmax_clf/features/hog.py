@@ -32,7 +32,8 @@ class HOG(ImageTransformer):
     channels_first : bool, default=False
         Whether pixels come plane by plane: rows laid out as (C, H, W), arrays as (n_samples, C, H, W).
     n_jobs : int, default=None
-        Number of threads; None uses the cores that this process may use, 1 is serial.
+        Number of threads; None uses the cores that this process may use, or fewer where ``NUMBA_NUM_THREADS`` or
+        ``OMP_NUM_THREADS`` say so; 1 is serial, -1 all cores.
     verbose : int, default=0
         Whether to print progress.
 

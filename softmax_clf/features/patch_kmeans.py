@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import check_is_fitted
 
-from ..kernels.threads import blas_on_one_thread, effective_n_threads, run_tasks
+from ..kernels.threads import effective_n_threads, on_one_blas_thread, run_tasks
 from ._images import ImageTransformer, Progress, as_float32, batches
 from ._kernels import normalize_patches, pool_triangles
 from ._kmeans import lloyd
@@ -57,8 +57,8 @@ class PatchKMeans(ImageTransformer):
         have to learn from twice the rows; encoding takes twice the time. On CIFAR-10, 400 centroids and this are
         about as accurate as 1600 without.
     n_jobs : int, default=None
-        Number of threads; None uses the cores that this process may use, 1 is serial. The features do not
-        depend on it.
+        Number of threads; None uses the cores that this process may use, or fewer where ``NUMBA_NUM_THREADS`` or
+        ``OMP_NUM_THREADS`` say so; 1 is serial, -1 all cores. The features do not depend on it.
     random_state : int, RandomState instance or None, default=None
         Draws the patches, and the centroids to start from.
     verbose : int, default=0
@@ -135,6 +135,7 @@ class PatchKMeans(ImageTransformer):
         self.random_state = random_state
         self.verbose = verbose
 
+    @on_one_blas_thread
     def fit(self, X, y=None):
         """Learn the whitening and the centroids from random patches.
 
@@ -172,24 +173,24 @@ class PatchKMeans(ImageTransformer):
                 f"n_centroids={self.n_centroids} centroids need as many patches, but there are only {len(patches)}: "
                 f"make n_centroids smaller, or give more images or a larger n_patches"
             )
-        with blas_on_one_thread():
-            mean, whitening = _whitening(patches, self.whitening_eps)
-            for start in range(0, len(patches), _BLOCK):
-                block = patches[start : start + _BLOCK]
-                block[:] = (block - mean) @ whitening
-            # Near the mean of the patches, as in Coates' code. Of 1600 centroids that start on patches a fifth stay
-            # with less than ten of 80,000, outliers; so 5 %, and the inertia is lower.
-            start = 0.1 * random_state.standard_normal((self.n_centroids, patches.shape[1]))
-            centroids, inertia, n_iter = lloyd(
-                patches,
-                start.astype(np.float32),
-                max_iter=self.max_iter,
-                n_threads=effective_n_threads(self.n_jobs),
-                progress=Progress("PatchKMeans: k-means", self.max_iter, self.verbose),
-            )
+        mean, whitening = _whitening(patches, self.whitening_eps)
+        for start in range(0, len(patches), _BLOCK):
+            block = patches[start : start + _BLOCK]
+            block[:] = (block - mean) @ whitening
+        # Near the mean of the patches, as in Coates' code. Of 1600 centroids that start on patches a fifth stay
+        # with less than ten of 80,000, outliers; so 5 %, and the inertia is lower.
+        start = 0.1 * random_state.standard_normal((self.n_centroids, patches.shape[1]))
+        centroids, inertia, n_iter = lloyd(
+            patches,
+            start.astype(np.float32),
+            max_iter=self.max_iter,
+            n_threads=effective_n_threads(self.n_jobs),
+            progress=Progress("PatchKMeans: k-means", self.max_iter, self.verbose),
+        )
         learned = {"patch_mean_": mean, "whitening_": whitening, "centroids_": centroids}
         return self._set_fitted(X, images, **learned, inertia_=inertia, n_iter_=n_iter)
 
+    @on_one_blas_thread
     def transform(self, X):
         """Encode images.
 
@@ -244,14 +245,13 @@ class PatchKMeans(ImageTransformer):
         views = [images, images[:, :, ::-1]] if self.mirror else [images]
         features = np.zeros((len(images), 4, n_centroids), np.float32)
         progress = Progress("PatchKMeans: images", len(images), self.verbose)
-        with blas_on_one_thread():
-            for chunk in batches(len(images), self.n_features_in_, largest=256):
-                pooled = features[chunk]
-                for view in views:
-                    batch = as_float32(view[chunk]).reshape(-1, self.n_features_in_)
-                    run_tasks(partial(encode, batch, pooled), len(batch), n_threads)
-                pooled /= len(views)
-                progress(chunk.stop)
+        for chunk in batches(len(images), self.n_features_in_, largest=256):
+            pooled = features[chunk]
+            for view in views:
+                batch = as_float32(view[chunk]).reshape(-1, self.n_features_in_)
+                run_tasks(partial(encode, batch, pooled), len(batch), n_threads)
+            pooled /= len(views)
+            progress(chunk.stop)
         return features.reshape(len(images), -1)
 
     def _sample_patches(self, images, random_state):

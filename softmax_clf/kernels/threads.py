@@ -10,10 +10,18 @@ import itertools
 import multiprocessing
 import numbers
 import os
-import queue
+import sys
 import threading
 
+# All of them bound now, so that they belong together: gevent replaces the modules' own whenever it is told to, and a
+# thread of one kind that waits for a queue of the other waits for good. That is why threads are started at this level.
+from _thread import start_new_thread
+from contextvars import copy_context
+from queue import SimpleQueue
+from threading import Lock, RLock, current_thread, get_ident
+
 import joblib
+import numpy as np
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
@@ -27,10 +35,11 @@ def effective_n_threads(n_jobs=None):
     Parameters
     ----------
     n_jobs : int or None, default=None
-        None: the cores that this process may use (affinity, container quota), or the share of them that joblib
-        leaves here: inside a worker of `joblib.Parallel`, or under `joblib.parallel_config(n_jobs=...)`.
-        1: serial. -1: the cores that this process may use, whatever joblib says; -2: all but one of them. A positive
-        number is taken as it is.
+        None: the cores that this process may use (affinity, container quota), or fewer where NUMBA_NUM_THREADS or
+        OMP_NUM_THREADS say so, as schedulers set them for their workers; of them the share that joblib leaves here:
+        inside a worker of `joblib.Parallel`, or under `joblib.parallel_config(n_jobs=...)`. 1: serial. -1: the cores
+        that this process may use, whatever the environment and joblib say; -2: all but one of them. A positive number
+        is taken as it is.
 
     Returns
     -------
@@ -38,7 +47,7 @@ def effective_n_threads(n_jobs=None):
         At least 1.
     """
     if n_jobs is None:
-        return _joblib_share(_n_cores())
+        return _joblib_share(min([_n_cores(), *_environment_limits()]))
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, numbers.Integral):
         raise TypeError(f"Expected n_jobs to be None or an integer, got {n_jobs!r}. Remedy: -1 is all, 1 is serial.")
     if n_jobs == 0:
@@ -58,6 +67,14 @@ def _joblib_cpu_count(affinity, loky_max_cpu_count):
     return joblib.cpu_count()
 
 
+def _environment_limits():
+    """Numbers of threads that environment variables leave to each process; what is no positive number sets none."""
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        outermost = os.environ.get(name, "").split(",")[0].strip()  # OpenMP: a number for each level of nesting
+        if outermost.isdecimal() and int(outermost) > 0:
+            yield int(outermost)
+
+
 def _joblib_share(n_cores):
     """Return how many of the cores joblib leaves to the caller."""
     backend, n_jobs = get_active_backend()
@@ -67,11 +84,9 @@ def _joblib_share(n_cores):
         return max(min(n_cores, n_jobs if n_jobs > 0 else n_cores + 1 + n_jobs), 1)
     if multiprocessing.current_process().daemon:
         return 1  # the multiprocessing backend does not tell a worker how many there are
-    # The loky backend sets this one, among others, to cpu_count // n_jobs or to inner_max_num_threads.
-    share = os.environ.get("NUMBA_NUM_THREADS", "")
-    n_cores = min(n_cores, int(share)) if share.isdigit() else n_cores
-    # The threading backend sets nothing. Its workers are those of a multiprocessing.pool.ThreadPool, which have the
-    # pool's queue in common; workers may have workers.
+    # The loky backend has set environment variables to cpu_count // n_jobs or to inner_max_num_threads, the threading
+    # backend sets nothing. Its workers are those of a multiprocessing.pool.ThreadPool, which have the pool's queue in
+    # common; workers may have workers.
     thread = threading.current_thread()
     while hasattr(thread, "_parent") and getattr(thread, "_args", None):
         pool = thread._args[0]
@@ -113,18 +128,28 @@ def run_tasks(task, n_tasks, n_threads):
             task(index, 0)
         return
     crew = _Round(task, n_tasks)
+    interrupt = None
     try:
         _pool.call(crew, n_threads - 1)
         crew.work(0)
-    except BaseException as error:  # Ctrl-C outside of a task
+    except BaseException as error:  # a signal handler's, outside of a task
         crew.fail(-1, error)
     finally:
-        while True:  # no function of its own: Ctrl-C may come at a call, before the call's `try`
+        # A signal handler's exception may arrive here too, whichever it is: then all over again. No function of its
+        # own, as it may arrive at a call, before the function's `try`; and no step that cannot be taken twice.
+        while True:
             try:
-                crew.dismiss(n_threads)
+                with crew.lock:
+                    crew.stopped = True
+                while crew.n_helpers:
+                    crew.wake.get()
+                crew.task = None  # a thread that comes late must not keep the caller's arrays alive
                 break
-            except KeyboardInterrupt as error:
-                crew.fail(-1, error)
+            except BaseException as error:
+                interrupt = error
+    if interrupt is not None:
+        crew.errors.insert(0, (-1, interrupt))
+        interrupt = None
     if crew.errors:
         try:
             raise min(crew.errors, key=lambda pair: pair[0])[1]
@@ -132,8 +157,45 @@ def run_tasks(task, n_tasks, n_threads):
             crew.errors.clear()  # or the traceback and the caller's arrays would wait for the garbage collector
 
 
+# Whether next() of an iterator is one step; a GIL that is there stays.
+_HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+class _LockedCount:
+    """As `itertools.count`, for an interpreter without the GIL."""
+
+    def __init__(self):
+        self.lock, self.index = Lock(), 0
+
+    def __next__(self):
+        with self.lock:
+            index = self.index
+            self.index += 1
+        return index
+
+
+def caller_in_this_context():
+    """Return a function that calls another, from any thread, in the context that is here: with its `np.errstate`."""
+    if np.__version__.startswith("1."):  # which keeps it by thread
+        errstate = np.geterr()
+
+        def call(function, *args):
+            with np.errstate(**errstate):
+                function(*args)
+
+    else:
+        context = copy_context()
+
+        def call(function, *args):
+            context.copy().run(function, *args)  # two threads cannot be in one
+
+    return call
+
+
 class _Round:
     """One call of `run_tasks`.
+
+    Only threads of the pool change `n_helpers`: signal handlers do not run there, so the count cannot be cut short.
 
     Parameters
     ----------
@@ -144,12 +206,13 @@ class _Round:
     def __init__(self, task, n_tasks):
         self.task = task
         self.n_tasks = n_tasks
-        self.indices = itertools.count()  # next() and the dict and list methods below are atomic: no lock is needed
-        self.stopped = False
+        self.indices = itertools.count() if _HAS_GIL else _LockedCount()
+        self.call = caller_in_this_context()
+        self.lock = Lock()  # of the three below
+        self.stopped = False  # no more tasks are handed out, no more threads of the pool let in
+        self.n_helpers = 0  # threads of the pool that were let in and have not left
         self.errors = []  # (index, exception)
-        self.claims = {}  # slot: whether a thread of the pool came for it before the caller was through
-        self.finished = []  # slots of threads of the pool that have done their share
-        self.wake = queue.SimpleQueue()  # tells the caller to look at `finished` again
+        self.wake = SimpleQueue()  # tells the caller to look at `n_helpers` again
 
     def work(self, slot):
         """Run tasks until there are no more."""
@@ -166,25 +229,22 @@ class _Round:
 
     def fail(self, index, error):
         """Record an error and hand out no more tasks."""
-        self.stopped = True
-        self.errors.append((index, error))
+        with self.lock:
+            self.stopped = True
+            self.errors.append((index, error))
 
     def help(self, slot):
         """Do the share of a thread of the pool, unless the caller is through."""
-        if self.claims.setdefault(slot, True):
-            self.work(slot)
-            self.finished.append(slot)
+        with self.lock:
+            if self.stopped:
+                return
+            self.n_helpers += 1
+        try:
+            self.call(self.work, slot)
+        finally:
+            with self.lock:
+                self.n_helpers -= 1
             self.wake.put(None)
-
-    def dismiss(self, n_threads):
-        """Send away the threads that have not come yet and wait for those that have.
-
-        Cut short by a KeyboardInterrupt it can be called again.
-        """
-        n_helpers = sum(self.claims.setdefault(slot, False) for slot in range(1, n_threads))
-        while len(self.finished) < n_helpers:
-            self.wake.get()
-        self.task = None  # a thread that comes late must not keep the caller's arrays alive
 
 
 # Calls left over from short rounds cost a thread 1 us each to see that it is too late; calls to threads that another
@@ -196,9 +256,9 @@ class _Pool:
     """Threads that wait for rounds to help with."""
 
     def __init__(self):
-        self.calls = queue.SimpleQueue()  # (round, slot)
+        self.calls = SimpleQueue()  # (round, slot)
         self.n_threads = 0
-        self.lock = threading.Lock()
+        self.lock = RLock()  # a signal handler may come between, and run tasks itself
 
     def call(self, crew, n_helpers):
         """Ask for `n_helpers` threads; fewer come when they are busy."""
@@ -212,11 +272,11 @@ class _Pool:
     def _grow(self, n_threads):
         with self.lock, contextlib.suppress(RuntimeError):  # no more threads can be started: these must do
             while self.n_threads < n_threads:
-                # A daemon, so that it does not keep the interpreter from ending.
-                threading.Thread(target=self._serve, name=f"softmax_clf-{self.n_threads}", daemon=True).start()
+                start_new_thread(self._serve, (f"softmax_clf-{self.n_threads}",))
                 self.n_threads += 1
 
-    def _serve(self):
+    def _serve(self, name):
+        current_thread().name = name  # for debuggers: `threading` learns of this thread here
         while True:
             crew, slot = self.calls.get()
             crew.help(slot)
@@ -272,12 +332,20 @@ class Pieces:
 # BLAS
 
 
+# What signal handlers raise is past after one or two; what comes each time, as where the stack is at its limit, is not.
+_ATTEMPTS = range(100)
+
+
 @contextlib.contextmanager
 def blas_on_one_thread():
     """Keep BLAS to one thread while in the context: its threads would come on top of the pool's.
 
     Of several users at a time, nested or in several Python threads, the last to leave restores what the first found.
     With most builds of BLAS the setting is the whole process's.
+
+    An exception that a signal handler raises at the first instruction of a context's exit keeps any context from being
+    left before the exception is forgotten. What runs for long, or fails where it is kept, is a function decorated with
+    :func:`on_one_blas_thread`.
     """
     user = object()
     interrupt = None
@@ -285,35 +353,66 @@ def blas_on_one_thread():
         _blas.enter(user)
         yield
     finally:
-        while True:
+        for _ in _ATTEMPTS:  # as in `run_tasks`
             try:
                 _blas.leave(user)
                 break
-            except KeyboardInterrupt as error:
+            except BaseException as error:
                 interrupt = error
         if interrupt is not None:
-            raise interrupt
+            try:
+                raise interrupt
+            finally:
+                interrupt = None  # which refers to this frame
+
+
+def on_one_blas_thread(function):
+    """Decorate a function that keeps BLAS to one thread: :func:`blas_on_one_thread`, left whatever arrives when."""
+
+    @functools.wraps(function)
+    def pinned(*args, **kwargs):
+        user = object()
+        interrupt = None
+        try:
+            _blas.enter(user)
+            return function(*args, **kwargs)
+        finally:
+            for _ in _ATTEMPTS:  # as in `run_tasks`
+                try:
+                    _blas.leave(user)
+                    break
+                except BaseException as error:
+                    interrupt = error
+            if interrupt is not None:
+                try:
+                    raise interrupt
+                finally:
+                    interrupt = None  # which refers to this frame
+
+    return pinned
 
 
 class _Blas:
-    """The users of `blas_on_one_thread`, and what to restore when the last has left.
+    """The users of :func:`blas_on_one_thread`, and what to restore when the last has left.
 
-    Both methods can be called again after a KeyboardInterrupt inside of them.
+    Both methods can be cut short anywhere by an exception and called again. And between any two steps of them a signal
+    handler may run that becomes a user itself and leaves again: hence a lock that lets its owner in.
     """
 
     def __init__(self):
-        self.lock = threading.Lock()
+        self.lock = RLock()
         self.users = {}  # user: its thread
         self.before = None  # [(library, number of threads)], None while nothing is pinned
 
     def enter(self, user):
-        """Pin, if this is the first user."""
+        """Pin."""
         with self.lock:
-            self.users[user] = threading.get_ident()
+            self.users[user] = get_ident()
             if self.before is None:
-                self.before = [(library, library.get_num_threads()) for library in _blas_libraries()]
-                for library, _ in self.before:
-                    _set_blas_threads(library, 1)
+                found = [(library, library.get_num_threads()) for library in _blas_libraries()]
+                self.before = self.before or found  # a handler's, who has come between and pinned, is right
+            for library, _ in self.before:
+                _set_blas_threads(library, 1)
 
     def leave(self, user):
         """Restore, if this was the last user."""
@@ -330,8 +429,8 @@ class _Blas:
         If they were the only ones, BLAS stays pinned until the child's first user leaves: at a fork, BLAS's own locks
         are better left alone.
         """
-        self.lock = threading.Lock()
-        here = threading.get_ident()
+        self.lock = RLock()
+        here = get_ident()
         self.users = {user: thread for user, thread in self.users.items() if thread == here}
 
 

@@ -187,3 +187,15 @@ def not_finite(values, row):
         f"Expected finite values, but input X contains {kind} in row {row}. Remedy: leave out such rows, or impute "
         "their values."
     )
+
+
+def check_unmasked(X, first=0):
+    """Raise ValueError, naming the row, where X masks a value: as an array it has a number there all the same."""
+    mask = getattr(X, "mask", False)
+    if callable(mask) or not np.any(mask):  # a data frame's is a method
+        return
+    row = first + int(np.flatnonzero(np.reshape(mask, (len(X), -1)).any(axis=1))[0])
+    raise ValueError(
+        f"Expected values that are all there, but input X masks one in row {row}. Remedy: leave out such rows, or "
+        "impute their values."
+    )

@@ -4,12 +4,13 @@ import itertools
 import mmap
 import os
 import sys
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from .arrays import DTYPES, NARROW, Source, check_finite, slice_rows
+from ..kernels.threads import caller_in_this_context
+from .arrays import DTYPES, NARROW, Source, check_finite, check_unmasked, slice_rows
 
 _PAGE = 4096
 _NUMBERS = "biuf"  # kinds of dtype
@@ -23,8 +24,14 @@ def is_stream(X):
         return False
     if hasattr(X, "__array_namespace__") or hasattr(X, "nnz"):
         return False
-    if not all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__")):
-        return False
+    try:
+        if not all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__")):
+            return False
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"Expected a {type(X).__name__} that tells its shape and dtype, but {_told(error)}. Remedy: see that its "
+            "file is open, and leave it open until the call returns."
+        ) from error
     try:
         np.dtype(X.dtype)
         return len(X.shape) == 2
@@ -78,17 +85,18 @@ class StreamSource(Source):
             yield self._checked(0, places[0]), places[0]
             return
         reported = time.monotonic()
-        # a thread of its own for each pass: nothing is left behind in a forked child, or when a pass is given up
-        with ThreadPoolExecutor(1, thread_name_prefix="softmax_clf-read") as reader:
-            ahead = reader.submit(self._checked, 0, places[0])
+        ahead = _Ahead(self._checked, 0, places[0])
+        try:
             for q, rows in enumerate(places):
-                X = ahead.result()
+                X = ahead.value()
                 if q + 1 < len(places):
-                    ahead = reader.submit(self._checked, q + 1, places[q + 1])
+                    ahead = _Ahead(self._checked, q + 1, places[q + 1])
                 yield X, rows
                 if self.verbose and time.monotonic() - reported > 1:
                     reported = time.monotonic()
                     print(f"\rrow {rows.stop} of {self.n_samples}", end="", file=sys.stderr, flush=True)
+        finally:
+            ahead.wait()  # when the pass is given up
         if self.verbose:
             print("\r" + " " * 40 + "\r", end="", file=sys.stderr, flush=True)
 
@@ -120,20 +128,48 @@ class StreamSource(Source):
 
     def _read(self, rows):
         """Rows as an array; a view where they are a memory map's."""
+        place = f"rows {rows.start} to {rows.stop} of X"
         try:
-            X = np.asarray(self.X[rows])
+            found = self.X[rows]
         except Exception as error:
+            if _is_of_a_signal_handler(error):
+                raise
             raise ValueError(
-                f"Expected to read rows {rows.start} to {rows.stop} of X, but {type(error).__name__}: {error}. Remedy: "
-                "see that the file is whole and that its format's library can read it."
+                f"Expected to read {place}, but {_told(error)}. Remedy: see that the file is open and whole and that "
+                "its format's library can read it."
             ) from error
+        check_unmasked(found, rows.start)
+        dense = getattr(found, "toarray", None) or getattr(found, "todense", None)  # of sparse rows
+        try:
+            X = np.asarray(found if dense is None else dense())
+        except Exception as error:
+            if _is_of_a_signal_handler(error):
+                raise
+            raise ValueError(_no_array(place, found, _told(error))) from error
         expected = rows.stop - rows.start, self.n_features
+        if X.ndim == 0:
+            raise ValueError(_no_array(place, found, "it makes none"))
         if X.shape != expected:
             raise ValueError(
-                f"Expected rows {rows.start} to {rows.stop} of X as an array of shape {expected}, got {X.shape}. "
-                "Remedy: see that the file is whole and that its slices are as wide as its shape says."
+                f"Expected {place} as an array of shape {expected}, got {X.shape}. Remedy: see that the file is whole "
+                "and that its slices are as wide as its shape says."
             )
-        return X if X.dtype == self.stored else X.astype(self.stored)
+        return X if X.dtype == self.stored else self._converted(X, rows.start)
+
+    def _converted(self, X, first):
+        """Rows, numbered from ``first``, in the dtype that X says it has, where its slices have another."""
+        try:
+            return _cast(X, self.stored)
+        except (TypeError, ValueError):
+            row = next((i for i, values in enumerate(X) if not _has_place(values, self.stored)), None)
+            if row is None:
+                raise
+        value = next(value for value in X[row] if not _has_place(value, self.stored))
+        raise ValueError(
+            f"Expected slices of X to hold numbers of dtype {self.stored}, as X says, but they have {value!r} in row "
+            f"{first + row}. Remedy: leave out rows with missing values, or impute them; where slices are scaled as "
+            "they are read, let X say their dtype."
+        )
 
     def _check_file(self):
         """A file cut short behind a memory map ends the process when it is read, not the call."""
@@ -171,3 +207,96 @@ class _Selected:
 
     def __getitem__(self, place):
         return self.source.take(self.rows[place])
+
+
+def _cast(values, dtype):
+    """Values as an array of some dtype; TypeError or ValueError where one has no place in it."""
+    values = np.asarray(values)
+    if values.dtype.kind == "c":
+        raise TypeError
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is looked for by `check_finite`
+        cast = values.astype(dtype)
+    if dtype.kind in "iu" and not (cast == values).all():
+        raise ValueError
+    return cast
+
+
+def _has_place(values, dtype):
+    try:
+        _cast(values, dtype)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+class _Ahead:
+    """A function's value, computed in a thread meanwhile; where none can be started, when it is asked for.
+
+    Parameters
+    ----------
+    function : callable
+    *args
+        Its arguments.
+    """
+
+    def __init__(self, function, *args):
+        self.work, self.outcome = (function, *args), None
+        # A thread of its own each time: nothing is left behind in a forked child or when the interpreter ends, which
+        # waits for it. What it is made of is looked up here, as a whole; see the imports of `kernels.threads`.
+        self.thread = threading.Thread(target=caller_in_this_context(), args=(self._run,), name="softmax_clf-read")
+        try:
+            self.thread.start()
+        except RuntimeError:  # a limit, or the interpreter is about to end
+            self.thread = None
+
+    def _run(self):
+        function, *args = self.work
+        try:
+            self.outcome = function(*args), None
+        except BaseException as error:
+            self.outcome = None, error
+
+    def wait(self):
+        """Wait until the thread is through, if there is one."""
+        if self.thread is not None:
+            self.thread.join()
+
+    def value(self):
+        """The value, which is kept no longer, or what the function raises."""
+        if self.thread is None:
+            function, *args = self.work
+            return function(*args)
+        self.thread.join()
+        (value, error), self.outcome = self.outcome, None
+        if error is None:
+            return value
+        try:
+            raise error
+        finally:
+            del error  # whose traceback refers to this frame
+
+
+def _is_of_a_signal_handler(error):
+    """Whether a signal handler raised it, as for a time limit, which says nothing about what it cut short.
+
+    Such a function is the only one that is given the frame that calls it.
+    """
+    step = error.__traceback__
+    while step is not None:
+        caller = step.tb_frame.f_back
+        values = step.tb_frame.f_locals.values() if caller is not None else ()
+        if any(value is caller or (type(value) is tuple and any(part is caller for part in value)) for value in values):
+            return True
+        step = step.tb_next
+    return False
+
+
+def _told(error):
+    return f"{type(error).__name__}: {error}"
+
+
+def _no_array(place, found, problem):
+    return (
+        f"Expected {place} as something that NumPy can make an array of, got a {type(found).__name__}, but {problem}. "
+        "Remedy: give X as an array in the host's memory, or slices of which are."
+    )
