@@ -1,11 +1,15 @@
 """Rows that are read in slices: memory maps, h5py, zarr, and streams that go wrong."""
 
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 
@@ -148,6 +152,194 @@ def test_bad_streams_are_named_and_change_nothing(small_slices, fault):
     assert vars(clf) == before
     with pytest.raises(ValueError, match=r"row 700|rows 700 to 800"):
         clf.predict(Bad(DIGITS, fault))
+
+
+class Slices(Rows):
+    """A stream that makes something of its slices."""
+
+    def __init__(self, X, make, dtype=None):
+        super().__init__(X)
+        self.make, self.dtype = make, np.dtype(dtype or X.dtype)
+
+    def __getitem__(self, rows):
+        return self.make(super().__getitem__(rows), rows)
+
+
+def _masked(X, rows):
+    """As netCDF4 does, with its fill value in the masked places."""
+    mask = np.zeros(X.shape, bool)
+    if rows.start <= 700 < rows.stop:
+        mask[700 - rows.start, 5] = True
+    return np.ma.array(np.where(mask, 9.97e36, X), mask=mask)
+
+
+def _with(value):
+    def make(X, rows):
+        X = X.astype(object)
+        if rows.start <= 700 < rows.stop:
+            X[700 - rows.start, 5] = value
+        return X
+
+    return make
+
+
+@pytest.mark.parametrize("slice_bytes", [100 * 64 * 8, 1 << 26])
+@pytest.mark.parametrize(
+    ("make", "dtype"),
+    [
+        (_masked, np.float64),
+        (_masked, np.float32),
+        (lambda X, rows: np.ma.array(X.astype(int), mask=_masked(X, rows).mask), np.uint8),
+        (_with(None), np.float64),
+        (_with(np.nan), np.float64),
+        (_with(pd.NA), np.float32),
+        (_with(pd.NaT), np.float64),
+        (_with(np.nan), np.int16),
+        (_with(None), np.uint8),
+    ],
+)
+def test_missing_values_are_named_however_they_are_marked(monkeypatch, slice_bytes, make, dtype):
+    monkeypatch.setattr(arrays, "_SLICE_BYTES", slice_bytes)
+    clf = SoftmaxRegressionClassifier(C=1e-2).fit(DIGITS, DIGIT)
+    for call in (clf.predict, lambda X: clf.fit(X, DIGIT), lambda X: clf.partial_fit(X, DIGIT)):
+        with pytest.raises(ValueError, match=r"row 700.*Remedy"):
+            call(Slices(DIGITS, make, dtype))
+
+
+def test_masked_arrays_in_memory_are_named_too():
+    masked = _masked(DIGITS, slice(0, len(DIGITS)))
+    clf = SoftmaxRegressionClassifier(C=1e-2).fit(DIGITS, DIGIT)
+    for call in (clf.predict, lambda X: clf.fit(X, DIGIT)):
+        with pytest.raises(ValueError, match=r"masks one in row 700.*Remedy"):
+            call(masked)
+    whole = SoftmaxRegressionClassifier(C=1e-2).fit(np.ma.array(DIGITS), DIGIT)  # with nothing masked
+    assert_array_equal(whole.coef_, clf.coef_)
+    streamed = SoftmaxRegressionClassifier(C=1e-2).fit(Slices(DIGITS, lambda X, rows: np.ma.array(X)), DIGIT)
+    assert_array_equal(streamed.coef_, clf.coef_)
+
+
+def test_slices_of_another_dtype_than_is_said():
+    """netCDF4 says how values are stored, and scales them as they are read."""
+    with pytest.raises(ValueError, match=r"int16.*0\.5.*row 0.*Remedy"):
+        SoftmaxRegressionClassifier().fit(Slices(DIGITS + 0.5, lambda X, rows: X, np.int16), DIGIT)
+    X = DIGITS.astype(int)
+    X[3, 4] = 300
+    with pytest.raises(ValueError, match=r"uint8.*300.*row 3.*Remedy"):
+        SoftmaxRegressionClassifier().fit(Slices(X, lambda X, rows: X, np.uint8), DIGIT)
+    clf = SoftmaxRegressionClassifier(C=1e-2).fit(Slices(DIGITS, lambda X, rows: X, np.uint8), DIGIT)
+    expected = SoftmaxRegressionClassifier(C=1e-2).fit(DIGITS.astype(np.uint8), DIGIT)
+    assert_array_equal(clf.coef_, expected.coef_)
+
+
+@pytest.mark.parametrize("make", [sp.csr_matrix, sp.csr_array, sp.csc_matrix, sp.coo_array])
+def test_sparse_slices(small_slices, make):
+    """As a backed AnnData has them."""
+    X = Slices(DIGITS, lambda X, rows: make(X))
+    clf = SoftmaxRegressionClassifier(C=1e-2).fit(X, DIGIT)
+    expected = SoftmaxRegressionClassifier(C=1e-2).fit(DIGITS, DIGIT)
+    assert_array_equal(clf.coef_, expected.coef_)
+    assert_array_equal(clf.predict_proba(X), expected.predict_proba(DIGITS))
+
+
+class OnDevice:
+    """As cupy's arrays, which NumPy is not to take from the device unasked."""
+
+    shape = (100, 64)
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
+
+
+@pytest.mark.parametrize(("make", "match"), [(OnDevice, "Implicit conversion"), (object, "makes none")])
+def test_slices_that_are_no_arrays_are_not_a_damaged_file(small_slices, make, match):
+    with pytest.raises(ValueError, match=rf"NumPy can make an array of.*{match}.*Remedy") as caught:
+        SoftmaxRegressionClassifier().fit(Slices(DIGITS, lambda X, rows: make()), DIGIT)
+    assert "file" not in str(caught.value)
+
+
+def test_a_closed_file(tmp_path):
+    X = in_h5py(tmp_path, DIGITS)
+    clf = SoftmaxRegressionClassifier(C=1e-2).fit(X, DIGIT)
+    X.file.close()
+    unread = in_h5py(tmp_path, DIGITS)
+    unread.file.close()
+    for call in (clf.predict, lambda X: clf.fit(X, DIGIT), lambda X: clf.partial_fit(X, DIGIT)):
+        with pytest.raises(ValueError, match=r"Expected to read rows.*Remedy: see that the file is open"):
+            call(X)
+        with pytest.raises(ValueError, match=r"Expected a Dataset that.*Remedy: see that its file is open"):
+            call(unread)
+
+
+class _Limit(Exception):
+    """As a task queue's."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="signals of POSIX")
+@pytest.mark.parametrize("slice_bytes", [100 * 64 * 8, 1 << 26])
+@pytest.mark.parametrize("kind", [_Limit, TimeoutError, ValueError])
+@pytest.mark.parametrize("handler", ["named", "starred", "indirect"])
+def test_a_time_limit_is_no_fault_of_the_file(monkeypatch, slice_bytes, kind, handler):
+    """What a signal handler raises while rows are read comes out as it is."""
+    monkeypatch.setattr(arrays, "_SLICE_BYTES", slice_bytes)
+    error = kind("time is up")
+
+    def named(signum, frame):
+        raise error
+
+    def starred(*_):
+        raise error
+
+    def indirect(signum, frame):
+        starred()
+
+    def read(X, rows):
+        signal.raise_signal(signal.SIGALRM)
+        for _ in range(10):
+            pass
+        return X
+
+    before = signal.signal(signal.SIGALRM, {"named": named, "starred": starred, "indirect": indirect}[handler])
+    try:
+        with pytest.raises(kind, match="^time is up$"):
+            SoftmaxRegressionClassifier().fit(Slices(DIGITS, read), DIGIT)
+        clf = SoftmaxRegressionClassifier(C=1e-2).fit(DIGITS, DIGIT)
+        with pytest.raises(kind, match="^time is up$"):
+            clf.predict(Slices(DIGITS, read))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_no_thread_to_read_ahead(small_slices, monkeypatch):
+    """A container may refuse to start threads, and the interpreter does at its end: rows are read all the same."""
+    expected = SoftmaxRegressionClassifier(C=1e-2).fit(DIGITS, DIGIT)
+
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    clf = SoftmaxRegressionClassifier(C=1e-2, n_jobs=1).fit(Rows(DIGITS), DIGIT)
+    assert_array_equal(clf.coef_, expected.coef_)
+    with pytest.raises(ValueError, match="row 700"):
+        clf.predict(Bad(DIGITS, np.nan))
+
+
+def test_no_thread_is_left_when_a_pass_is_given_up(small_slices):
+    parts = StreamSource(Rows(DIGITS)).parts()
+    next(parts)
+    parts.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("softmax_clf-read")]
+
+
+@pytest.mark.parametrize("slice_bytes", [100 * 64 * 8, 1 << 26])
+def test_rows_are_read_with_the_errstate_of_the_caller(monkeypatch, slice_bytes):
+    monkeypatch.setattr(arrays, "_SLICE_BYTES", slice_bytes)
+    seen = []
+    X = Slices(DIGITS, lambda X, rows: seen.append(np.geterr()) or X)
+    with np.errstate(over="raise", divide="print"):
+        expected = np.geterr()
+        list(StreamSource(X).parts())
+    assert seen
+    assert all(found == expected for found in seen)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a mapped file cannot be cut there")

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from softmax_clf.kernels import threads
 from softmax_clf.kernels.jit import jit
-from softmax_clf.kernels.threads import blas_on_one_thread, effective_n_threads, run_tasks
+from softmax_clf.kernels.threads import blas_on_one_thread, effective_n_threads, on_one_blas_thread, run_tasks
 
 ROOT = Path(__file__).resolve().parents[1]
 LONG = 60.0  # seconds until something that must happen is given up
@@ -32,7 +32,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this
 
 def in_subprocess(code, **variables):
     """Run a program of its own and return what it printed; it must end by itself and without a complaint."""
-    ours = ("LOKY_MAX_CPU_COUNT", "NUMBA_NUM_THREADS")
+    ours = ("LOKY_MAX_CPU_COUNT", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
@@ -95,6 +95,45 @@ def test_threads_work_at_once_and_have_slots_of_their_own():
     assert (0, threading.get_ident()) in seen
 
 
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_tasks_have_the_errstate_of_their_caller(n_threads):
+    """Whether an overflow raises must not depend on the thread that comes upon it."""
+    barrier = threading.Barrier(n_threads)
+    seen = []
+
+    def task(index, slot):
+        barrier.wait(LONG)
+        seen.append(np.geterr())
+
+    with np.errstate(over="raise", under="ignore", invalid="call", divide="print", call=print):
+        expected = np.geterr()
+        run_tasks(task, n_threads, n_threads)
+    assert seen == [expected] * n_threads
+
+    def overflow(index, slot):
+        barrier.wait(LONG)
+        return np.full(3, 1e300) * 1e300
+
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        run_tasks(overflow, n_threads, n_threads)
+    with np.errstate(over="ignore"):
+        run_tasks(overflow, n_threads, n_threads)
+
+
+def test_without_the_gil(monkeypatch):
+    """There next() of an `itertools.count` is not one step."""
+    monkeypatch.setattr(threads, "_HAS_GIL", False)
+    test_each_task_once(100, 3)
+    test_indices_are_handed_out_in_order()
+    count, taken = threads._LockedCount(), []
+    takers = [threading.Thread(target=lambda: taken.extend([next(count) for _ in range(20_000)])) for _ in range(4)]
+    for thread in takers:
+        thread.start()
+    for thread in takers:
+        thread.join(LONG)
+    assert sorted(taken) == list(range(80_000))
+
+
 def test_indices_are_handed_out_in_order():
     handed_out = {}
 
@@ -118,12 +157,13 @@ def test_pool_grows_and_its_threads_are_daemons():
 def test_no_threads_to_be_had(monkeypatch):
     """A container may refuse to start threads: the caller then works alone."""
 
-    def start(self):
+    def start(*_):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threads, "_pool", threads._Pool())
-    monkeypatch.setattr(threading.Thread, "start", start)
+    monkeypatch.setattr(threads, "start_new_thread", start)
     assert squares() == SQUARES
+    assert threads._pool.n_threads == 0
 
 
 def test_results_are_the_callers_alone():
@@ -315,54 +355,212 @@ def test_interrupt_waits_for_running_tasks():
     assert in_subprocess(code) == ["interrupted", "True", "1", "100"]
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="timers of POSIX")
-def test_interrupts_at_any_moment():
-    """Wherever it strikes, no task runs on afterwards, the pool is usable and BLAS is as it was."""
-    code = """
-    import random, signal, time
-    import numpy as np
-    from softmax_clf.kernels import threads
-    from softmax_clf.kernels.threads import blas_on_one_thread, run_tasks
+class _Limit(Exception):
+    """As a task queue's."""
 
-    for library in threads._blas_libraries():
-        library.set_num_threads(2)
-    running = {}
 
-    def task(index, slot):
-        running[slot] = True
+class _Exit(BaseException):
+    """As a test's time-out."""
+
+
+@contextlib.contextmanager
+def _alarm(handler):
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+needs_timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="timers of POSIX")
+
+
+class _Watched:
+    """Tasks that know whether they run."""
+
+    def __init__(self):
+        self.running = {}
+
+    def task(self, index, slot):
+        self.running[slot] = True
         try:
             sum(range(20))
         finally:
-            running[slot] = False
+            self.running[slot] = False
 
-    run_tasks(task, 10, 3)
-    random.seed(0)
-    n_interrupts = 0
-    for _ in range(1500):
+    @on_one_blas_thread
+    def run(self):
+        run_tasks(self.task, 10, 3)
+
+    def run_in_context(self):
+        with blas_on_one_thread():
+            run_tasks(self.task, 10, 3)
+
+    def check(self):
+        """Nothing runs, nobody is counted, BLAS is as it was."""
+        assert not any(self.running.values())
+        assert threads._blas.users == {}
+        assert threads._blas.before is None
+        assert set(_blas_threads()) == free()
+
+
+@needs_timers
+@pytest.mark.usefixtures("two_blas_threads")
+@pytest.mark.parametrize("kind", [_Limit, _Exit, KeyboardInterrupt])
+def test_exceptions_of_signal_handlers_at_any_moment(kind):
+    """Wherever it strikes, once the exception is there no task runs, and all is as it was."""
+
+    def handler(*_):
+        raise kind
+
+    watched = _Watched()
+    watched.run()
+    rng = np.random.default_rng(0)
+    n_caught = 0
+    with _alarm(handler):
+        for moment in rng.uniform(1e-6, 300e-6, 3000):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, moment)
+                watched.run()
+                while True:
+                    pass  # not a wait: the signal may come to another thread, and would not end it
+            except kind:
+                n_caught += 1
+                watched.check()  # with the exception at hand: its traceback keeps what has not been left
+            assert squares(10) == 285
+    assert n_caught == 3000
+
+
+@pytest.mark.usefixtures("two_blas_threads")
+@pytest.mark.parametrize("in_context", [False, True])
+def test_an_exception_at_each_call(in_context):
+    """At each call's begin and each return from C, one after another: there signal handlers run."""
+    watched = _Watched()
+    watched.run()
+    for moment in range(10_000):
+        left = moment
+
+        def strike(frame, event, arg):
+            nonlocal left
+            if event in ("call", "c_return"):
+                left -= 1
+                if left < 0:
+                    raise _Limit
+
         try:
-            signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 300e-6))
-            with blas_on_one_thread():
-                run_tasks(task, 10, 3)
-            time.sleep(1)
-        except KeyboardInterrupt:
-            n_interrupts += 1
-        assert not any(running[slot] for slot in (1, 2) if slot in running)
-        assert [library.get_num_threads() for library in threads._blas_libraries()] == before
-        done = []
-        run_tasks(lambda index, slot: done.append(index), 10, 3)
-        assert sorted(done) == list(range(10))
-    print(n_interrupts)
-    """
-    prelude = """
-    import signal
-    def interrupt(*_):
-        raise KeyboardInterrupt
-    signal.signal(signal.SIGALRM, interrupt)
-    """
-    code = code.replace(
-        "running = {}", "before = [lib.get_num_threads() for lib in threads._blas_libraries()]\n    running = {}"
-    )
-    assert in_subprocess(textwrap.dedent(prelude) + textwrap.dedent(code)) == ["1500"]
+            sys.setprofile(strike)
+            watched.run_in_context() if in_context else watched.run()
+        except _Limit:
+            sys.setprofile(None)
+            if not in_context:
+                watched.check()
+        finally:
+            sys.setprofile(None)
+        watched.check()
+        if left >= 0:
+            break
+    assert 50 < moment < 9999
+
+
+@needs_timers
+@pytest.mark.usefixtures("two_blas_threads")
+def test_signal_handlers_that_run_tasks_themselves():
+    """At any moment, with a lock held or not, in the pool's first steps too."""
+    watched, inner = _Watched(), _Watched()
+    n_handled = 0
+
+    def handler(*_):
+        nonlocal n_handled
+        inner.run()
+        with blas_on_one_thread():
+            assert set(_blas_threads()) == pinned()
+        n_handled += 1
+
+    rng = np.random.default_rng(0)
+    with _alarm(handler):
+        for moment in rng.uniform(1e-6, 300e-6, 1000):
+            signal.setitimer(signal.ITIMER_REAL, moment)
+            watched.run()
+            while signal.getitimer(signal.ITIMER_REAL)[0]:
+                pass
+            watched.check()
+            inner.check()
+    assert n_handled == 1000
+
+
+def test_exceptions_that_come_each_time_end():
+    """Such as where the stack is at its limit."""
+
+    def deep():
+        try:
+            deep()
+        except RecursionError:
+            pass
+        with contextlib.suppress(RecursionError):
+            on_one_blas_thread(lambda: None)()
+
+    deep()
+    assert threads._blas.users == {}
+    with blas_on_one_thread():
+        pass
+    assert threads._blas.before is None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# gevent
+
+_GEVENT = """
+    import sys
+    import numpy as np
+    {first}
+    import softmax_clf
+    from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
+    from softmax_clf.kernels import threads
+    from softmax_clf.sources import arrays
+
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((3000, 40))
+    y = 1 * (X[:, 0] > 0) + (X[:, 1] > 0)
+
+    class Rows:
+        shape, dtype = X.shape, X.dtype
+        def __getitem__(self, rows):
+            gevent.sleep(0)
+            return X[rows]
+
+    def use():
+        clf = SoftmaxRegressionClassifier(n_jobs=3).fit(X, y)
+        clf.predict_proba(X)
+        squares = []
+        threads.run_tasks(lambda index, slot: squares.append(index**2), 50, 3)
+        return len(squares), clf.converged_
+
+    {then}
+    import gevent
+    print(*use())
+    SoftmaxRegressionClassifierCV(3, cv=3, n_jobs=3).fit(X[:500], y[:500])
+    arrays._SLICE_BYTES = X.nbytes // 5
+    jobs = [gevent.spawn(SoftmaxRegressionClassifier(n_jobs=2).fit, Rows(), y) for _ in range(3)]
+    gevent.joinall(jobs, raise_error=True)
+    print(all((job.value.coef_ == jobs[0].value.coef_).all() for job in jobs))
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("", "from gevent import monkey; monkey.patch_all()"),
+        ("", "use(); from gevent import monkey; monkey.patch_all()"),
+        ("from gevent import monkey; monkey.patch_all()", ""),
+    ],
+    ids=["after the import", "after a fit", "before the import"],
+)
+def test_gevent(first, then):
+    """A server that loads the model first and patches its worker afterwards: queues and threads remain of one kind."""
+    folders = [str(ROOT), str(Path(pytest.importorskip("gevent").__file__).parents[1])]
+    code = _GEVENT.format(first=first, then=then)
+    assert in_subprocess(code, PYTHONPATH=os.pathsep.join(folders)) == ["50", "True", "True"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -445,6 +643,12 @@ def test_joblib(backend):
 # effective_n_threads
 
 
+@pytest.fixture(autouse=True)
+def _no_limits(monkeypatch):
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def _nested(n_jobs, backend, n_tasks):
     calls = (joblib.delayed(effective_n_threads)() for _ in range(n_tasks))
     return joblib.Parallel(n_jobs=n_jobs, backend=backend)(calls)
@@ -484,6 +688,31 @@ def test_n_jobs_of_another_type(n_jobs):
 
 def test_as_many_as_joblib_counts():
     assert effective_n_threads() == effective_n_threads(-1) == joblib.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"NUMBA_NUM_THREADS": "1"}, 1),
+        ({"OMP_NUM_THREADS": "1"}, 1),
+        ({"OMP_NUM_THREADS": "3,2,1"}, 3),  # by level of nesting
+        ({"NUMBA_NUM_THREADS": "5", "OMP_NUM_THREADS": "2"}, 2),
+        ({"NUMBA_NUM_THREADS": "2", "OMP_NUM_THREADS": "5"}, 2),
+        ({"NUMBA_NUM_THREADS": "80"}, 8),
+        ({"NUMBA_NUM_THREADS": "0", "OMP_NUM_THREADS": "many"}, 8),
+        ({"NUMBA_NUM_THREADS": "", "OMP_NUM_THREADS": "-1"}, 8),
+    ],
+)
+def test_variables_that_schedulers_set_for_their_workers(n_cores, monkeypatch, variables, expected):
+    n_cores(8)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert effective_n_threads() == expected
+    assert effective_n_threads(-1) == 8
+    assert effective_n_threads(6) == 6
+    with joblib.parallel_config(backend="loky", n_jobs=4):
+        assert effective_n_threads() == min(expected, 4)
+    assert set(_nested(2, "threading", 4)) == {max(expected // 2, 1)}
 
 
 def test_loky_max_cpu_count(monkeypatch):

@@ -322,11 +322,11 @@ class GramRoots:
         effective_dims, raised = np.empty(n_outputs), np.zeros(n_outputs, bool)
 
         def task(k, slot):
-            with np.errstate(over="raise", invalid="raise"):  # a thread does not have its caller's
-                gram, self.centers[k], self.masses[k], floor = make(k)
-                self.factors[k], effective_dims[k], raised[k] = _inverse_factor(gram, ridge, floor, dtype)
+            gram, self.centers[k], self.masses[k], floor = make(k)
+            self.factors[k], effective_dims[k], raised[k] = _inverse_factor(gram, ridge, floor, dtype)
 
-        run_tasks(task, n_outputs, n_threads)
+        with np.errstate(over="raise", invalid="raise"):
+            run_tasks(task, n_outputs, n_threads)
         self.effective_dim, self.is_raised = float(effective_dims.max()), bool(raised.any())
         self.centers = None if self.centers[0] is None else np.stack(self.centers)[:, None]
         self.n_threads = n_threads if _is_large(len(self.factors[0])) else 1
