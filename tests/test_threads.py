@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import warnings
 import weakref
 from pathlib import Path
@@ -366,9 +367,11 @@ class _Exit(BaseException):
 @contextlib.contextmanager
 def _alarm(handler):
     before = signal.signal(signal.SIGALRM, handler)
+    gc.disable()  # what is raised in a callback of the collector is lost
     try:
         yield
     finally:
+        gc.enable()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
@@ -423,7 +426,8 @@ def test_exceptions_of_signal_handlers_at_any_moment(kind):
             try:
                 signal.setitimer(signal.ITIMER_REAL, moment)
                 watched.run()
-                while True:
+                late = time.monotonic() + LONG
+                while time.monotonic() < late:
                     pass  # not a wait: the signal may come to another thread, and would not end it
             except kind:
                 n_caught += 1
