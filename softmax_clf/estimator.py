@@ -39,7 +39,7 @@ from .row_space import RowSpaceCurvature, RowSpaceObjective, suits_row_space
 from .solvers.lbfgs import Memory, lbfgs, n_pairs, run
 from .solvers.proximal import proximal_newton
 from .solvers.stopping import BestIterate, allowed_suboptimality
-from .sources.arrays import DTYPES, ArraySource, as_numpy, check_finite, check_unmasked
+from .sources.arrays import DTYPES, ArraySource, as_numpy, check_finite
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource, is_stream
 
@@ -490,7 +490,6 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             source = StreamSource(X, verbose=self.verbose)
             validate_data(self, X, skip_check_array=True, reset=reset)
             return source
-        check_unmasked(X)
         # scikit-learn's check for NaN runs on one thread, and copies half of float16: ours is for what is large
         is_float = isinstance(X, np.ndarray) and X.dtype in (np.float32, np.float64)
         large = (is_float and X.size > _LARGE) or getattr(X, "dtype", None) == np.float16

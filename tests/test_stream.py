@@ -210,7 +210,7 @@ def test_masked_arrays_in_memory_are_named_too():
     masked = _masked(DIGITS, slice(0, len(DIGITS)))
     clf = SoftmaxRegressionClassifier(C=1e-2).fit(DIGITS, DIGIT)
     for call in (clf.predict, lambda X: clf.fit(X, DIGIT)):
-        with pytest.raises(ValueError, match=r"masks one in row 700.*Remedy"):
+        with pytest.raises(ValueError, match=r"masked in row 700.*Remedy"):
             call(masked)
     whole = SoftmaxRegressionClassifier(C=1e-2).fit(np.ma.array(DIGITS), DIGIT)  # with nothing masked
     assert_array_equal(whole.coef_, clf.coef_)

@@ -128,13 +128,8 @@ def as_numpy(values, name):
     """
     if type(values) is np.ndarray:
         return values
+    check_unmasked(values, name)
     if isinstance(values, np.ma.MaskedArray):
-        mask = np.ma.getmaskarray(values)
-        if mask.any():
-            raise ValueError(
-                f"Expected a value in every place, but {name} is masked in row {np.argwhere(mask)[0][0]}. Remedy: "
-                "leave out such rows, or impute their values."
-            )
         return values.data
     if not _is_foreign(values):
         return values
@@ -189,13 +184,13 @@ def not_finite(values, row):
     )
 
 
-def check_unmasked(X, first=0):
-    """Raise ValueError, naming the row, where X masks a value: as an array it has a number there all the same."""
-    mask = getattr(X, "mask", False)
+def check_unmasked(values, name, first=0):
+    """Raise ValueError, naming the row, where values are masked: as arrays they have a number there all the same."""
+    mask = getattr(values, "mask", False)
     if callable(mask) or not np.any(mask):  # a data frame's is a method
         return
-    row = first + int(np.flatnonzero(np.reshape(mask, (len(X), -1)).any(axis=1))[0])
+    row = first + int(np.argwhere(mask)[0][0])
     raise ValueError(
-        f"Expected values that are all there, but input X masks one in row {row}. Remedy: leave out such rows, or "
-        "impute their values."
+        f"Expected a value in every place, but {name} is masked in row {row}. Remedy: leave out such rows, or impute "
+        "their values."
     )

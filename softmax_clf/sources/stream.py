@@ -138,7 +138,7 @@ class StreamSource(Source):
                 f"Expected to read {place}, but {_told(error)}. Remedy: see that the file is open and whole and that "
                 "its format's library can read it."
             ) from error
-        check_unmasked(found, rows.start)
+        check_unmasked(found, "X", rows.start)
         dense = getattr(found, "toarray", None) or getattr(found, "todense", None)  # of sparse rows
         try:
             X = np.asarray(found if dense is None else dense())
