@@ -155,8 +155,19 @@ def _is_foreign(values):
         return False
     if hasattr(values, "__dlpack__") or hasattr(values, "__array_namespace__"):
         return True
-    dtype = getattr(values, "dtype", None)
+    dtype = stored_attribute(values, "dtype")
     return hasattr(values, "__array__") and dtype is not None and not isinstance(dtype, np.dtype)
+
+
+def stored_attribute(values, name):
+    """An attribute of what may read it from a file, or None; ValueError where the file is closed."""
+    try:
+        return getattr(values, name, None)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"Expected a {type(values).__name__} that tells its {name}, but {type(error).__name__}: {error}. Remedy: "
+            "see that its file is open, and leave it open until the call returns."
+        ) from error
 
 
 def check_finite(X, first=0, n_threads=1):

@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from ..kernels.threads import caller_in_this_context
-from .arrays import DTYPES, NARROW, Source, check_finite, check_unmasked, slice_rows
+from .arrays import DTYPES, NARROW, Source, check_finite, check_unmasked, slice_rows, stored_attribute
 
 _PAGE = 4096
 _NUMBERS = "biuf"  # kinds of dtype
@@ -24,14 +24,8 @@ def is_stream(X):
         return False
     if hasattr(X, "__array_namespace__") or hasattr(X, "nnz"):
         return False
-    try:
-        if not all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__")):
-            return False
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ValueError(
-            f"Expected a {type(X).__name__} that tells its shape and dtype, but {_told(error)}. Remedy: see that its "
-            "file is open, and leave it open until the call returns."
-        ) from error
+    if any(stored_attribute(X, name) is None for name in ("shape", "dtype", "__getitem__")):
+        return False
     try:
         np.dtype(X.dtype)
         return len(X.shape) == 2
