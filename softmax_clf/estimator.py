@@ -282,8 +282,10 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         scale, unit = None, 1.0
         if self.standardize:
             scale = self._scale(source, weight, n_threads)
-        elif small := unit_of(source):  # the same objective in other units
-            scale, unit = np.full(source.n_features, small), small
+        else:
+            if small := unit_of(source, weight):  # the same objective in other units
+                scale, unit = np.full(source.n_features, small), small
+            scale = self._without_constants(source, weight, scale)
         strength = penalty_strength(C, weight_sum, unit)
         if scale is not None:
             start[:, : source.n_features] *= np.where(np.isfinite(scale), scale, 0.0)
@@ -324,7 +326,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         self.n_iter_ = n_iter
         self.converged_ = solution.converged
         self.objective_ = float(solution.objective)
-        self.suboptimality_ = float(solution.suboptimality)
+        self.suboptimality_ = float(solution.suboptimality) + objective.blur(solution.point)
         self.loss_curve_ = solution.loss_curve
         for name in ("_stream_", "n_samples_seen_"):  # what partial_fit has left
             vars(self).pop(name, None)
@@ -589,6 +591,18 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         constant = variance <= n * eps * variance + (n * mean * eps) ** 2  # as StandardScaler has it
         return np.where(constant, np.inf if self.fit_intercept else 1.0, np.sqrt(variance))
 
+    def _without_constants(self, source, weight, scale):
+        """The scale (n_features,), or None for ones, but inf for features that do not vary beside an intercept.
+
+        It does all that they can, without a penalty; rounding would have them share.
+        """
+        constants = source.constants(weight) if self.fit_intercept else ()
+        if not len(constants):
+            return scale
+        scale = np.ones(source.n_features) if scale is None else scale.copy()
+        scale[constants] = np.inf
+        return scale
+
     def _check_validation(self, X_val, y_val, offset):
         """Whether validation rows fit together with the rest."""
         if (X_val is None) != (y_val is None):
@@ -710,7 +724,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         """Let the solver name points and tell it the objective there, until it has ended."""
 
         def target(point):
-            return allowed_suboptimality(tol, objective.null_objective, objective.penalty(point), noise)
+            allowed = allowed_suboptimality(tol, objective.null_objective, objective.penalty(point), noise)
+            return allowed - objective.blur(point)
 
         tol, noise = float(self.tol), 4 * np.finfo(objective.source.dtype).eps
         if objective.l1_reg_strength:
@@ -980,12 +995,14 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         return tags
 
 
-def unit_of(source):
-    """A power of two as large as the first rows, where they are so small in float32 that metrics would underflow."""
+def unit_of(source, weight):
+    """A power of two as large as the largest value, where they are so small in float32 that metrics would underflow.
+
+    Rows that weigh nothing do not count.
+    """
     if source.dtype != np.float32:
         return None
-    first = source.data if source.is_wide_and_sparse else source.take(np.arange(min(source.n_samples, 100)))
-    peak = float(np.abs(first[:1_000_000]).max(initial=0.0))
+    peak = source.peak(weight, _TINY)
     # one whose inverse is finite, too
     return max(2.0 ** np.floor(np.log2(peak)), 2.0**-126) if 0 < peak < _TINY else None
 

@@ -131,6 +131,10 @@ class SoftmaxObjective:
         l2 = self.l2_reg_strength / 2 * self.pieces.sum(squares)
         return l2 + self.l1_reg_strength * float(np.abs(point[:, :p]).sum()) if self.l1_reg_strength else l2
 
+    def blur(self, point):
+        """What F may be above its minimum at a point for the rounding of its scores alone."""
+        return _blur(point[:, self.source.n_features :], self.source.dtype)
+
     def settled(self, point):
         """The point with the same probabilities and the least penalty."""
         present = np.ones(self.n_outputs, bool)
@@ -314,6 +318,10 @@ class StackedObjectives:
         strength = float(self.l1_reg_strength[problem])
         return l2 + strength * float(np.abs(penalised).sum()) if strength else l2
 
+    def blur(self, problem, point):
+        """As that of :class:`SoftmaxObjective`, of one problem."""
+        return _blur(point[:, self.source.n_features :], self.source.dtype)
+
     def settled(self, problem, point):
         """The point of one problem with the same probabilities and the least penalty."""
         l1, l2 = float(self.l1_reg_strength[problem]), float(self.l2_reg_strength[problem])
@@ -426,6 +434,15 @@ class StackedObjectives:
             grad[..., p] = grad_intercept.reshape(n_problems, K) / n
         grad[self.absent[problems]] = 0.0
         return strength * np.square(penalised).sum(axis=(1, 2)), grad
+
+
+def _blur(intercept, dtype):
+    """Of intercepts (n_outputs, 1), which are as large as what they make up for in the scores.
+
+    Columns that are far from zero, beside how much they vary, have large intercepts. The scores then have rounding
+    errors of half a unit in the last place of these, a twelfth of which, squared, is about what F rises by.
+    """
+    return float(np.square(np.finfo(dtype).eps / 2 * intercept).max(initial=0.0)) / 12
 
 
 def _settled(point, present, n_features, l1_reg_strength, l2_reg_strength):

@@ -110,8 +110,9 @@ class KroneckerMemory:
     @classmethod
     def start(cls, objective, penalty, n_rows):
         """Of no data but ``n_rows`` rows at about the mean of a batch, whose classes are equally likely."""
-        source = objective.source
-        first = source.take(np.arange(min(source.n_samples, 1000)))
+        source, weight = objective.source, objective.weight
+        rows = np.arange(source.n_samples) if weight is None else np.flatnonzero(weight)
+        first = source.take(rows[:1000])
         center = first.mean(axis=0, dtype=np.float64) if objective.fit_intercept else np.zeros(source.n_features)
         gram = np.zeros((source.n_features, source.n_features))
         between = n_rows * evenly_likely(objective.n_outputs)

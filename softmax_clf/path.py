@@ -91,7 +91,7 @@ class _Metrics:
         self.mean, self.curvatures, self.absent, self.n_rows = mean, curvatures, absent, n_rows
         mean.n_problems = len(curvatures)
         self.last = None
-        self.points = {}  # where each fold is
+        self.points = {}  # where each fold is: not where its line search tries, which may be far out
         self.loss = np.ones(len(curvatures))  # there, in units of the null model's objective
 
     def begin(self, l2_reg_strength, l1_reg_strength, n_passes):
@@ -114,6 +114,12 @@ class _Metrics:
         exclusive = self.mean.is_exact or self.mean.is_partial
         self.shared = not exclusive and d <= _SHARED_NOISE * self.loss.mean() * self.n_rows
 
+    def move(self, m, point, objective):
+        """A fold is at a point, the start or one that its line search has accepted."""
+        self.points[m] = point
+        loss = objective / self.curvatures[m].objective.null_objective
+        self.loss[m] = min(loss, 1.0) if np.isfinite(loss) else 1.0
+
     def of(self, m):
         """A function from a point, and the gradient there where a solver gives it, to a metric for one fold."""
         curvature, absent = self.curvatures[m], self.absent[m]
@@ -123,6 +129,7 @@ class _Metrics:
             call = next(calls)
             is_lost = call > 0 and not point.any()  # then it asks for the metric at the origin
             if self.shared and not is_lost and not absent.any():
+                self.points[m] = point
                 return self._shared(call, *grad)
             self.n_made += 1
             metric = curvature.metric(point, *grad)
@@ -210,7 +217,7 @@ class _Walk:
             y,
             n_classes,
             sample_weight=mean_weight,
-            scale=None if scale is None else scale.mean(axis=0),
+            scale=None if scale is None else _mean_of_finite(scale),
             **common,
         )
         objectives, n_rows = [], np.inf
@@ -265,7 +272,7 @@ class _Walk:
         start = self._start(np.log(C))
         solvers = {m: self._solver(m, start[m]) for m in range(self.n_folds)}
         n_passes = stack.n_passes
-        solutions = _lockstep(stack, solvers, self.metrics.points, self.metrics.loss)
+        solutions = _lockstep(stack, solvers, self.metrics.move)
         self.before = [(solution.point, solution.grad) for solution in solutions]
         taken = (stack.n_passes - n_passes) / self.n_folds
         self.n_passes = max(self.n_passes, round(taken))  # few, with a dear metric, do not make the next C easy
@@ -282,7 +289,7 @@ class _Walk:
             "target": self._target(m),
             "max_iter": self.max_iter,
             "noise": self.noise,
-            "report": lambda *record: None,
+            "report": lambda solution: self.metrics.move(m, solution.point, solution.objective),
             "exact": self.metrics.curvatures[m].is_exact,
         }
         if self.stack.l1_reg_strength[m]:
@@ -295,7 +302,7 @@ class _Walk:
 
         def target(point):
             null_objective, penalty = self.stack.null_objective[m], self.stack.penalty(m, point)
-            return allowed_suboptimality(self.tol, null_objective, penalty, self.noise)
+            return allowed_suboptimality(self.tol, null_objective, penalty, self.noise) - self.stack.blur(m, point)
 
         return target
 
@@ -308,23 +315,28 @@ class _Walk:
         return last + min((log_C - last_log_C) / gap, 1.0) * (last - before)
 
 
-def _lockstep(stack, solvers, points, loss_out):
+def _mean_of_finite(scale):
+    """Means over folds (n_folds, n_features), inf for features that are to have no coefficients in any of them."""
+    finite = np.isfinite(scale)
+    counts = finite.sum(axis=0)
+    return np.where(counts > 0, np.where(finite, scale, 0.0).sum(axis=0) / np.maximum(counts, 1), np.inf)
+
+
+def _lockstep(stack, solvers, begin):
     """Run solvers, one a problem: each round evaluates the points of those that have not ended, in one pass.
 
     Parameters
     ----------
     stack : StackedObjectives
     solvers : dict of problem to generator
-    points : dict
-        Where each problem is evaluated, kept up to date: for what its solver asks meanwhile.
-    loss_out : array (n_problems,)
-        The objective there, in units of the null model's.
+    begin : callable (problem, point, objective)
+        Told of where each problem starts, of all before any solver is.
 
     Returns
     -------
     list of Solution, in the order of the problems
     """
-    solutions, asked = {}, {}
+    solutions, asked, begun = {}, {}, False
 
     def tell(m, answer):
         try:
@@ -352,14 +364,15 @@ def _lockstep(stack, solvers, points, loss_out):
                     tell(m, parts.pop(0))
             continue
         going = sorted(asked)
-        points.update(asked)
-        asked.clear()
-        results = stack.evaluate(going, [points[m] for m in going])
-        for m, (objective, grad) in zip(going, results, strict=True):
-            if stack.n_passes == len(going):
-                check_start(stack, objective, grad)
-            objective += l1_norm(points[m], stack.threshold(m)) if stack.l1_reg_strength[m] else 0.0
-            loss_out[m] = min(objective / stack.null_objective[m], 1.0)
+        points = [asked.pop(m) for m in going]
+        results = stack.evaluate(going, points)
+        if not begun:
+            begun = True
+            for m, point, (objective, grad) in zip(going, points, results, strict=True):
+                if stack.n_passes == len(going):
+                    check_start(stack, objective, grad)
+                l1 = l1_norm(point, stack.threshold(m)) if stack.l1_reg_strength[m] else 0.0
+                begin(m, point, objective + l1)
         for m, result in zip(going, results, strict=True):
             tell(m, result)
     return [solutions[m] for m in sorted(solutions)]
@@ -473,7 +486,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
     4 of length n_samples (for sparse X, 4/3 n_classes more), in all at most 256 MB or one fold's, whichever is more
     (more folds than that are taken in turns); a copy of one fold's held-out rows while they are scored; and
     ``coefs_paths_``. Not in the bound: metrics, one for all these folds or one for each, of up to 100 MB or a quarter
-    of X each, whichever is more, and the transpose of sparse X.
+    of X each, whichever is more, two of them for a while where a new one replaces one for all folds; and the transpose
+    of sparse X.
 
     Callbacks of :mod:`sklearn.callback` (scikit-learn 1.9 and later), given by ``set_callbacks``, are told of each C,
     from the smallest on, and of the fit on all rows. One that stops the former leaves out larger values of C.
@@ -615,6 +629,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         if self.refit:
             coef, intercept = walked.mean_over_folds(walked.as_on_all_rows(*chosen))
             intercept = np.where(np.isneginf(intercept), 0.0, intercept)  # of a class that no fold knows
+            vars(rows.source).pop("columns", None)  # the transpose of sparse X, of which the refit makes its own
             final = self._classifier(fitted["C_"], fitted["l1_ratio_"]).set_params(verbose=max(self.verbose - 1, 0))
             with task.fit_of("refit", final):
                 final.fit(
@@ -881,7 +896,7 @@ class _Walked:
         turns = _turns(len(trains), *sizes, sparse=isinstance(source, CsrSource))
         order = np.argsort(Cs, kind="stable")
         task = task.subtask("path", len(turns) * len(l1_ratios) * len(Cs))
-        unit = None if estimator.standardize else unit_of(source)
+        unit = None if estimator.standardize else unit_of(source, rows.sample_weight)
         with overflow_named(source.dtype):
             for turn, r in itertools.product(turns, range(len(l1_ratios))):
                 weight = [rows.weight(trains[f], f) for f in range(turn.start, turn.stop)]
@@ -889,8 +904,16 @@ class _Walked:
                 scale = None
                 if estimator.standardize:
                     scale = np.stack([estimator._scale(source, w, n_threads) for w in weight])
-                elif unit is not None:
-                    scale = np.full((len(weight), source.n_features), unit)
+                else:
+                    if unit is not None:
+                        scale = np.full((len(weight), source.n_features), unit)
+                    by_fold = [
+                        estimator._without_constants(source, w, None if scale is None else scale[m])
+                        for m, w in enumerate(weight)
+                    ]
+                    if any(fold is not None for fold in by_fold):
+                        ones = np.ones(source.n_features)
+                        scale = np.stack([ones if fold is None else fold for fold in by_fold])
                 walk = _Walk(
                     source,
                     rows.y_index,

@@ -118,6 +118,10 @@ class RowSpaceObjective:
         squares = self.pieces.sum(lambda rows: float(np.vdot(scores[rows], by_row[rows])))
         return self.of_head.penalty(by_head) + self.l2_reg_strength / 2 * squares
 
+    def blur(self, point):
+        """As that of :class:`~.objective.SoftmaxObjective`."""
+        return self.of_head.blur(self.parts(point)[0])
+
     def place_head(self, point):
         """Return the head's part of a point, and let the scores of the others there be its objective's offset."""
         by_head, scores, _ = self.parts(point)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import softmax_clf.kernels.gram
 from softmax_clf.curvature import Curvature
 from softmax_clf.kernels.gram import GramFactor, GramRoots, LowRankFactor, add_weighted_grams, inverse_factor
 from softmax_clf.kernels.threads import Pieces, blas_on_one_thread
@@ -127,6 +128,37 @@ def test_factors_of_many_gradients(p):
         expected = solved(gram, 0.2, center, 1.5, grad)
         np.testing.assert_allclose(inverse.solve(grad), expected, rtol=0, atol=1e-8 * np.abs(expected).max())
         np.testing.assert_allclose(inverse.solve(grad[:K]), expected[:K], rtol=0, atol=1e-8 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("n_rows", [5, 64, 150])
+def test_products_of_float32_rows_are_added_up_in_float64(n_rows, monkeypatch):
+    rng = np.random.default_rng(0)
+    rows, found = rng.standard_normal((n_rows, 9000), np.float32), []
+    make = softmax_clf.kernels.gram.inverse_factor
+
+    def recorded(outer, ridge):
+        found.append(outer.copy())
+        return make(outer, ridge)
+
+    monkeypatch.setattr(softmax_clf.kernels.gram, "inverse_factor", recorded)
+    expected = rows.astype(np.float64) @ rows.T.astype(np.float64)
+    LowRankFactor(rows, 0.2, None, 1.5, 3, 2)
+    np.testing.assert_allclose(np.tril(found[0]), np.tril(expected), rtol=0, atol=1e-10)
+
+
+def test_a_memory_of_no_pairs_keeps_none():
+    rng, memory = np.random.default_rng(0), Memory(0, Pieces(4, 1))
+    memory.begin(*np.zeros((2, 4)))
+    for _ in range(3):
+        step = rng.standard_normal(4)
+        memory.add(step, 1.0, memory.grad + step, memory.natural + step)
+        assert memory.order == []
+    pairs = Memory(3, Pieces(4, 1))
+    pairs.begin(*np.zeros((2, 4)))
+    pairs.add(step, 1.0, step, step)
+    assert len(pairs.order) == 1
+    pairs.hand_on(0, 0.0, (1, 4), 4)
+    assert pairs.order == []
 
 
 def an_objective(rng, n=600, p=20, K=4, l2_reg_strength=1e-3):

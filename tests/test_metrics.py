@@ -253,7 +253,7 @@ def test_a_column_of_one_value_and_noise_in_its_last_digits():
     assert clf.objective_ == pytest.approx(fitted((X - 1) * 1e9, y, C=np.inf).objective_, abs=1e-6)
 
 
-@pytest.mark.parametrize("ratio", [1e13, 1e14, 1e15])
+@pytest.mark.parametrize("ratio", [1e13, 1e14, 1e15, 1e16])
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_data_without_digits_are_not_said_to_be_solved(ratio, n_classes):
     t, y = a_column()

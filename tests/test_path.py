@@ -1,7 +1,9 @@
 """Choosing C: every cell of the table is a fit of its own, however much of the work is shared."""
 
+import gc
 import tracemalloc
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ import problems
 import reference
 import softmax_clf.path
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
+from softmax_clf.sources.sparse import CsrSource
 
 CS = np.logspace(-3, 2, 6)
 LOG_LOSS = make_scorer(log_loss, response_method="predict_proba", greater_is_better=False)
@@ -780,3 +783,68 @@ def test_path_checks_its_parameters():
         softmax_regression_path(problem.X, problem.y, tol=-1)
     with pytest.warns(ConvergenceWarning, match="of 1 fits"):
         softmax_regression_path(problem.X, problem.y, Cs=[1.0], max_iter=0)
+
+
+class _Recorded:
+    """A curvature that only takes note of where it is asked for a metric."""
+
+    is_exact = is_partial = False
+    effective_dim = 1.0
+
+    def __init__(self, n_columns=3):
+        self.objective = SimpleNamespace(null_objective=1.0, n_columns=n_columns, l2_reg_strength=1.0)
+        self.asked = []
+
+    def metric(self, point):
+        self.asked.append(point)
+        return SimpleNamespace()
+
+
+def test_a_shared_metric_is_made_where_folds_are_not_where_they_try():
+    """A step that is rejected may be far out, or overflow; what it leaves must not stay."""
+    mean, folds = _Recorded(), [_Recorded(), _Recorded()]
+    metrics = softmax_clf.path._Metrics(mean, folds, np.zeros((2, 3), bool), 1e6)
+    metrics.begin(np.ones(2), np.zeros(2), 0)
+    assert metrics.shared
+
+    def solver(m, trials):
+        make, start = metrics.of(m), np.full(3, float(m))
+        yield start
+        make(start)
+        metrics.move(m, start, 0.5)
+        for trial in trials:
+            _ = yield trial
+        make(trials[-1])
+        metrics.move(m, trials[-1], 0.25)
+        yield trials[-1]
+        return SimpleNamespace(grad=trials[-1])
+
+    far = np.full(3, np.inf)
+    solvers = {0: solver(0, [np.full(3, 2.0)]), 1: solver(1, [far, far, np.full(3, 4.0)])}
+    losses = {0.0: 0.7, 1.0: 0.8}
+    stack = SimpleNamespace(
+        source=SimpleNamespace(dtype=np.dtype(float)),
+        n_passes=2,
+        l1_reg_strength=np.zeros(2),
+        evaluate=lambda going, points: [(losses.get(p[0], np.nan), np.zeros(3)) for p in points],
+    )
+    softmax_clf.path._lockstep(stack, solvers, metrics.move)
+    # the first at both starts; the second where fold 0 has come to and fold 1 still is
+    np.testing.assert_array_equal(mean.asked, [np.full(3, 0.5), np.full(3, 1.5)])
+    assert metrics.loss.tolist() == [0.25, 0.25]
+    metrics.move(0, np.zeros(3), np.nan)
+    assert np.isfinite(metrics.loss).all()
+
+
+def test_one_transpose_of_sparse_rows_at_a_time(monkeypatch):
+    X, y = csr_array(np.maximum(np.random.default_rng(0).standard_normal((200, 10)), 0)), np.arange(200) % 3
+    fit, kept = SoftmaxRegressionClassifier.fit, []
+
+    def counted(self, *args, **params):
+        sources = [a for a in gc.get_objects() if isinstance(a, CsrSource) and a.X.shape == X.shape]
+        kept.append([a for a in sources if "columns" in vars(a)])
+        return fit(self, *args, **params)
+
+    monkeypatch.setattr(SoftmaxRegressionClassifier, "fit", counted)
+    SoftmaxRegressionClassifierCV(Cs=[1.0], cv=2).fit(X, y)
+    assert kept == [[]]

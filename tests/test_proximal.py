@@ -470,3 +470,15 @@ def test_a_model_is_minimised():
     assert (goal[:, :-1] == 0).any()
     value = grad.ravel() @ step + step @ hess_step / 2 + 2 * (np.abs(goal) - np.abs(start))[:, :-1].sum()
     assert decrease == pytest.approx(-value)
+
+
+def test_what_a_metric_of_some_features_leaves_out_counts_both_ends_of_the_way():
+    """A feature in use that it does not know: its coefficient may be as far above zero as the minimum's below."""
+    metric = QuadraticMetric([], 1.0, 4, np.zeros((2, 2)), np.array([0, 2]))
+    violation, point = np.zeros((2, 5)), np.zeros((2, 5))
+    violation[:, :4], violation[:, 4] = [[9.0, 0.1, 9.0, 0.3], [9.0, 0.2, 9.0, 0.1]], 9.0
+    assert metric.unknown(violation, point, 5.0) == pytest.approx(0.3 * 5.0)
+    point[0] = [8.0, 1.0, 8.0, -3.0, 8.0]
+    assert metric.unknown(violation, point, 5.0) == pytest.approx(0.3 * (5.0 + 4.0))
+    everything = QuadraticMetric([], 1.0, 4, np.zeros((2, 4)))
+    assert everything.unknown(violation, point, 5.0) == 0.0

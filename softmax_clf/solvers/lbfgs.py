@@ -30,6 +30,11 @@ def _too_stiff(curvature, y_natural):
     return curvature / y_natural if y_natural > 1e-30 * curvature else None
 
 
+def _last(items, most):
+    """The last items, ``most`` of them or none."""
+    return items[max(len(items) - most, 0) :]
+
+
 def n_pairs(size, n_bytes):
     """How many pairs of vectors of some size a :class:`Memory` may keep in so many bytes: 5 to 20."""
     return min(max(n_bytes // (24 * size), 5), 20)
@@ -110,7 +115,7 @@ class Memory:
         self.curvatures[: used // 2, slot], self.curvatures[slot, slot] = with_steps, curvature
         self.squares[: used // 2, slot] = self.squares[slot, : used // 2] = with_naturals
         self.squares[slot, slot] = y_natural
-        self.order = [*self.order, slot][-self.capacity :]
+        self.order = _last([*self.order, slot], self.capacity)
         return _too_stiff(curvature, y_natural)
 
     def renew(self, metric, *grads):
@@ -163,7 +168,7 @@ class Memory:
             Of its last axis, the first so many are these coordinates.
         """
         self.grad = self.natural = self.along = None
-        self.order = self.order[-most:]
+        self.order = _last(self.order, most)
         steps = self.vectors[::2]
         for slot in self.order:
             step, change = (rows[slot].reshape(shape)[..., :n_penalised] for rows in (steps, self.changes))

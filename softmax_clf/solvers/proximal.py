@@ -86,11 +86,16 @@ class QuadraticMetric:
         """The product with a step in the columns of the blocks."""
         return np.concatenate([block.hessp(inner[block.outputs]) for block in self.blocks])
 
-    def unknown(self, violation):
-        """The largest of what is violated in columns that it does not know."""
+    def unknown(self, violation, point, norm):
+        """What there is to gain at most in columns that it does not know, the L1 norm of the minimum being ``norm``.
+
+        F being convex, no more than the violations times the way to the minimum: its coefficients there less those of
+        the point, which are not zero in all of these columns where more are in use than it can know.
+        """
         if self.columns is None:
             return 0.0
-        return float(np.delete(violation[:, : self.n_features], self.columns, axis=1).max(initial=0.0))
+        violation, coef = (np.delete(a[:, : self.n_features], self.columns, axis=1) for a in (violation, point))
+        return float(violation.max(initial=0.0)) * (norm + float(np.abs(coef).sum()))
 
 
 class _Pairs:
@@ -303,7 +308,7 @@ def proximal_newton(point, make_metric, *, threshold, settle, target, max_iter, 
     gap = next_refresh = metric.patience
     solution, at_origin = Solution(point), False
     for iteration in itertools.count():
-        unknown = metric.unknown(violation(point, grad, threshold)) / strength * objective
+        unknown = metric.unknown(violation(point, grad, threshold), point, objective / strength)
         for model_damping, accuracy in ((damping, _ACCURACY), (_LAST_DAMPING, _LAST_ACCURACY)):
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is looked for
                 goal, gained = _Model(metric, pairs, point, grad, threshold, model_damping).minimise(accuracy)

@@ -12,6 +12,9 @@ DTYPES = (np.float64, np.float32, *NARROW)
 
 _HOST = 1, 3, 11  # kinds of devices of DLPack whose memory is the processor's: its own, and that pinned for others
 _SMALL = 1 << 24  # bytes: rather copied once than converted at every pass
+_FEW = 100  # rows to begin with; but what is said of all rows must hold for all
+_CALL_ROWS = 4096  # at most these are looked at at a time
+_CANCELLED = 1e-6  # a variance that is so small a part of a mean square is a difference without digits
 _SLICE_BYTES = 1 << 26  # at most, of rows that are summed as one
 
 
@@ -62,13 +65,59 @@ class Source:
     def check_finite(self, n_threads):
         """Raise ValueError, naming the row, where X holds a NaN or an infinity, unless that is found in reading."""
 
+    def first(self, weight):
+        """The first rows that weigh something, (n_rows, n_features) of dtype."""
+        rows = np.arange(min(self.n_samples, _FEW)) if weight is None else np.flatnonzero(weight)[:_FEW]
+        return self.take(rows)
+
     def moments(self, weight, n_threads):
         """Mean and variance of each feature, float64, rows weighted by ``weight`` (n_samples,) or all alike (None)."""
         # a value near each mean: what is left is squared without cancellation
-        shift = self.take(np.arange(min(self.n_samples, 100))).mean(axis=0, dtype=np.float64)
-        first, second = self.passes(1, 1, n_threads).moments(self.parts(), shift, weight)
-        total = self.n_samples if weight is None else weight.sum()
-        return shift + first / total, np.maximum(second / total - (first / total) ** 2, 0.0)
+        shift, total = self.first(weight).mean(axis=0, dtype=np.float64), self.n_samples
+        if weight is not None:
+            total = weight.sum()
+        while True:
+            first, second = self.passes(1, 1, n_threads).moments(self.parts(), shift, weight)
+            offset = first / total
+            variance = np.maximum(second / total - offset**2, 0.0)
+            # the first rows may be so far off that there is cancellation: but by now the mean of all is known
+            if not ((variance < _CANCELLED * offset**2) & (np.abs(offset) > 1e-8 * np.abs(shift))).any():
+                return shift + offset, variance
+            shift = shift + offset
+
+    def peak(self, weight, enough):
+        """The largest size of a value in rows that weigh something; where the first have ``enough``, theirs."""
+        peak = float(np.abs(self.first(weight)).max(initial=0.0))
+        if peak >= enough:
+            return peak
+        step = max((1 << 20) // max(self.n_features, 1), 1)
+        for X, place in self.parts():
+            for start in range(0, len(X), step):
+                rows = X[start : start + step]
+                if weight is not None:
+                    rows = rows[weight[place][start : start + step] > 0]
+                peak = max(peak, float(rows.max(initial=0)), -float(rows.min(initial=0)))
+        return peak
+
+    def constants(self, weight):
+        """Features of one value, other than zero, in all rows that weigh something, as increasing indices.
+
+        Those that look so in the first rows are compared in all of them: as a rule there are none.
+        """
+        first = self.first(weight)
+        value = first[0]
+        found = np.flatnonzero((value != 0) & (first == value).all(axis=0))
+        if not len(found):
+            return found
+        for X, place in self.parts():
+            for start in range(0, len(X), _CALL_ROWS):
+                values = X[start : start + _CALL_ROWS, found]
+                if weight is not None:
+                    values = values[weight[place][start : start + _CALL_ROWS] > 0]
+                found = found[(values == value[found]).all(axis=0)]
+                if not len(found):
+                    return found
+        return found
 
 
 class ArraySource(Source):

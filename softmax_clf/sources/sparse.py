@@ -79,6 +79,28 @@ class CsrSource(Source):
         variance = by_column(stored * (data - mean[column]) ** 2) + absent * mean**2
         return mean, variance / total
 
+    def peak(self, weight, enough):
+        data = self.data if weight is None else self.data[np.repeat(weight > 0, np.diff(self.indptr))]
+        return max(float(data.max(initial=0.0)), -float(data.min(initial=0.0)))
+
+    def constants(self, weight):
+        rows = np.arange(self.n_samples) if weight is None else np.flatnonzero(weight)
+        found = np.empty(0, self.indices.dtype)
+        for q, row in enumerate(rows):  # few of them, as a rule: what two rows have in common is little
+            stored = slice(self.indptr[row], self.indptr[row + 1])
+            columns, data = self.indices[stored], self.data[stored]
+            if q == 0:
+                found, value = columns[data != 0], data[data != 0]
+                continue
+            if not len(found):
+                break
+            places = np.minimum(np.searchsorted(columns, found), max(len(columns) - 1, 0))
+            alike = np.zeros(len(found), bool)
+            if len(columns):
+                alike = (columns[places] == found) & (data[places] == value)
+            found, value = found[alike], value[alike]
+        return found.astype(np.intp)
+
     @cached_property
     def head(self):
         """The features that many rows have, one to _MAX_HEAD of them, as increasing indices."""
