@@ -22,6 +22,9 @@ from .solvers.metric import (
 
 PANEL_BYTES = 1 << 23  # of sampled rows that are worked on at a time
 ORIGIN_ROWS = 128  # of a panel, whose mean is close to that of all
+# Share of its variance that a feature has at least where the objective is curved. Where all rows that are not sure of
+# their class have it alike, the objective would seem flat along it, and a step would overflow.
+LEAST_SHARE = 1e-30
 HELD = 1e100  # curvature of what is to stay where it is
 LEAST_MASS = 1e-100  # of the curvature of all sampled rows, to make a metric of
 
@@ -81,14 +84,16 @@ class Curvature:
         The one at the origin leads back from far out. With offsets all rows can be sure there too: then the metric is
         that of even probabilities, at no point (None).
         """
-        if self.is_exact:
-            return ExactMetric(*self._hess(point))
-        rows, row_weight = self._sample(self.plan.n_rows)
+        sample = () if self.is_exact else self._sample(self.plan.n_rows)
         for at in (point, np.zeros_like(point), None):
-            metric = self._from_sample(at, rows, row_weight)
+            metric = self._exact(at) if self.is_exact else self._from_sample(at, *sample)
             if metric is not None:
                 return metric
         raise AssertionError("unreachable")
+
+    def _exact(self, point):
+        hess = self._hess(point)
+        return None if hess is None else ExactMetric(*hess)
 
     def _from_sample(self, point, rows, row_weight):
         if self.plan.kind == HEAD:
@@ -191,7 +196,9 @@ class Curvature:
         return LowRankFactor(rows, ridge + left_out * trace, center, mass, o.n_outputs, o.n_threads)
 
     def _hess(self, point, definite=True):
-        """The Hessian in the columns (x - center, 1), if ``definite`` with the shift of all classes made so; and these.
+        """The Hessian in the columns (x - center, 1), and the center; None where no row is unsure of its class.
+
+        If it is to be ``definite``, the shift of all classes is made so.
 
         The center is the mean of the rows by what they curve the objective: with any other, rows that lie close
         together far from it would leave the intercept and a coefficient all but one direction.
@@ -202,12 +209,16 @@ class Curvature:
             self.design = o.rows(np.arange(n))[0].astype(np.float64, copy=False)
             if o.fit_intercept:
                 self.constant = self._constant_columns()
+            self.variance = _variance(self.design, np.ones(n) if o.weight is None else o.weight, o.fit_intercept)
         proba = self._proba(self.design, 0.0 if o.offset is None else o.offset, point)
         weighted = proba / n if o.weight is None else proba * (o.weight / n)[:, None]
         curvature = (weighted * (1 - proba)).sum(axis=1)
+        mass = curvature.sum()
+        if not mass > LEAST_MASS:
+            return None
         x, center = self.design, None
         if o.fit_intercept:
-            center = curvature @ x / max(curvature.sum(), np.finfo(np.float64).tiny)
+            center = curvature @ x / mass
             x = np.empty((n, columns))
             np.subtract(self.design, center, out=x[:, :p])
             x[:, p] = 1.0
@@ -227,7 +238,7 @@ class Curvature:
             if definite:
                 blocks += np.diag(diagonal.sum(axis=0).diagonal() / K**2)[None, :, None, :]
         penalised = np.arange(K * columns).reshape(K, columns)[:, :p].ravel()
-        hess[penalised, penalised] += o.l2_reg_strength
+        hess[penalised, penalised] += o.l2_reg_strength + LEAST_SHARE * mass * np.tile(self.variance, K)
         if o.l2_reg_strength == 0 and definite and o.fit_intercept:
             held = (columns * np.arange(K)[:, None] + self.constant).ravel()
             hess[held, held] = HELD
@@ -294,6 +305,12 @@ class Curvature:
         return proba
 
 
+def _variance(X, weight, centred):
+    """Weighted variance of each column, about its mean or about zero."""
+    mean = weight @ X / weight.sum() if centred else 0.0
+    return weight @ np.square(X - mean) / weight.sum()
+
+
 class GramSums:
     """Weighted Gram matrices of rows as they come, several of them over the same rows.
 
@@ -314,24 +331,29 @@ class GramSums:
         # filled, not np.zeros: pages that threads read before they write cost them 10 us each, on a virtual machine
         self.grams = [np.full((p, p), 0.0, dtype) for _ in range(n_blocks)]
         self.masses = np.full(n_blocks, np.finfo(np.float64).tiny)
+        self.variance = np.zeros(p)  # of a few rows of each panel
         self.panels = []  # of each its origin, sums (n_blocks, n_features) about it, and masses
 
     def add(self, X, row_weight):
         """Add a panel of rows (n_rows, n_features) with weights (n_rows, n_blocks)."""
         self.n_rows += len(X)
         mass, sums = row_weight.sum(axis=0), np.zeros((len(self.grams), X.shape[1]))
-        origin = self._origin(X, row_weight) if self.objective.fit_intercept else np.zeros(X.shape[1], X.dtype)
+        origin = self._origin(X, row_weight).astype(X.dtype)
         add_weighted_grams(X, row_weight, origin, self.grams, sums, self.objective.n_threads)
         self.masses += mass
         self.panels.append((origin, sums, mass))
 
     def _origin(self, X, row_weight):
-        """A point so close to the weighted means that what is left is subtracted without cancellation."""
-        some = slice(None, None, -(-len(X) // ORIGIN_ROWS))
-        weight = row_weight[some].sum(axis=1)
+        """A point so close to the weighted means that what is left is subtracted without cancellation; or zero."""
+        X = X[:: -(-len(X) // ORIGIN_ROWS)].astype(np.float64, copy=False)
+        if not self.objective.fit_intercept:
+            self.variance = np.maximum(self.variance, np.square(X).mean(axis=0))
+            return np.zeros(X.shape[1])
+        self.variance = np.maximum(self.variance, X.var(axis=0))
+        weight = row_weight[:: -(-len(row_weight) // ORIGIN_ROWS)].sum(axis=1)
         peak = weight.max(initial=0.0)
         weight = weight / peak if peak > 0 else np.ones(len(weight))
-        return (weight @ X[some].astype(np.float64, copy=False) / weight.sum()).astype(X.dtype)
+        return weight @ X / weight.sum()
 
     def centred(self, k):
         """The k-th matrix, lower triangle, about the mean of its rows, which is used up; that mean; and a floor."""
@@ -348,11 +370,13 @@ class GramSums:
                 band = slice(start, min(start + 256, len(gram)))
                 gram[band, : band.stop] += left[:, band].T @ right[:, : band.stop]
         # A feature that no sampled row has would never move: it is taken to be as large as others are in one row.
-        # So is one that all of them have alike, of which rounding may have left something.
-        diagonal, alike = gram.diagonal(), 0.0
+        # So is one that all of them have alike, or all that are not sure of their class, but for rounding.
+        diagonal, alike = gram.diagonal(), LEAST_SHARE * self.masses[k] * self.variance
+        least = max(float(diagonal.mean()), float(alike.mean())) / self.n_rows
         if center is not None:
-            alike = self.masses[k] * np.square(1e-3 * np.finfo(self.objective.source.dtype).eps * center)
-        return gram, center, (diagonal <= alike) * max(float(diagonal.mean()), 0.0) / self.n_rows
+            rounding = 1e-3 * np.finfo(self.objective.source.dtype).eps * center
+            alike = np.maximum(alike, self.masses[k] * np.square(rounding))
+        return gram, center, (diagonal <= alike) * least
 
     def factor(self, ridge):
         """The inverse of the one matrix plus a ridge; it is used up."""

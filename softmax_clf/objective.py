@@ -442,7 +442,8 @@ def _blur(intercept, dtype):
     Columns that are far from zero, beside how much they vary, have large intercepts. The scores then have rounding
     errors of half a unit in the last place of these, a twelfth of which, squared, is about what F rises by.
     """
-    return float(np.square(np.finfo(dtype).eps / 2 * intercept).max(initial=0.0)) / 12
+    rounding = float(np.finfo(dtype).eps) / 2 * float(np.abs(intercept).max(initial=0.0))
+    return rounding * rounding / 12
 
 
 def _settled(point, present, n_features, l1_reg_strength, l2_reg_strength):

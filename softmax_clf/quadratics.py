@@ -67,9 +67,6 @@ class QuadraticCurvature(Curvature):
         n_columns = min(max(2 * n_used, _LEAST_FEATURES), _MAX_FEATURES)
         return np.sort(np.argsort(-key, kind="stable")[:n_columns])
 
-    def _make(self, point):
-        return self._exact(point) if self.is_exact else super()._make(point)
-
     def _from_sample(self, point, rows, row_weight):
         o = self.objective
         if self.is_partial:
@@ -131,7 +128,10 @@ class QuadraticCurvature(Curvature):
         return whole
 
     def _exact(self, point):
-        hess, center = self._hess(point, definite=False)
+        exact = self._hess(point, definite=False)
+        if exact is None:
+            return None
+        hess, center = exact
         block = GramBlock(slice(None), hess, np.ones((1, 1)), 0.0, len(hess))
         slack, p = _SLACK * ExactMetric.slack, self.objective.source.n_features
         return QuadraticMetric([block], slack, p, center, flat=True)

@@ -507,7 +507,7 @@ def test_float64_is_advised_where_it_is_not_there_already(dtype):
 def test_overflow_names_a_dtype_that_would_help(dtype):
     clf = SoftmaxRegressionClassifier().fit(IRIS.astype(dtype), SPECIES)
     clf.coef_ *= 10
-    huge = np.full((3, 4), np.finfo(dtype).max / 4, dtype)
+    huge = np.full((3, 4), np.finfo(dtype).max / 4, dtype) * np.array([[1], [0.9], [0.8]], dtype)
     start = 10 * np.ones((3, 4)) * [[1], [0], [-1]]
     stopped = SoftmaxRegressionClassifier(early_stopping=True)
     for call in (
