@@ -2,16 +2,24 @@
 
     python benchmarks/passes.py
     python benchmarks/passes.py --shapes 50000x512x10 200000x64x2
+    python benchmarks/passes.py --avx2 --shapes 50000x3072x10 50000x512x10 20000x768x100 50000x512x2
 
 Interleaved with ours: NumPy's two products with the softmax between them; the rate of a large float32 product; the rate
 of reading X. The roofline is the longer of reading X once at that rate and doing the operations of the two products at
-the other. Then `predict_proba`, beside scikit-learn's.
+the other. Then `predict_proba`, beside scikit-learn's, and the tiles alone, on data in cache.
+
+With ``--avx2`` all of it, NumPy's products too, as on a processor that has AVX2 and not AVX-512.
 """
 
 import argparse
 import concurrent.futures
 import itertools
+import os
+import re
 import statistics
+import subprocess
+import sys
+import time
 
 import measure
 import numpy as np
@@ -20,6 +28,12 @@ from problems import powerlaw
 
 SHAPES = ("50000x3072x10", "50000x512x10", "200000x64x10", "50000x768x100", "10000x1024x1000", "50000x512x2")
 LARGE = 3072  # rows and columns of the large product
+AVX2 = {
+    "NUMBA_CPU_NAME": "x86-64-v3",
+    "NUMBA_CPU_FEATURES": "+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+movbe,+popcnt",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+}
 
 
 def our_pass(X, y, n_classes, point=None):
@@ -162,6 +176,103 @@ def measure_predict(n_samples, n_rounds):
     return results
 
 
+def tile_kernel(tile_classes, kind):
+    """A kernel of nothing but tiles, ``(X, coef, scores, grad, n_times)``, and what it says of their shape."""
+    import numba
+
+    from softmax_clf.kernels.tiles import VECTOR_BYTES, gradient_tile, score_tile, tile_rows, tile_vectors
+
+    tall, wide = tile_rows(tile_classes), tile_vectors(tile_classes)
+    width = wide * (VECTOR_BYTES // 4)
+
+    @numba.njit(nogil=True, error_model="numpy")
+    def scores(X, coef, scores, grad, n_times):
+        for _ in range(n_times):
+            for i in range(0, X.shape[0], tall):
+                score_tile(X, 0, X.shape[0], coef, 0, scores, i, X, 0, tall, tile_classes, 0)
+
+    @numba.njit(nogil=True, error_model="numpy")
+    def gradient(X, coef, scores, grad, n_times):
+        for _ in range(n_times):
+            for j in range(0, X.shape[1], width):
+                gradient_tile(X, 0, X.shape[0], j, scores, 0, grad, X, 0, tile_classes, wide, True, 0, False)
+
+    if kind == "scores":
+        return scores, f"{tall} rows x {tile_classes} classes"
+    return gradient, f"{tile_classes} classes x {wide} vectors"
+
+
+def inner_loop(kernel):
+    """Multiply-adds in the loop that has most, and its accesses to the stack: values that found no register."""
+    (assembly,) = kernel.inspect_asm().values()
+    best = 0, 0
+    for block in re.split(r"\n(?=\.LBB)", assembly):
+        label = block.split(":")[0]
+        loop = re.match(rf"(?s).*\tj\w+\t{re.escape(label)}\b", block)
+        if loop:
+            best = max(best, (loop[0].count("vfmadd"), len(re.findall(r"\(%rsp", loop[0]))))
+    return best
+
+
+def measure_tiles(n_rounds):
+    """Processor time of tiles on data in the first level of cache, in one thread, beside a large product's."""
+    from softmax_clf.kernels.tiles import TILE_CLASSES, aligned_empty, aligned_zeros
+
+    n_rows, n_features, n_times = 16, 256, 2000
+    rng = np.random.default_rng(0)
+    large = rng.standard_normal((LARGE // 2, LARGE // 2), np.float32)
+    product = np.empty_like(large)
+
+    def least(function, *args):
+        times = []
+        for _ in range(n_rounds):
+            start = time.thread_time()
+            function(*args)
+            times.append(time.thread_time() - start)
+        return min(times)
+
+    results = []
+    with measure.blas_threads(1):
+        for tile_classes in TILE_CLASSES:
+            X, coef = (
+                aligned_empty((n_rows, n_features), np.float32),
+                aligned_zeros((tile_classes, n_features), np.float32),
+            )
+            X[...] = rng.standard_normal(X.shape)
+            scores, grad = aligned_zeros((tile_classes, n_rows), np.float32), aligned_zeros(coef.shape, np.float64)
+            for kind in ("scores", "gradient"):
+                kernel, shape = tile_kernel(tile_classes, kind)
+                kernel(X, coef, scores, grad, 1)
+                rate = 2 * n_times * X.size * tile_classes / least(kernel, X, coef, scores, grad, n_times)
+                product_rate = 2 * (LARGE // 2) ** 3 / least(np.matmul, large, large, product)
+                multiply_adds, on_stack = inner_loop(kernel)
+                results.append(
+                    {
+                        "kind": kind,
+                        "shape": shape,
+                        "rate": rate,
+                        "product_rate": product_rate,
+                        "multiply_adds": multiply_adds,
+                        "on_stack": on_stack,
+                    }
+                )
+    return results
+
+
+def report_tiles(tiles):
+    from softmax_clf.kernels.tiles import VECTOR_BYTES
+
+    rows = [
+        [r["kind"], r["shape"], f"{r['rate'] / r['product_rate']:.0%}", r["multiply_adds"], r["on_stack"]]
+        for r in tiles
+    ]
+    header = ["tile", "shape", "of a large product's rate", "multiply-adds in the loop", "accesses to the stack"]
+    return (
+        f"\nTiles alone, float32 in cache, one thread, vectors of {VECTOR_BYTES} bytes:\n\n"
+        + measure.markdown_table(header, rows)
+    )
+
+
 def report(passes, predictions):
     rows = []
     for r in passes:
@@ -234,16 +345,21 @@ def main():
     parser.add_argument("--shapes", nargs="+", default=SHAPES, metavar="ROWSxFEATURESxCLASSES")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--predict-rows", type=int, default=100_000, help="0 leaves predict_proba out")
+    parser.add_argument("--avx2", action="store_true", help="code for AVX2, on a processor that has AVX-512 as well")
     parser.add_argument("--out", default=measure.RESULTS, metavar="DIR")
     options = parser.parse_args()
+    if options.avx2 and "NUMBA_CPU_NAME" not in os.environ:  # all is chosen when NumPy and Numba are imported
+        sys.exit(subprocess.run([sys.executable, *sys.argv], env={**os.environ, **AVX2}).returncode)
 
     passes = []
     for shape in options.shapes:
         measure.note(shape)
         passes.append(measure_pass(tuple(map(int, shape.split("x"))), options.rounds))
     predictions = measure_predict(options.predict_rows, options.rounds) if options.predict_rows else []
-    data = {"passes": passes, "predict_proba": predictions}
-    measure.save(options.out, "passes", "The cost of a pass", report(passes, predictions), data, draw(passes))
+    tiles = measure_tiles(options.rounds)
+    data = {"passes": passes, "predict_proba": predictions, "tiles": tiles}
+    name, title = ("passes-avx2", "The cost of a pass with AVX2") if options.avx2 else ("passes", "The cost of a pass")
+    measure.save(options.out, name, title, report(passes, predictions) + report_tiles(tiles), data, draw(passes))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,19 @@
 """Kernels against the reference and against long double: any shape, stacked problems, any number of threads."""
 
 import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
 
 import reference
+from softmax_clf.kernels import tiles
 from softmax_clf.kernels.dense import DensePass
+from softmax_clf.kernels.jit import processor_features
 from softmax_clf.kernels.softmax import LOG_PROBA, PROBA, RAW, exp_float32, exp_float64, log1p_float64, log_float64
 from softmax_clf.kernels.tiles import VECTOR_BYTES, aligned_empty
 
@@ -175,3 +181,68 @@ def test_bits_do_not_depend_on_parts(n_classes):
         for a, b in zip(result, results[0], strict=True):
             np.testing.assert_array_equal(a, b)
     np.testing.assert_allclose(results[0][3], X @ coef[0].T + intercept[0] + offset, atol=1e-4)
+
+
+@pytest.mark.parametrize("tile_classes", tiles.TILE_CLASSES)
+def test_tiles_fit_into_registers(tile_classes):
+    """Accumulators, one operand for each of the shorter side, and one of the longer at a time."""
+    for other in (tiles.tile_rows(tile_classes), tiles.tile_vectors(tile_classes)):
+        assert other * tile_classes + min(other, tile_classes) + 1 <= tiles._N_REGISTERS
+    assert tiles.VECTOR_BYTES // 8 % tiles.tile_rows(tile_classes) == 0
+
+
+# Tiles of 5, 3, 2 and 1 classes; rows in place, and 4 KiB apart, which are copied; all vectors of a strip, and fewer.
+NARROW = """
+import numpy as np, reference
+from test_kernels import check_pass, check_proba
+from softmax_clf.kernels.tiles import VECTOR_BYTES, TILE_CLASSES, tile_rows, tile_vectors
+assert VECTOR_BYTES == 32
+assert [(tile_rows(k), tile_vectors(k)) for k in TILE_CLASSES] == [(2, 2), (2, 2), (4, 4), (4, 4), (4, 8)]
+for n, p, n_classes in [(70, 1024, 10), (300, 77, 10), (133, 141, 3), (50, 85, 2)]:
+    check_pass(n, p, n_classes, 1)
+check_pass(130, 75, 2, 2)
+check_proba(70, 1024, 10)
+"""
+
+
+def check_pass(n, p, n_classes, n_problems):
+    """Loss and gradient are those of the reference, and the same bits on one thread and on three."""
+    X, y, coef, intercept, weight, weighting = problems(
+        np.random.default_rng(n), n, p, n_classes, n_problems, np.float32
+    )
+    one, several = (
+        DensePass(np.float32, n, p, n_problems, coef.shape[1], n_threads).loss_gradient(
+            whole(X), coef.reshape(-1, p), intercept.ravel(), y, weight, weighting
+        )
+        for n_threads in (1, 3)
+    )
+    for a, b in zip(one, several, strict=True):
+        np.testing.assert_array_equal(a, b)
+    grad = one[1].reshape(coef.shape)
+    for m in range(n_problems):
+        s = weight[weighting[m]].astype(np.float64)
+        target = reference.one_hot(y, range(n_classes))
+        objective = reference.Objective(X.astype(np.float64), target, C=np.inf, sample_weight=s)
+        assert one[0][m] == pytest.approx(objective.loss(coef[m], intercept[m]) * s.sum(), rel=2e-5)
+        expected = objective.grad(coef[m], intercept[m]) * s.sum()
+        np.testing.assert_allclose(grad[m], expected[:, :-1], rtol=2e-5, atol=2e-5 * s.sum())
+
+
+def check_proba(n, p, n_classes):
+    X, _, coef, intercept, *_ = problems(np.random.default_rng(n), n, p, n_classes, 1, np.float32)
+    found = np.empty((n, n_classes), np.float32)
+    DensePass(np.float32, n, p, 1, n_classes, 2).predict(whole(X), coef[0], intercept[0], PROBA, found)
+    expected = np.exp(X.astype(np.float64) @ coef[0].T + intercept[0])
+    np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+@pytest.mark.skipif(not {"avx2", "fma"} <= processor_features(), reason="a processor without AVX2")
+def test_vectors_of_32_bytes():
+    """What a processor with AVX2 but without AVX-512 runs, on one with both."""
+    here = Path(__file__).resolve().parent
+    narrow = {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": "+avx2,+fma,+f16c"}
+    paths = {"PYTHONPATH": os.pathsep.join([str(here.parent), str(here)])}
+    done = subprocess.run(
+        [sys.executable, "-c", NARROW], env={**os.environ, **narrow, **paths}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -33,10 +33,10 @@ def assert_same(kernel, plain, inputs, out):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_features", [3, 8, 37])
-def test_score_tile(dtype, n_features):
+@pytest.mark.parametrize(("K", "n_features"), [(3, 3), (3, 8), (3, 37), (5, 37)])
+def test_score_tile(dtype, K, n_features):
     rng = np.random.default_rng(0)
-    R, K = tiles.TILE_ROWS, 3
+    R = tiles.tile_rows(K)
 
     @jit
     def kernel(X, row, n_rows, coef, k, i, scores_out):
@@ -46,18 +46,19 @@ def test_score_tile(dtype, n_features):
         tiles.score_tile.plain(X, row, n_rows, coef, k, scores_out, i, X, 0, R, K, 2)
 
     X = whole_numbers(rng, (12, n_features), dtype)
-    coef = np.zeros((6, 64), dtype)
-    coef[:, :n_features] = whole_numbers(rng, (6, n_features), dtype)
+    coef = np.zeros((2 + K, 64), dtype)
+    coef[:, :n_features] = whole_numbers(rng, (2 + K, n_features), dtype)
     for i, n_rows in ((0, 8), (4, 8), (4, 5)):  # the last one: rows that are not there are the last one again
-        assert_same(kernel, plain, (X, 2, n_rows, coef, 2, i), whole_numbers(rng, (7, 16), dtype))
+        assert_same(kernel, plain, (X, 2, n_rows, coef, 2, i), whole_numbers(rng, (3 + K, 16), dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("by_row", [False, True])
-@pytest.mark.parametrize("whole", [False, True])
-def test_gradient_tile(dtype, by_row, whole):
+@pytest.mark.parametrize(
+    ("K", "by_row", "whole"), [(3, False, False), (3, False, True), (3, True, False), (3, True, True), (5, False, True)]
+)
+def test_gradient_tile(dtype, K, by_row, whole):
     rng = np.random.default_rng(0)
-    K, V = 3, tiles.TILE_VECTORS if whole else 1
+    V = tiles.tile_vectors(K) if whole else 1
 
     @jit
     def kernel(X, row, n_rows, j, pointwise, k, grad_out):
@@ -68,9 +69,9 @@ def test_gradient_tile(dtype, by_row, whole):
 
     width = tiles.VECTOR_BYTES // np.dtype(dtype).itemsize
     X = whole_numbers(rng, (12, 1 + (V * width if whole else 1)), dtype)
-    pointwise = whole_numbers(rng, (16, 6) if by_row else (6, 16), dtype)
+    pointwise = whole_numbers(rng, (16, 3 + K) if by_row else (3 + K, 16), dtype)
     for grad_dtype in {np.float64, dtype}:
-        grad = whole_numbers(rng, (6, 2 + V * width), grad_dtype)
+        grad = whole_numbers(rng, (3 + K, 2 + V * width), grad_dtype)
         assert_same(kernel, plain, (X, 2, 9, 1, pointwise, 2), grad)
 
 

@@ -20,13 +20,13 @@ from .softmax import BLOCK_CURVATURE, BLOCK_LOSS, losses, predictions, row_state
 from .threads import run_tasks
 from .tiles import (
     TILE_CLASSES,
-    TILE_ROWS,
-    TILE_VECTORS,
     VECTOR_BYTES,
     aligned_empty,
     aligned_zeros,
     gradient_tile,
     score_tile,
+    tile_rows,
+    tile_vectors,
 )
 
 _BLOCK_BYTES = 1 << 18  # of X in a block: it and the next one, fetched ahead, stay in a second-level cache
@@ -35,6 +35,9 @@ _GROUP_ROWS = 512  # at least these, beyond four groups: to add up the sums of e
 _CALL_FLOPS = 1e9  # at most this much in one kernel call, some 20 ms: Ctrl-C waits for it
 _SOME_OUTPUTS = 20  # from here on each value of X is read so often that it pays to have it begin a cache line
 _MANY_OUTPUTS = 64  # scores of a row: from here on so often that all places in the caches matter
+# From here on rows that share places in the caches are worth a copy. With shorter vectors a pass computes for longer,
+# and the copy costs less of it than it spares as soon as two tiles read the rows.
+_APART_OUTPUTS = _MANY_OUTPUTS if VECTOR_BYTES == 64 else TILE_CLASSES[0]
 _MAX_GROUPS = 32  # of a slice: with more, a thread works on too little of each slice at a time
 
 
@@ -81,47 +84,52 @@ def _find_tiles(weight, weighting, n_scores, row, n_rows, tile_classes, n_padded
 
 
 @lru_cache
-def tile_loops(tile_classes, fetches=2):
+def tile_loops(tile_classes, several, score_fetches, gradient_fetches=0):
     """Scores and gradient of a block in tiles of ``tile_classes``, whose first classes are ``tiles``.
 
-    Meanwhile rows of a source are fetched, those from ``ahead`` on: as much as is read with one of
-    ``fetches``, one n-th of that with n, while scores are made and again with the gradient; nothing with none.
+    Meanwhile rows of a source are fetched, those from ``ahead`` on: as many as are read where either of the fetches
+    is one, one n-th of them where it is n, none where it is zero. The scores of the first tile do it or, of
+    ``several``, those of the first two: in the time of one, memory does not send as much. With vectors of 64 bytes
+    it does not in the time of two either, and the sooner it begins the better.
     """
+    tall, wide = tile_rows(tile_classes), tile_vectors(tile_classes)
+    n_fetching = 2 if several and VECTOR_BYTES < 64 else 1
+    part = n_fetching * score_fetches
 
     @jit_part
     def block_scores(X, row, n_rows, coef, tiles, source, ahead, scores_out):
         size = n_rows
         if coef.shape[0] > _MANY_OUTPUTS:  # rows are read often: as many at a time as leave room for the coefficients
-            size = max(_BLOCK_BYTES // (X.shape[1] * X.itemsize) // TILE_ROWS, 1) * TILE_ROWS
+            size = max(_BLOCK_BYTES // (X.shape[1] * X.itemsize) // tall, 1) * tall
         for start in range(0, n_rows, size):
             stop = min(start + size, n_rows)
-            for i in range(start, stop, TILE_ROWS):
-                # fmt: off
-                score_tile(
-                    X, row, n_rows, coef, tiles[0], scores_out, i, source, ahead, TILE_ROWS, tile_classes, fetches
-                )
-                # fmt: on
-            for k in tiles[1:]:
-                for i in range(start, stop, TILE_ROWS):
-                    score_tile(X, row, n_rows, coef, k, scores_out, i, X, 0, TILE_ROWS, tile_classes, 0)
+            for t in range(min(n_fetching, len(tiles))):
+                from_row = ahead + t * n_rows // max(part, 1)
+                for i in range(start, stop, tall):
+                    # fmt: off
+                    score_tile(
+                        X, row, n_rows, coef, tiles[t], scores_out, i, source, from_row, tall, tile_classes, part
+                    )
+                    # fmt: on
+            for k in tiles[n_fetching:]:
+                for i in range(start, stop, tall):
+                    score_tile(X, row, n_rows, coef, k, scores_out, i, X, 0, tall, tile_classes, 0)
 
     @jit_part
     def block_gradient(X, row, n_rows, pointwise, tiles, source, ahead, grad_out):
         n_features, first = X.shape[1], tiles[0]
         width = VECTOR_BYTES // X.itemsize
         j = 0
-        while j + TILE_VECTORS * width <= n_features:
+        while j + wide * width <= n_features:
             # fmt: off
             gradient_tile(
-                X, row, n_rows, j, pointwise, first, grad_out, source, ahead, tile_classes, TILE_VECTORS, True,
-                fetches, False,
+                X, row, n_rows, j, pointwise, first, grad_out, source, ahead, tile_classes, wide, True,
+                gradient_fetches, False,
             )
             for k in tiles[1:]:
-                gradient_tile(
-                    X, row, n_rows, j, pointwise, k, grad_out, X, 0, tile_classes, TILE_VECTORS, True, 0, False
-                )
+                gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, X, 0, tile_classes, wide, True, 0, False)
             # fmt: on
-            j += TILE_VECTORS * width
+            j += wide * width
         while j + width <= n_features:
             for k in tiles:
                 gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, X, 0, tile_classes, 1, True, 0, False)
@@ -134,10 +142,8 @@ def tile_loops(tile_classes, fetches=2):
 
 
 @lru_cache
-def _loss_gradient_kernel(tile_classes, locate, block_loss):
-    # Half of the rows: on an EPYC (Zen 5), which fetches long rows by itself, passes of 10 classes take 12 % longer
-    # with all of them, and those over 64 features 25 % with none.
-    block_scores, block_gradient = tile_loops(tile_classes, fetches=4 if locate in _ROW_AFTER_ROW else 0)
+def _loss_gradient_kernel(tile_classes, several, locate, block_loss):
+    block_scores, block_gradient = tile_loops(tile_classes, several, *((2, 2) if locate in _ROW_AFTER_ROW else (0, 0)))
     block_losses = losses(block_loss)
 
     @jit
@@ -184,8 +190,8 @@ def _loss_gradient_kernel(tile_classes, locate, block_loss):
 
 
 @lru_cache
-def _gram_product_kernel(tile_classes):
-    block_scores, block_gradient = tile_loops(tile_classes)
+def _gram_product_kernel(tile_classes, several):
+    block_scores, block_gradient = tile_loops(tile_classes, several, 2, 2)
 
     @jit
     def gram_product(X, start, stop, coef, fresh, scores, tiles, grad_out):
@@ -210,8 +216,8 @@ def _gram_product_kernel(tile_classes):
 
 
 @lru_cache
-def _predict_kernel(tile_classes, locate, write):
-    block_scores, _ = tile_loops(tile_classes, fetches=1 if locate in _ROW_AFTER_ROW else 0)
+def _predict_kernel(tile_classes, several, locate, write):
+    block_scores, _ = tile_loops(tile_classes, several, 1 if locate in _ROW_AFTER_ROW else 0)
 
     @jit
     def predict(X, place, start, stop, coef, intercept, offset, kind, rows, scores, work, tiles, out):
@@ -279,8 +285,8 @@ def _tile_classes(n_outputs):
     """Classes of a tile: those that compute the least padding, the larger where equal."""
 
     def cost(tile):
-        multiply_adds, loads = TILE_ROWS * tile, TILE_ROWS + tile
-        return -(-n_outputs // tile) * (max(multiply_adds, loads) + 1)
+        rows = tile_rows(tile)
+        return -(-n_outputs // tile) * (max(rows * tile, rows + tile) / rows + 1 / tile_rows(TILE_CLASSES[0]))
 
     return min(TILE_CLASSES, key=cost)
 
@@ -310,7 +316,7 @@ class DensePass:
         self.tile_classes = _tile_classes(self.n_outputs)
         width = VECTOR_BYTES // self.dtype.itemsize
         # Rows a multiple of 4 KiB apart share their places in the caches. Where they are read often, a block is copied.
-        self.apart = self.n_outputs > _MANY_OUTPUTS and n_features * self.dtype.itemsize % 4096 == 0
+        self.apart = self.n_outputs > _APART_OUTPUTS and n_features * self.dtype.itemsize % 4096 == 0
         self.shape = _round_up(self.n_outputs, self.tile_classes), _round_up(n_features + self.apart, width)
         block = _BLOCK_BYTES // (n_features * self.dtype.itemsize)
         # the sums of a block are added to the totals: with many classes only many rows are worth that
@@ -320,6 +326,7 @@ class DensePass:
         self.coef = aligned_zeros(self.shape, self.dtype)
         self.intercept = np.zeros(self.shape[0], self.dtype)
         self.tiles = np.arange(0, self.shape[0], self.tile_classes)
+        self.tiling = self.tile_classes, len(self.tiles) > 1
         self.workspaces = {}
         self.partial = self.total = None
 
@@ -439,9 +446,7 @@ class DensePass:
                 fresh, *workspace, tiles[g], loss[g], partial[g], grad_intercept[g],
             )  # fmt: skip
 
-        self._run(
-            lambda locate: _loss_gradient_kernel(self.tile_classes, locate, block_loss), parts, len(partial), task
-        )
+        self._run(lambda locate: _loss_gradient_kernel(*self.tiling, locate, block_loss), parts, len(partial), task)
         return loss.sum(axis=0), self._sum_groups(partial), grad_intercept[:, : self.n_outputs].sum(axis=0)
 
     def gram_product(self, X, coef):
@@ -464,7 +469,7 @@ class DensePass:
             kernel(X, start, stop, self.coef, fresh, workspace[1], self.tiles, partial[g])
 
         whole = [(X, slice(0, len(X)))]
-        self._run(lambda locate: _gram_product_kernel(self.tile_classes), whole, len(partial), task)
+        self._run(lambda locate: _gram_product_kernel(*self.tiling), whole, len(partial), task)
         return self._sum_groups(partial)
 
     def _partial(self):
@@ -546,4 +551,9 @@ class DensePass:
         def task(kernel, X, place, g, start, stop, fresh, workspace):
             kernel(X, place, start, stop, self.coef, self.intercept, offset, kind, *workspace, self.tiles, out)
 
-        self._run(lambda locate: _predict_kernel(self.tile_classes, locate, write), parts, _MAX_GROUPS, task)
+        def kernel_of(locate):
+            if locate is _copied and self.n_outputs <= _SOME_OUTPUTS:  # without a gradient rows are not read again
+                locate = _in_place
+            return _predict_kernel(*self.tiling, locate, write)
+
+        self._run(kernel_of, parts, _MAX_GROUPS, task)

@@ -12,10 +12,11 @@ from numba.extending import get_cython_function_address
 from .dense import DensePass, tile_loops
 from .jit import jit
 from .threads import run_tasks
-from .tiles import TILE_CLASSES, TILE_VECTORS, VECTOR_BYTES, aligned_empty, aligned_zeros, gradient_tile
+from .tiles import TILE_CLASSES, VECTOR_BYTES, aligned_empty, aligned_zeros, gradient_tile, tile_vectors
 
 _SMALL = 128  # features up to which one product of BLAS is as fast
 _OUTPUTS = TILE_CLASSES[0]
+_VECTORS = tile_vectors(_OUTPUTS)
 _N_BANDS = 4  # of rows of a matrix, of equal areas, for threads to take
 _BLOCK_BYTES = 1 << 18  # of rows that are scaled at a time, to stay in a second-level cache
 _CALL_ROWS = 4096  # at most these in one kernel call: Ctrl-C waits for it
@@ -50,7 +51,7 @@ def _weighted_gram(rows, root_weight, origin, first, last, buffer, length, lower
     block_rows = size // length
     scaled = buffer[:size].reshape(block_rows, length)
     outputs = buffer[first : first + size].reshape(block_rows, length)  # its columns first, first + 1, ...
-    width = TILE_VECTORS * (VECTOR_BYTES // scaled.itemsize)
+    width = _VECTORS * (VECTOR_BYTES // scaled.itemsize)
     lower_out[:] = 0.0
     for row in range(0, n_rows, block_rows):
         n = min(block_rows, n_rows - row)
@@ -62,7 +63,7 @@ def _weighted_gram(rows, root_weight, origin, first, last, buffer, length, lower
                 out[n_features] = w
         for j in range(0, last, width):
             for k in range(max(j - first, 0) // _OUTPUTS * _OUTPUTS, last - first, _OUTPUTS):
-                gradient_tile(scaled, 0, n, j, outputs, k, lower_out, scaled, 0, _OUTPUTS, TILE_VECTORS, True, 0, True)
+                gradient_tile(scaled, 0, n, j, outputs, k, lower_out, scaled, 0, _OUTPUTS, _VECTORS, True, 0, True)
 
 
 def add_weighted_grams(rows, row_weight, origin, grams_out, sums_out, n_threads):
@@ -86,7 +87,7 @@ def add_weighted_grams(rows, row_weight, origin, grams_out, sums_out, n_threads)
                 grams_out[way] += scaled.T @ scaled
                 sums_out[way] += root @ scaled
         return
-    width = TILE_VECTORS * (VECTOR_BYTES // rows.itemsize)
+    width = _VECTORS * (VECTOR_BYTES // rows.itemsize)
     # whole tiles, and no row a multiple of 4 KiB after another: these share their places in the caches
     length = -(-(size + 1) // width) * width + VECTOR_BYTES // rows.itemsize
     block_rows = max(_BLOCK_BYTES // (length * rows.itemsize), 32)
@@ -271,7 +272,7 @@ class GramFactor(_Factor):
         return step
 
 
-_block_scores, _block_gradient = tile_loops(_OUTPUTS, fetches=0)
+_block_scores, _block_gradient = tile_loops(_OUTPUTS, False, 0, 0)
 
 
 @jit

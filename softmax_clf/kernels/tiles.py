@@ -9,7 +9,8 @@ a tile is a list of them, and the loop carries the tile in registers from its fi
 
 LLVM lowers the vectors to what the processor has, so the code runs everywhere; two numbers tune it
 to this one, the bytes of a vector and the count of vector registers. A tile must leave registers
-for what it is fed with: 20 to 24 accumulators of 32 registers, 10 to 12 of 16.
+for what it is fed with, all of its shorter side and one of the longer: at most 24 accumulators of
+32 registers, 12 of 16. It must have 8 to 10, or each waits for its own last sum.
 
 Columns beyond the last whole vector are read through a mask; ``coef`` and the gradient are padded to
 whole vectors and whole tiles by the caller, so that they need none.
@@ -36,11 +37,25 @@ def _vector_registers():
 
 
 VECTOR_BYTES, _N_REGISTERS = _vector_registers()
-TILE_ROWS = 4 if VECTOR_BYTES == 64 else 2  # rows of a score tile; divides the lanes of a vector of float64
-TILE_VECTORS = 4 if _N_REGISTERS == 32 else 2  # vectors of features of a gradient tile
+_ACCUMULATORS = _N_REGISTERS * 3 // 4
 TILE_CLASSES = (5, 4, 3, 2, 1)  # classes of either tile, the best first; six are slower, all registers being taken
 
 _LINE_BYTES = 64  # of a cache
+
+
+def tile_rows(tile_classes):
+    """Rows of a score tile: up to four, dividing the lanes of a vector of float64."""
+    return _largest((4, 2, 1), tile_classes, VECTOR_BYTES // 8)
+
+
+def tile_vectors(tile_classes):
+    """Vectors of features of a gradient tile: powers of two, as lengths of rows often are multiples of one."""
+    return _largest((8, 4, 2, 1), tile_classes, 8)
+
+
+def _largest(sizes, tile_classes, limit):
+    return next(size for size in sizes if size <= limit and size * tile_classes <= _ACCUMULATORS)
+
 
 _INT = ir.IntType(64)
 _INDEX = ir.IntType(32)  # LLVM's type for lanes, alignments and hints
@@ -103,6 +118,16 @@ class Lanes:
 
     def fma(self, a, b, c):
         return self._call(f"llvm.fmuladd.{self.suffix}", self.type, [a, b, c])
+
+    def part(self, pointer, count, n_bytes, n_parts):
+        """Address of what lies an n-th of ``count`` times ``n_bytes`` beyond.
+
+        In a loop over counts a division costs more than the address of what is fetched is worth.
+        """
+        start, n_parts = self.builder.bitcast(pointer, ir.IntType(8).as_pointer()), max(n_parts, 1)
+        if n_bytes % n_parts == 0:
+            return self.builder.gep(start, [self.builder.mul(count, _INT(n_bytes // n_parts))])
+        return self.builder.gep(start, [self.builder.udiv(self.builder.mul(count, _INT(n_bytes)), _INT(n_parts))])
 
     def prefetch(self, pointer, n_bytes):
         """Fetch what is to be read soon, to the second level of cache: the first has no room to spare."""
@@ -231,17 +256,24 @@ def score_tile(typingctx, X, row, n_rows, coef, k, scores_out, i, source, ahead,
         coef_rows = [row_pointer(builder, coef_data, coef_stride, builder.add(k, _INT(c))) for c in range(K)]
         tile = _tile(builder, lanes, R * K)
         source_row = row_pointer(builder, *data_and_stride(context, builder, source, source_value), ahead)
-        tiles_before = builder.mul(builder.udiv(i, _INT(R)), n_features)
+        fetched = lanes.part(source_row, builder.mul(i, n_features), source_bytes, n_parts)
 
         def step(j, load_X):
-            x = [load_X(X_row, j) for X_row in X_rows]
             if n_parts:
-                place = builder.udiv(builder.mul(builder.add(tiles_before, j), _INT(R)), _INT(n_parts))
-                lanes.prefetch(builder.gep(source_row, [place]), R * lanes.width * source_bytes // n_parts)
-            for c in range(K):
-                w = lanes.load(coef_rows[c], j)
+                pointer = lanes.part(fetched, j, R * source_bytes, n_parts)
+                lanes.prefetch(pointer, R * lanes.width * source_bytes // n_parts)
+            if R <= K:
+                x = [load_X(X_row, j) for X_row in X_rows]
+                for c in range(K):
+                    w = lanes.load(coef_rows[c], j)
+                    for r in range(R):
+                        _accumulate(builder, lanes, tile[c * R + r], x[r], w)
+            else:
+                w = [lanes.load(coef_row, j) for coef_row in coef_rows]
                 for r in range(R):
-                    _accumulate(builder, lanes, tile[c * R + r], x[r], w)
+                    x = load_X(X_rows[r], j)
+                    for c in range(K):
+                        _accumulate(builder, lanes, tile[c * R + r], x, w[c])
 
         remainder = builder.and_(n_features, _INT(lanes.width - 1))
         whole = builder.sub(n_features, remainder)
@@ -326,25 +358,36 @@ def gradient_tile(
             return builder.gep(row_pointer(builder, pointwise_data, pointwise_stride, place[0]), [place[1]])
 
         source_row = row_pointer(builder, *data_and_stride(context, builder, source, source_value), ahead)
-        strips_before = builder.mul(j, n_rows)
+        fetched = lanes.part(source_row, builder.mul(j, n_rows), source_bytes, n_parts)
 
         remainder = builder.sub(n_features, j)
         tile = _tile(builder, lanes, K * V)
 
+        def load_X(X_row, v):
+            if is_whole:
+                return lanes.load(X_row, _INT(v * lanes.width))
+            return lanes.load_first(X_row, _INT(0), remainder)
+
+        def weight_of(c, i):
+            return lanes.splat(builder.load(pointwise_at(c, i)))
+
         with cgutils.for_range(builder, n_rows, intp=_INT) as loop:
             X_row = row_pointer(builder, X_block, X_stride, loop.index)
-            if is_whole:
-                x = [lanes.load(X_row, _INT(v * lanes.width)) for v in range(V)]
-            else:
-                x = [lanes.load_first(X_row, _INT(0), remainder)]
             if n_parts:
-                place = builder.add(strips_before, builder.mul(loop.index, _INT(V * lanes.width)))
-                pointer = builder.gep(source_row, [builder.udiv(place, _INT(n_parts))])
+                pointer = lanes.part(fetched, loop.index, V * lanes.width * source_bytes, n_parts)
                 lanes.prefetch(pointer, V * lanes.width * source_bytes // n_parts)
-            for c in range(K):
-                weight = lanes.splat(builder.load(pointwise_at(c, loop.index)))
+            if V <= K:
+                x = [load_X(X_row, v) for v in range(V)]
+                for c in range(K):
+                    weight = weight_of(c, loop.index)
+                    for v in range(V):
+                        _accumulate(builder, lanes, tile[c * V + v], x[v], weight)
+            else:
+                weight = [weight_of(c, loop.index) for c in range(K)]
                 for v in range(V):
-                    _accumulate(builder, lanes, tile[c * V + v], x[v], weight)
+                    x = load_X(X_row, v)
+                    for c in range(K):
+                        _accumulate(builder, lanes, tile[c * V + v], x, weight[c])
 
         total = Lanes(builder, grad_out.dtype)
         total.type = ir.VectorType(total.scalar, lanes.width)  # as many lanes, each as wide as it must be
