@@ -1,9 +1,12 @@
 """Metrics of an objective at a point, made from a sample of its rows."""
 
+from functools import cached_property
+
 import numpy as np
 from scipy.special import expit
 
 from .kernels.gram import GramFactor, GramRoots, LowRankFactor, add_weighted_grams
+from .small import LEAST_MASS, LEAST_SHARE, SmallObjective
 from .solvers.metric import (
     BLOCKS,
     EXACT,
@@ -11,7 +14,6 @@ from .solvers.metric import (
     MAX_FLOAT64,
     BlocksMetric,
     DiagonalMetric,
-    ExactMetric,
     HeadMetric,
     KroneckerMetric,
     MetricPlan,
@@ -22,11 +24,6 @@ from .solvers.metric import (
 
 PANEL_BYTES = 1 << 23  # of sampled rows that are worked on at a time
 ORIGIN_ROWS = 128  # of a panel, whose mean is close to that of all
-# Share of its variance that a feature has at least where the objective is curved. Where all rows that are not sure of
-# their class have it alike, the objective would seem flat along it, and a step would overflow.
-LEAST_SHARE = 1e-30
-HELD = 1e100  # curvature of what is to stay where it is
-LEAST_MASS = 1e-100  # of the curvature of all sampled rows, to make a metric of
 
 
 class Curvature:
@@ -38,13 +35,14 @@ class Curvature:
     """
 
     is_partial = False  # whether its metrics know some of the features only
+    absent = None  # outputs (n_outputs,) bool that are held at a probability of zero
 
     def __init__(self, objective):
         self.objective = objective
         self.n_problems = 1  # that a metric is to serve
         self.effective_dim, self.evenness = None, 1.0
         self.samples = {}
-        self.design = self.head_rows = None
+        self.head_rows = None
         self.plan = self._plan()
 
     def _plan(self):
@@ -59,8 +57,13 @@ class Curvature:
 
     @property
     def is_exact(self):
-        """Whether the metric is the Hessian."""
+        """Whether the metric is the Hessian, so that a fit takes Newton steps."""
         return self.plan.kind == EXACT
+
+    @cached_property
+    def small(self):
+        """The objective for that: its rows are held in float64."""
+        return SmallObjective(self.objective, self.absent)
 
     def metric(self, point):
         """The metric at a point (n_outputs, n_columns), of the kind that costs a fit least by what is known so far.
@@ -92,8 +95,7 @@ class Curvature:
         raise AssertionError("unreachable")
 
     def _exact(self, point):
-        hess = self._hess(point)
-        return None if hess is None else ExactMetric(*hess)
+        return self.small.metric(point)
 
     def _from_sample(self, point, rows, row_weight):
         if self.plan.kind == HEAD:
@@ -195,66 +197,6 @@ class Curvature:
         left_out = 0.3 / len(rows) if len(rows) < n_present else 100 * np.finfo(rows.dtype).eps
         return LowRankFactor(rows, ridge + left_out * trace, center, mass, o.n_outputs, o.n_threads)
 
-    def _hess(self, point, definite=True):
-        """The Hessian in the columns (x - center, 1), and the center; None where no row is unsure of its class.
-
-        If it is to be ``definite``, the shift of all classes is made so.
-
-        The center is the mean of the rows by what they curve the objective: with any other, rows that lie close
-        together far from it would leave the intercept and a coefficient all but one direction.
-        """
-        o = self.objective
-        K, columns, p, n = o.n_outputs, o.n_columns, o.source.n_features, o.source.n_samples
-        if self.design is None:  # small where this metric is chosen
-            self.design = o.rows(np.arange(n))[0].astype(np.float64, copy=False)
-            if o.fit_intercept:
-                self.constant = self._constant_columns()
-            self.variance = _variance(self.design, np.ones(n) if o.weight is None else o.weight, o.fit_intercept)
-        proba = self._proba(self.design, 0.0 if o.offset is None else o.offset, point)
-        weighted = proba / n if o.weight is None else proba * (o.weight / n)[:, None]
-        curvature = (weighted * (1 - proba)).sum(axis=1)
-        mass = curvature.sum()
-        if not mass > LEAST_MASS:
-            return None
-        x, center = self.design, None
-        if o.fit_intercept:
-            center = curvature @ x / mass
-            x = np.empty((n, columns))
-            np.subtract(self.design, center, out=x[:, :p])
-            x[:, p] = 1.0
-            x[:, self.constant] = 0.0
-        if K == 1:
-            root = np.sqrt(curvature)[:, None]
-            x = np.multiply(x, root, out=None if x is self.design else x)
-            hess = x.T @ x
-        else:
-            one, other = ((a[:, :, None] * x[:, None, :]).reshape(n, -1) for a in (weighted, proba))
-            hess = one.T @ other
-            blocks = np.negative(hess, out=hess).reshape(K, columns, K, columns)
-            # as in `laplacian`: no differences, of which there would be nothing left where rows are sure
-            own = np.arange(K)
-            blocks[own, :, own, :] = 0.0
-            blocks[own, :, own, :] = diagonal = -blocks.sum(axis=2)
-            if definite:
-                blocks += np.diag(diagonal.sum(axis=0).diagonal() / K**2)[None, :, None, :]
-        penalised = np.arange(K * columns).reshape(K, columns)[:, :p].ravel()
-        hess[penalised, penalised] += o.l2_reg_strength + LEAST_SHARE * mass * np.tile(self.variance, K)
-        if o.l2_reg_strength == 0 and definite and o.fit_intercept:
-            held = (columns * np.arange(K)[:, None] + self.constant).ravel()
-            hess[held, held] = HELD
-        return hess, center
-
-    def _constant_columns(self):
-        """Features of the design that do not vary: the intercept does all that they can."""
-        weight = self.objective.weight
-        rows = np.arange(len(self.design)) if weight is None else np.flatnonzero(weight)
-        constant = np.ones(self.design.shape[1], bool)
-        for start in range(0, len(rows), 256):  # in bands, to make no other matrix of this size
-            constant &= (self.design[rows[start : start + 256]] == self.design[rows[0]]).all(axis=0)
-            if not constant.any():
-                break
-        return np.flatnonzero(constant)
-
     def _sample(self, n_rows):
         """Rows that stand for all, and the weights that make their sums means over all rows."""
         o = self.objective
@@ -303,12 +245,6 @@ class Curvature:
         proba = np.exp(scores, out=scores)
         proba /= proba.sum(axis=1, keepdims=True)
         return proba
-
-
-def _variance(X, weight, centred):
-    """Weighted variance of each column, about its mean or about zero."""
-    mean = weight @ X / weight.sum() if centred else 0.0
-    return weight @ np.square(X - mean) / weight.sum()
 
 
 class GramSums:

@@ -36,7 +36,8 @@ from .objective import MeanCrossEntropy, SoftmaxObjective, StackedObjectives, cr
 from .online import update
 from .quadratics import QuadraticCurvature
 from .row_space import RowSpaceCurvature, RowSpaceObjective, suits_row_space
-from .solvers.lbfgs import Memory, lbfgs, n_pairs, run
+from .solvers.lbfgs import Memory, n_pairs, run
+from .solvers.newton import newton, relay
 from .solvers.proximal import proximal_newton
 from .solvers.stopping import BestIterate, allowed_suboptimality
 from .sources.arrays import DTYPES, ArraySource, as_numpy, check_finite
@@ -142,7 +143,10 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
     objective_ : float
         F at the solution.
     suboptimality_ : float
-        How far ``objective_`` is above the minimum: the estimate that the stopping rule used.
+        How far ``objective_`` is above the minimum at the most, as the stopping rule had it: a bound or an estimate.
+    suboptimality_is_bound_ : bool
+        Whether `suboptimality_` is a bound that holds, but for rounding errors, or an estimate. It is a bound for small
+        problems with an L2 penalty, but for one so weak that rounding errors are more than `tol` over its strength.
     loss_curve_ : list of float
         F at the start and after each iteration.
     validation_loss_curve_ : list of float
@@ -327,6 +331,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         self.converged_ = solution.converged
         self.objective_ = float(solution.objective)
         self.suboptimality_ = float(solution.suboptimality) + objective.blur(solution.point)
+        self.suboptimality_is_bound_ = solution.is_bound
         self.loss_curve_ = solution.loss_curve
         for name in ("_stream_", "n_samples_seen_"):  # what partial_fit has left
             vars(self).pop(name, None)
@@ -446,7 +451,13 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         self.n_iter_ = solution.n_iter
         self.converged_ = solution.converged
         self.n_samples_seen_ = stream.n_samples
-        for name in ("objective_", "suboptimality_", "loss_curve_", "validation_loss_curve_"):  # of a fit before
+        for name in (
+            "objective_",
+            "suboptimality_",
+            "suboptimality_is_bound_",
+            "loss_curve_",
+            "validation_loss_curve_",
+        ):  # of a fit before
             vars(self).pop(name, None)
         self._stream_, self._strength_ = stream, strength
         if not solution.converged:
@@ -736,16 +747,16 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             "target": target,
             "max_iter": self.max_iter,
             "noise": noise,
-            "exact": curvature.is_exact,
             "report": watch.report,
         }
-        capacity = 0 if curvature.is_exact else n_pairs(start.size, _PAIRS_BYTES)
         if objective.l1_reg_strength:
-            common |= {"threshold": objective.threshold(), "settle": objective.settled, "memory": capacity}
-            solver = proximal_newton(start, curvature.metric, **common)
+            common |= {"threshold": objective.threshold(), "settle": objective.settled, "exact": curvature.is_exact}
+            solver = proximal_newton(start, curvature.metric, memory=n_pairs(start.size, _PAIRS_BYTES), **common)
+        elif curvature.is_exact:
+            solver = newton(start, curvature.small, **common)
         else:
-            memory = Memory(capacity, Pieces(start.size, objective.n_threads))
-            solver = lbfgs(start, curvature.metric, memory=memory, **common)
+            memory = Memory(n_pairs(start.size, _PAIRS_BYTES), Pieces(start.size, objective.n_threads))
+            solver = relay(start, curvature, curvature.metric, memory=memory, **common)
 
         def evaluate(point):
             if objective.n_passes:
@@ -756,6 +767,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             return value, grad
 
         solution = run(solver, evaluate)
+        solution.prove(objective.gradient_bound(solution.grad), target)
         watch.end()
         if self.verbose:
             how = "converged" if solution.converged else "stopped" if solution.stopped else "not converged"

@@ -1,11 +1,13 @@
 """The objective over any source of rows: its value and its gradient."""
 
 import numpy as np
-from scipy.special import expit, log_expit
+from scipy.special import expit, log_expit, xlog1py
 
 from .kernels.softmax import LOG_PROBA, PROBA, RAW
 from .kernels.threads import Pieces, on_one_blas_thread
 from .solvers.proximal import shift_of_least_penalty
+
+_BLOCK_ROWS = 1 << 14  # worked on at a time, where an array of all of them is not needed
 
 
 class SoftmaxObjective:
@@ -135,6 +137,17 @@ class SoftmaxObjective:
         """What F may be above its minimum at a point for the rounding of its scores alone."""
         return _blur(point[:, self.source.n_features :], self.source.dtype)
 
+    def gradient_bound(self, grad):
+        """What F at a point of a gradient is above its minimum at the most, by the penalty's curvature alone.
+
+        Infinite unless there is an L2 penalty and no L1 penalty, and the gradient by the intercepts is zero.
+        """
+        p, strength = self.source.n_features, self.l2_reg_strength
+        if not strength or self.l1_reg_strength or grad[:, p:].any():
+            return np.inf
+        with np.errstate(over="ignore"):
+            return float(np.vdot(grad[:, :p], grad[:, :p])) / (2 * strength)
+
     def settled(self, point):
         """The point with the same probabilities and the least penalty."""
         present = np.ones(self.n_outputs, bool)
@@ -206,6 +219,62 @@ class SoftmaxObjective:
         squares, product = self._penalised(direction, product_coef, product_intercept)
         self.curvature = curvature[0] / self.source.n_samples + squares
         return product
+
+    def _proba_blocks(self):
+        """Rows, some at a time: the slice, probabilities (n_classes, n) in float64 at the point of :meth:`curve`."""
+        n = self.source.n_samples
+        for start in range(0, n, _BLOCK_ROWS):
+            rows = slice(start, min(start + _BLOCK_ROWS, n))
+            state = self.row_state[:, rows].astype(np.float64)
+            proba = np.concatenate([expit(-state), expit(state)]) if self.n_outputs == 1 else state
+            yield rows, proba, 1 / n if self.weight is None else self.weight[rows] / n
+
+    def intercept_step(self, grad):
+        """The intercepts' step at the point of :meth:`curve` for a gradient (n_outputs, 1): Newton's, of them alone."""
+        between = np.zeros((self.n_classes, self.n_classes))
+        for _, proba, weight in self._proba_blocks():
+            between -= (proba * weight) @ proba.T
+        np.fill_diagonal(between, 0.0)
+        np.fill_diagonal(between, -between.sum(axis=1))
+        if self.n_outputs == 1:
+            return -grad / between[1, 1]
+        step = -np.linalg.lstsq(between + between.trace() / len(between) ** 2, grad, rcond=1e-14)[0]
+        return step - step.mean(axis=0)
+
+    def fenchel_young(self, step, residual):
+        """Bound F at the point of :meth:`curve` above its minimum, as :class:`~.small.SmallObjective` has it.
+
+        Parameters
+        ----------
+        step : array (n_outputs, n_columns)
+            Newton's, roughly.
+        residual : array (n_outputs, n_columns)
+            The gradient and the Hessian times the step; for the intercepts zero, but for rounding.
+
+        Returns
+        -------
+        value : float
+        holds : bool
+            Not where the step moves scores so far that probabilities would be negative, to first order.
+        """
+        p, strength = self.source.n_features, self.l2_reg_strength
+        coef, intercept = (part.astype(self.source.dtype) for part in self.split(step))
+        moved = np.empty((self.source.n_samples, self.n_outputs), self.source.dtype)
+        self.passes.predict(self.source.parts(), coef, intercept, RAW, moved, None)
+        apart, reach = 0.0, 0.0
+        for rows, proba, weight in self._proba_blocks():
+            scores = moved[rows].T.astype(np.float64)
+            scores = np.concatenate([np.zeros_like(scores), scores]) if self.n_outputs == 1 else scores
+            relative = scores - (proba * scores).sum(axis=0)
+            if relative.min() < -1:
+                return np.inf, False
+            # KL(alpha || p) of alpha = p (1 + r): sum_k p_k ((1 + r_k) log(1 + r_k) - r_k)
+            apart += float(np.sum(weight * (proba * (xlog1py(1 + relative, relative) - relative)).sum(axis=0)))
+            reach = max(reach, float(np.ptp(scores, axis=0).max()))
+        rest = residual[:, :p] - strength * step[:, :p]
+        # what rounding has left of the intercepts' part counts as if their minimum were as far as the step, and more
+        left = float(np.abs(residual[:, p:]).sum()) * (1 + reach)
+        return max(apart, 0.0) + left + float(np.vdot(rest, rest)) / (2 * strength), True
 
     def _penalised(self, point, grad_coef, grad_intercept):
         """Make a gradient of sums over the rows; and the squares of the coefficients, times the penalty's strength."""

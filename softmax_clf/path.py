@@ -50,8 +50,9 @@ from .estimator import (
 from .kernels.threads import Pieces, effective_n_threads, on_one_blas_thread
 from .objective import SoftmaxObjective, StackedObjectives, cross_entropy
 from .quadratics import QuadraticCurvature
-from .solvers.lbfgs import Memory, Naturals, lbfgs
+from .solvers.lbfgs import Memory, Naturals
 from .solvers.metric import Metric
+from .solvers.newton import newton, relay
 from .solvers.proximal import l1_norm, proximal_newton
 from .solvers.stopping import allowed_suboptimality
 from .sources.arrays import as_numpy
@@ -290,12 +291,16 @@ class _Walk:
             "max_iter": self.max_iter,
             "noise": self.noise,
             "report": lambda solution: self.metrics.move(m, solution.point, solution.objective),
-            "exact": self.metrics.curvatures[m].is_exact,
         }
+        curvature = self.metrics.curvatures[m]
         if self.stack.l1_reg_strength[m]:
             common |= {"threshold": self.stack.threshold(m), "settle": partial(self.stack.settled, m)}
+            common["exact"] = curvature.is_exact
             return proximal_newton(start, make_metric, memory=_PAIRS, **common)
-        return lbfgs(start, make_metric, memory=self.memories[m], before=self.before[m], **common)
+        curvature.absent = self.stack.absent[m]
+        if curvature.is_exact:
+            return newton(start, curvature.small, **common)
+        return relay(start, curvature, make_metric, memory=self.memories[m], before=self.before[m], **common)
 
     def _target(self, m):
         """What a fold's objective may be above its minimum, as a function of the point: the rule of the classifier."""
@@ -475,7 +480,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         intercept minus infinity. n_outputs is 1 for two classes.
     coef_, intercept_, classes_, n_features_in_, feature_names_in_
         As in the classifier.
-    n_iter_, converged_, objective_, suboptimality_, loss_curve_
+    n_iter_, converged_, objective_, suboptimality_, suboptimality_is_bound_, loss_curve_
         As in the classifier, of the fit on all rows. With ``refit=False`` the first two only: the most iterations of a
         cell, and whether all have converged.
 
@@ -653,7 +658,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
                 "n_iter_": int(walked.n_iters.max()),
                 "converged_": bool(walked.converged.all()),
             }
-        for name in ("objective_", "suboptimality_", "loss_curve_"):  # of an earlier fit
+        for name in ("objective_", "suboptimality_", "suboptimality_is_bound_", "loss_curve_"):  # of an earlier fit
             vars(self).pop(name, None)
         vars(self).update(fitted)
         task.end(dict)

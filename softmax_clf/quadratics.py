@@ -128,7 +128,7 @@ class QuadraticCurvature(Curvature):
         return whole
 
     def _exact(self, point):
-        exact = self._hess(point, definite=False)
+        exact = self.small.hess(self.small.log_proba(point), definite=False)
         if exact is None:
             return None
         hess, center = exact

@@ -18,7 +18,7 @@ import numpy as np
 from .curvature import LEAST_MASS, Curvature
 from .kernels.threads import Pieces
 from .objective import SoftmaxObjective
-from .solvers.metric import Metric
+from .solvers.metric import HEAD, Metric, MetricPlan
 
 _SHORTER = 2  # times: so much shorter must points be for the sake of a metric that is worse
 
@@ -122,6 +122,16 @@ class RowSpaceObjective:
         """As that of :class:`~.objective.SoftmaxObjective`."""
         return self.of_head.blur(self.parts(point)[0])
 
+    def gradient_bound(self, grad):
+        """As :meth:`~.objective.SoftmaxObjective.gradient_bound`."""
+        by_head, half_grad, half_products = self.parts(grad)
+        bound = self.of_head.gradient_bound(by_head)
+        return (
+            bound + 4 * float(np.vdot(half_grad, half_products)) / (2 * self.l2_reg_strength)
+            if bound < np.inf
+            else bound
+        )
+
     def place_head(self, point):
         """Return the head's part of a point, and let the scores of the others there be its objective's offset."""
         by_head, scores, _ = self.parts(point)
@@ -194,6 +204,7 @@ class RowSpaceCurvature:
 
     def __init__(self, objective):
         self.objective, self.of_head = objective, Curvature(objective.of_head)
+        self.plan = MetricPlan(HEAD, 0, 0.0)
 
     def metric(self, point):
         """The metric at a point."""

@@ -200,7 +200,7 @@ def test_correlations_bring_blocks_closer_to_the_hessian():
     for k in range(K):
         point[k, k // 2] = 2.0
     metric = curvature._make(point)
-    hess, _ = curvature._hess(point)
+    hess, _ = curvature.small.hess(curvature.small.log_proba(point))
     basis = np.eye(K * 6).reshape(-1, K, 6)
     basis -= basis.mean(axis=1, keepdims=True)
 
@@ -353,18 +353,6 @@ def steps_of(hess, metric, memory, **options):
 
     common = {"target": lambda point: 1e-9, "max_iter": 50, "noise": 1e-16, "report": lambda *record: None}
     return points, run(lbfgs(np.ones(len(hess)), lambda point: metric, memory=memory, **common, **options), evaluate)
-
-
-def test_an_exact_metric_takes_no_pairs():
-    """Those that were collected before the metric was found to be worth it."""
-    rng = np.random.default_rng(3)
-    hess = quadratic(rng)
-    memory, *_ = filled(rng, hess + np.diag(rng.random(12)), Diagonal(np.ones(12)), 5, 8)
-    points, solution = steps_of(hess, Hessian(hess), memory, exact=True)
-    assert solution.converged
-    assert len(points) == 2
-    np.testing.assert_allclose(points[1], 0.0, atol=1e-12)
-    assert not memory.order
 
 
 def test_another_point_whose_gradient_is_known():

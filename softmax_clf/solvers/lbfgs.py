@@ -8,14 +8,13 @@ from scipy.linalg.lapack import dtrtrs
 
 from .line_search import MAX_BACKTRACKS, accepts, shortened
 from .metric import Metric
-from .stopping import Solution, staleness, suboptimality
+from .stopping import ROUNDING, Solution, staleness, suboptimality
 
 _WINDOW = 4  # iterations that the rate of convergence is taken from
 _RATE = 1.0  # that of a metric just made: by so much the logarithm of what is left shrinks in an iteration
 # A fit that starts near its minimum ends where its first metric was made: that one serves so many times as long.
 _ALIKE, _LONGER = 1.01, 4  # by the ratio of the objectives
 _STANDING = 200  # iterations in all of which rounding hides what the objective has decreased: there is no more to gain
-_ROUNDING = "rounding errors hide any further decrease of the objective"
 _TINY = np.finfo(np.float64).tiny
 _TOGETHER_BYTES = 1 << 22  # of gradients that are solved for at once
 
@@ -247,7 +246,7 @@ def _iterations_left(excess):
     return _WINDOW * excess[-1] / gained if gained > 0 else np.inf
 
 
-def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=False, before=None):
+def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, before=None):
     """Minimise a smooth convex function.
 
     A generator that yields points, to be sent (objective, gradient) there, and :class:`Naturals`, to be sent steps.
@@ -274,8 +273,6 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
         Told of the start and of each iteration; whether to stop there.
     memory : Memory
         Its pairs are believed, and it is left with the last ones.
-    exact : bool
-        The metric is the Hessian: it is made anew at each point, its step is Newton's, and no pairs are kept.
     before : tuple of array, or None
         Another point whose gradient is known, and that: one more pair.
 
@@ -284,8 +281,6 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
     Solution
     """
     shape, pieces, made_at = point.shape, memory.pieces, 0
-    if exact:
-        memory.clear()
     objective, grad = yield point
     metric = make_metric(point)
     objective_there = max(objective, metric.objective_there)  # where the metric was made
@@ -293,7 +288,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
     solution, at_origin = Solution(point), False
     excess = []  # of the estimates over the target, in logarithms, since the metric was made
     handed_on = metric.is_handed_on
-    if before is None or exact:
+    if before is None:
         scale, (natural,) = yield from memory.renew(metric, grad)
         memory.begin(grad, natural)
     else:
@@ -325,10 +320,10 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
         decrement *= staleness(objective_there, objective)
         estimate = suboptimality(decrement, solution.loss_curve[made_at:], objective)
         allowed = target(point)
-        if solution.is_final(point, objective, grad, estimate, allowed, max_iter, report):
+        if solution.is_final(point, objective, grad, estimate, False, allowed, max_iter, report):
             return solution
         if iteration >= _STANDING and solution.loss_curve[-1 - _STANDING] - objective <= rounding:
-            solution.reason = _ROUNDING
+            solution.reason = ROUNDING
             return solution
         excess.append(np.log(estimate) - np.log(max(allowed, _TINY)))
 
@@ -342,7 +337,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
             step = shortened(step, objective, slope, new_objective, new_slope)
         else:
             if at_origin or max(abs(slope), abs(square)) <= 10 * rounding:
-                solution.reason = _ROUNDING
+                solution.reason = ROUNDING
                 return solution
             # Far out the Hessian all but vanishes, and its steps lead nowhere or up. At the origin it is largest.
             metric, made_at, at_origin = make_metric(np.zeros_like(point)), iteration, True
@@ -362,12 +357,10 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
         renewed = iteration + 1 >= next_refresh and left > metric.passes
         if handed_on and len(excess) > _WINDOW:
             renewed = renewed or left > metric.passes + excess[-1] / _RATE
-        renewed = renewed and not exact
-        if exact or renewed:
+        if renewed:
             metric = None  # the old one's memory is the new one's
             metric = make_metric(point)
             objective_there = max(objective, metric.objective_there)
-        if renewed:
             _, (natural, previous_natural) = yield from memory.renew(metric, grad, previous_grad)
             memory.begin(previous_grad, previous_natural)
             made_at, excess, handed_on = iteration + 1, [], False
@@ -375,7 +368,4 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, exact=
             next_refresh = iteration + 1 + gap
         else:
             (natural,) = yield Naturals(metric, [grad])
-        if exact:
-            memory.begin(grad, natural)
-        else:
-            scale = memory.add(direction, step, grad, natural) or scale
+        scale = memory.add(direction, step, grad, natural) or scale

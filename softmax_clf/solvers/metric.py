@@ -265,11 +265,14 @@ class MetricPlan:
         Rows sampled. A Kronecker metric of fewer rows than columns is of low rank.
     passes : float
         Cost of making one, in passes over all rows.
+    exact_passes : float
+        What the whole Hessian takes, in passes; infinite where it is out of the question.
     """
 
     kind: str
     n_rows: int
     passes: float
+    exact_passes: float = np.inf
 
 
 def plan_metric(
@@ -344,7 +347,9 @@ def plan_metric(
             g *= K / 2  # the classes share the curvature
             options.append((BLOCKS, n_rows, 8 * (1 + 1.5 * g + g**2) * difficulty**0.6, n_metrics, sampled(n_rows, K)))
     # its rows in float64, and up to three arrays of them times the classes
+    exact = np.inf
     if size <= 1000 and 8 * n * p * (2 if K == 1 else 1 + 3 * K) <= max(X_bytes / 4, 1e8):
-        options.append((EXACT, n, 8, 8, 2e6 + 100.0 * n * size + 2.5 * n * size**2 + size**3))
+        exact = 2e6 + 100.0 * n * size + 2.5 * n * size**2 + size**3
+        options.append((EXACT, n, 8, 8, exact))
     kind, n_rows, _, _, made = min(options, key=lambda o: o[2] * one_pass * n_problems + o[3] * o[4])
-    return MetricPlan(kind, n_rows, made / one_pass)
+    return MetricPlan(kind, n_rows, made / one_pass, exact / one_pass)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from .line_search import MAX_BACKTRACKS, accepts, shortened
-from .stopping import Solution, staleness, suboptimality
+from .stopping import ROUNDING, Solution, staleness, suboptimality
 
 # By measurement on digits, raw, and on embeddings (5,000 x 512), L1 penalties with C from 0.01 to 100.
 _ACCURACY = 3e-3  # a round of coordinate descent that gains less than this share of all that was gained is the last
@@ -292,8 +292,12 @@ def proximal_newton(point, make_metric, *, threshold, settle, target, max_iter, 
     settle : callable point -> point
         Along directions in which f but for quadratic penalties is constant, to where the penalties are least: the model
         would get there by many small steps.
-    target, max_iter, noise, report, memory, exact
+    target, max_iter, noise, report
         As in :func:`~.lbfgs.lbfgs`.
+    memory : int
+        Pairs kept.
+    exact : bool
+        The metric is the Hessian: it is made anew at each point, and no pairs are kept.
 
     Returns
     -------
@@ -320,7 +324,7 @@ def proximal_newton(point, make_metric, *, threshold, settle, target, max_iter, 
             estimate = min(estimate + unknown, objective)
             if estimate > target(point):
                 break
-        if solution.is_final(point, objective, grad, estimate, target(point), max_iter, report):
+        if solution.is_final(point, objective, grad, estimate, False, target(point), max_iter, report):
             return solution
 
         # line search
@@ -337,7 +341,7 @@ def proximal_newton(point, make_metric, *, threshold, settle, target, max_iter, 
             step = shortened(step, objective, slope, new_objective, new_slope)
         else:
             if at_origin or gained <= 10 * rounding:
-                solution.reason = "rounding errors hide any further decrease of the objective"
+                solution.reason = ROUNDING
                 return solution
             # as in `lbfgs`: at the origin the Hessian is largest
             metric, made_at, at_origin = make_metric(np.zeros_like(point), grad), iteration, True

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+ROUNDING = "rounding errors hide any further decrease of the objective"
+
 
 @dataclass
 class Solution:
@@ -18,7 +20,9 @@ class Solution:
     grad : array float64
         Of F, without an L1 penalty, at the point.
     suboptimality : float
-        The solver's estimate of F(point) - F*.
+        What F(point) - F* is at the most, or the solver's estimate of it.
+    is_bound : bool
+        Whether it is the first of these.
     converged : bool
     stopped : bool
         Whether it was asked to stop before.
@@ -33,18 +37,19 @@ class Solution:
     objective: float = np.inf
     grad: np.ndarray | None = None
     suboptimality: float = np.inf
+    is_bound: bool = False
     converged: bool = False
     stopped: bool = False
     n_iter: int = 0
     reason: str = ""
     loss_curve: list = field(default_factory=list)
 
-    def is_final(self, point, objective, grad, suboptimality, allowed, max_iter, report):
+    def is_final(self, point, objective, grad, suboptimality, is_bound, allowed, max_iter, report):
         """Take in an iteration and tell of it; whether it is the last.
 
         Parameters
         ----------
-        point, objective, grad, suboptimality
+        point, objective, grad, suboptimality, is_bound
             As the attributes.
         allowed : float
             What the suboptimality may be where it is converged.
@@ -55,7 +60,8 @@ class Solution:
         -------
         bool
         """
-        self.point, self.objective, self.grad, self.suboptimality = point, objective, grad, suboptimality
+        self.point, self.objective, self.grad = point, objective, grad
+        self.suboptimality, self.is_bound = suboptimality, bool(is_bound)
         self.n_iter = len(self.loss_curve)
         self.loss_curve.append(objective)
         self.stopped = bool(report(self))
@@ -66,6 +72,11 @@ class Solution:
         elif self.n_iter == max_iter:
             self.reason = f"max_iter={max_iter} iterations were done"
         return self.converged or bool(self.reason)
+
+    def prove(self, bound, target):
+        """Put a bound in the place of an estimate, where it is below that or shows what the estimate let one expect."""
+        if not self.is_bound and bound <= max(self.suboptimality, target(self.point) if self.converged else 0.0):
+            self.suboptimality, self.is_bound = bound, True
 
 
 class BestIterate:

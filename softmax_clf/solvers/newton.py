@@ -1,0 +1,142 @@
+"""Newton's method, for problems so small that the whole Hessian is affordable."""
+
+import itertools
+
+import numpy as np
+
+from .lbfgs import lbfgs
+from .stopping import ROUNDING, Solution
+
+_GOOD = 0.6  # share of what the quadratic promises, from which on it is believed more
+_BELIEVED, _DOUBTED = 0.25, 4.0  # what theta is multiplied by then, and where a step had to be shortened
+_LEAST = 1e-2  # theta below which there is none
+_LONGEST, _TRIALS = 1e6, 60  # a step, and lengths tried of it
+_SUFFICIENT = 1e-4  # share of what the slope promises that a step must gain
+_MOST_LEFT = 0.4  # of the slope
+_EPS = np.finfo(np.float64).eps
+_FIRST, _HESSIANS = 20, 3  # L-BFGS has at least so many iterations, and as many as so many Hessians take
+_STANDING = 3  # iterations in a row that rounding lets gain nothing
+
+
+def relay(start, curvature, make_metric, *, max_iter, memory, before=None, **common):
+    """L-BFGS, and then Newton's method where it has not converged in the time that some Hessians take.
+
+    Easy problems are done by then, and of others there is no telling how long L-BFGS would take, nor is its estimate to
+    be relied on.
+
+    Parameters
+    ----------
+    start : array float64
+    curvature : object with ``plan``, and ``small`` as :func:`newton` takes it
+    make_metric, max_iter, memory, before
+        As in :func:`~.lbfgs.lbfgs`.
+    **common : dict
+        For both.
+
+    Returns
+    -------
+    Solution
+    """
+    first = max(_FIRST, _HESSIANS * curvature.plan.exact_passes)
+    first = max_iter if first >= max_iter else round(first)
+    solution = yield from lbfgs(start, make_metric, max_iter=first, memory=memory, before=before, **common)
+    if solution.converged or solution.stopped or solution.n_iter == max_iter or np.isinf(curvature.plan.exact_passes):
+        return solution
+    return (yield from newton(solution.point, curvature.small, max_iter=max_iter, solution=solution, **common))
+
+
+def newton(point, small, *, target, max_iter, noise, report, solution=None):
+    """Minimise a smooth convex function by Newton steps.
+
+    A generator that yields points, to be sent (objective, grad) there, as :func:`~.lbfgs.lbfgs`.
+
+    1. Step: Newton's, with more curvature than the Hessian has for rows that are sure of a wrong class. How much more,
+       theta, is at first none, becomes more where a step had to be shortened, and less as steps succeed.
+    2. Line search: the scores of the step being known it takes no pass over the rows, and may go further than one.
+    3. Stop when F - F* is bounded by ``target(point)``, here or where the last step has ended, which was known when it
+       began: the last Hessian is that of the point before the last. What it costs to keep coefficients in float32 is
+       part of it; where that is more than a step gains, there are no more digits.
+
+    Parameters
+    ----------
+    point : array float64
+        Of any shape.
+    small : SmallObjective
+        With ``cost_of_rounding(point)``, and ``at(point, theta)``, an object that has ``objective``, ``slope``,
+        ``step``, ``along(length)`` and ``bound(length, allowed)``.
+    target, max_iter, noise, report
+        As in :func:`~.lbfgs.lbfgs`.
+    solution : Solution, or None
+        Of another solver, that has ended at the point and is gone on from.
+
+    Returns
+    -------
+    Solution
+    """
+    theta, standing, here, known, cost = 0.0, 0, None, (np.inf, False), small.cost_of_rounding(point)
+    if solution is None:
+        solution, told = Solution(point), report
+        objective, grad = yield point
+    else:
+        objective, grad, told = solution.objective, solution.grad, lambda solution: False
+        solution.loss_curve.pop()  # that it is here has been told
+        solution.reason = ""
+    for _ in itertools.count():
+        allowed = target(point)
+        if known[0] > allowed:
+            here = small.at(point, theta)
+            objective = here.objective
+            known = min(known, here.bound(0.0, allowed))
+        known = min(known, (objective, True))
+        if solution.is_final(point, objective + cost, grad, known[0] + cost, known[1], allowed, max_iter, told):
+            return solution
+        told = report
+        if here is None:
+            here = small.at(point, theta)
+
+        while True:
+            length, gained = _line_search(here, 4 * _EPS * abs(objective))
+            if length > 0 or theta == 1.0:
+                break
+            theta = min(max(_DOUBTED * theta, _BELIEVED), 1.0)
+            here = small.at(point, theta)
+        trial = point + length * here.step
+        cost_there = small.cost_of_rounding(trial)
+        standing = standing + 1 if gained + cost - cost_there <= 4 * _EPS * abs(objective) else 0
+        if not length > 0 or standing > _STANDING or cost_there > cost + gained:
+            solution.reason = ROUNDING
+            return solution
+        promised = -here.slope / 2
+        if length < 1.0:
+            theta = min(max(_DOUBTED * theta, _BELIEVED), 1.0)
+        elif gained >= _GOOD * promised:
+            theta *= _BELIEVED if theta > _LEAST else 0.0
+        point, cost = trial, cost_there
+        objective, grad = yield point
+        objective = here.objective - gained
+        known = here.bound(length, target(point))
+        here = None
+
+
+def _line_search(here, rounding):
+    """How far to go along a step, and what that gains: where the slope has all but gone; 0, 0 if nowhere is lower."""
+    steep, low, high, length = -here.slope, 0.0, None, 1.0
+    if not (steep > 0 and np.isfinite(steep)):
+        return 0.0, 0.0
+    slope_low, gained_low = -steep, 0.0
+    for trial in range(_TRIALS):
+        value, slope = here.along(length)
+        gained = here.objective - value
+        if not np.isfinite(slope) or slope > _MOST_LEFT * steep or gained < _SUFFICIENT * length * steep - rounding:
+            high, slope_high = length, slope
+        elif slope < -_MOST_LEFT * steep and length < _LONGEST:
+            low, slope_low, gained_low = length, slope, gained
+        else:
+            return length, gained
+        if high is None:
+            length *= 3.0
+        else:
+            share = -slope_low / (slope_high - slope_low) if slope_high > 0 and np.isfinite(slope_high) else 0.1
+            share = min(max(share, 0.05), 0.95) if trial % 3 < 2 else 0.5  # or a wall would let it creep
+            length = low + share * (high - low)
+    return low, gained_low

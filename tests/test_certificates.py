@@ -1,0 +1,245 @@
+"""What a fit says that it is above the minimum, it is at the most; and small problems get there."""
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+
+import reference
+import softmax_clf.curvature
+from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
+from softmax_clf.curvature import Curvature
+from softmax_clf.objective import SoftmaxObjective
+from softmax_clf.small import SmallObjective
+from softmax_clf.solvers.certificate import certified
+from softmax_clf.solvers.metric import KRONECKER, MetricPlan
+from softmax_clf.sources.arrays import ArraySource
+
+ROUNDING = 1e-13
+
+
+def random_problem(rng, n=None, p=None):
+    """A small one of any kind: rows, targets or labels, and what the objective takes."""
+    n, p, K = n or int(rng.integers(6, 14)), p or int(rng.integers(1, 4)), int(rng.integers(2, 5))
+    X = rng.standard_normal((n, p)) * 10.0 ** rng.uniform(-1, 1, p)
+    y = np.append(np.arange(K), rng.integers(K, size=n - K))
+    target, soft = reference.one_hot(y), rng.random() < 0.3
+    if soft:
+        target = rng.dirichlet(np.full(K, 0.5), n)
+    weight = rng.exponential(size=n) + 1e-3 if rng.random() < 0.4 else None
+    if weight is not None and rng.random() < 0.5:
+        weight[K:][rng.random(n - K) < 0.3] = 0.0
+    offset = rng.standard_normal((n, K)) if rng.random() < 0.2 else None
+    fit_intercept = bool(rng.random() < 0.7)
+    exact = reference.Objective(
+        X, target, 10.0 ** rng.uniform(-2, 2), weight, fit_intercept=fit_intercept, offset=offset
+    )
+    by_output = offset[:, 1:] - offset[:, :1] if offset is not None and K == 2 else offset
+    objective = SoftmaxObjective(
+        ArraySource(X),
+        target if soft else y,
+        K,
+        sample_weight=weight,
+        l2_reg_strength=exact.l2_reg_strength,
+        fit_intercept=fit_intercept,
+        n_threads=1,
+        offset=by_output,
+    )
+    return objective, exact
+
+
+def start_of(rng, objective, size):
+    point = size * rng.standard_normal((objective.n_outputs, objective.n_columns))
+    return point - point.mean(axis=0) if len(point) > 1 else point
+
+
+def test_the_bound_holds():
+    """At random points and where Newton's steps from there lead, whole and not, with exact curvature and more."""
+    rng, tight = np.random.default_rng(0), []
+    for _ in range(400):
+        objective, exact = random_problem(rng)
+        *_, best = reference.minimise(exact)
+        small = SmallObjective(objective)
+        for size in (0.03, 0.3, 3.0):
+            point, theta = start_of(rng, objective, size), float(rng.choice([0.0, 0.1, 1.0]))
+            for _ in range(3):
+                here = small.at(point, theta)
+                assert here.objective == pytest.approx(exact.loss(*exact.unpack(point)), rel=1e-12)
+                length = float(rng.choice([0.0, 0.3, 1.0, 1.0, 1.7]))
+                bound, holds = here.bound(length, 1e-3)
+                point = point + length * here.step
+                gap = exact.loss(*exact.unpack(point)) - best
+                assert holds or not here.reach < 1e9
+                assert not holds or gap <= bound * (1 + 1e-9) + ROUNDING
+                assert here.along(length)[0] == pytest.approx(gap + best, rel=1e-11)
+                if here.reach < 0.5 and length == theta == 0.0:
+                    tight.append(bound / max(gap, 1e-13))
+    assert np.median(tight) < 1.5
+    assert len(tight) > 100
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_certificate_from_hessian_products_holds(dtype):
+    rng, certain = np.random.default_rng(1), 0
+    slack = 1e-6 if dtype == np.float32 else ROUNDING
+    for _ in range(150):
+        objective, exact = random_problem(rng, n=40)
+        *_, best = reference.minimise(exact)
+        if dtype == np.float32:
+            X, offset = objective.source.X.astype(dtype), objective.offset
+            objective = SoftmaxObjective(
+                ArraySource(X),
+                exact.target,
+                objective.n_classes,
+                sample_weight=exact.sample_weight,
+                l2_reg_strength=exact.l2_reg_strength,
+                fit_intercept=exact.fit_intercept,
+                n_threads=1,
+                offset=offset,
+            )
+        small = SmallObjective(objective)
+        point = start_of(rng, objective, 0.3)
+        for _ in range(3):
+            gap = exact.loss(*exact.unpack(point)) - best
+            value, holds = certified(objective, point, objective.evaluate(point)[1], small.metric(point), 1e-2, 5)
+            certain += holds
+            assert not holds or gap <= value * (1 + 1e-6) + slack
+            here = small.at(point, 1.0)
+            point = point + 0.8 * here.step
+    assert certain > 150
+
+
+def test_a_certificate_in_few_products():
+    """Of a fit that has ended, preconditioned by the metric that such a fit has: twice the gap at most."""
+    X, y = load_digits(return_X_y=True)
+    clf = SoftmaxRegressionClassifier(C=0.01, tol=1e-5).fit(X, y)
+    best = SoftmaxRegressionClassifier(C=0.01, tol=1e-11).fit(X, y).objective_
+    params = {"sample_weight": None, "l2_reg_strength": 100 / len(y), "fit_intercept": True, "n_threads": 1}
+    objective = SoftmaxObjective(ArraySource(X), y, 10, **params)
+    point = np.hstack([clf.coef_, clf.intercept_[:, None]])
+    value, holds = certified(
+        objective, point, objective.evaluate(point)[1], Curvature(objective).metric(point), 1e-5 * np.log(10), 12
+    )
+    assert holds
+    assert clf.objective_ - best <= value <= 2 * (clf.objective_ - best)
+    assert objective.n_products <= 13
+
+
+def fitted(X, y, **params):
+    fit_params = {name: params.pop(name) for name in ("sample_weight", "offset") if name in params}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return SoftmaxRegressionClassifier(**params).fit(X, y, **fit_params)
+
+
+def test_a_plateau_between_two_scales():
+    """Newton's decrement is right there, and says nothing: a step moves scores by one and more."""
+    X = np.array([[1000000, 1000009], [0, 1], [0, 7], [0, 2], [1000000, 999998], [0, 4]], float)
+    clf = SoftmaxRegressionClassifier().fit(X, [0, 1, 0, 1, 0, 1])
+    assert clf.converged_
+    assert clf.suboptimality_is_bound_
+    assert clf.objective_ == pytest.approx(0.153197, abs=2e-6)
+
+
+def twins(rng, n, p, size):
+    """Columns that differ by little."""
+    z = rng.integers(2, size=(n, p)) * size
+    return np.hstack([z, z + rng.integers(-9, 10, size=z.shape)]).astype(float)
+
+
+def powers(rng, n, p, size):
+    """Of one variable, from size to size ** p."""
+    return size * rng.uniform(-1, 1, (n, 1)) ** np.arange(1, p + 1) * size ** np.arange(p)
+
+
+def rare(rng, n, p, size):
+    """Levels that few rows have, standardised."""
+    X = (np.minimum(rng.zipf(1.5, size=n), p)[:, None] == np.arange(1, p + 1)) * 1.0
+    X = X[:, X.any(axis=0)]
+    return (X - X.mean(axis=0)) / np.maximum(X.std(axis=0), 1e-3)
+
+
+@pytest.mark.parametrize("make", [twins, powers, rare])
+@pytest.mark.parametrize("C", [1.0, 1e4, np.inf])
+def test_hard_small_problems(make, C):
+    """They converge, and what they say is so: by a fit to all digits, or by the reference where that gets there."""
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        n, K = int(rng.integers(20, 120)), int(rng.integers(2, 5))
+        X = make(rng, n, int(rng.integers(2, 8)), [1e3, 3.0, 1.0][(twins, powers, rare).index(make)])
+        y = np.append(np.arange(K), rng.integers(K, size=n - K))
+        clf = fitted(sp.csr_array(X) if i % 3 == 2 else X, y, C=C)
+        assert clf.converged_
+        assert clf.suboptimality_is_bound_ or np.isinf(C)
+        exact = reference.Objective(X, reference.one_hot(y), C)
+        loss = exact.loss(clf.coef_, clf.intercept_)
+        best = fitted(X, y, C=C, tol=1e-10)
+        best = min(best.objective_, loss)
+        try:
+            best = min(best, reference.minimise(exact)[-1])
+        except RuntimeError:
+            pass
+        assert loss - best <= clf.suboptimality_ * (1 + 1e-6) + 1e-12
+        assert clf.suboptimality_ <= 1e-6 * exact.null_loss()
+
+
+def test_coefficients_that_float32_cannot_hold():
+    """What it costs to round them is part of what is said."""
+    rng = np.random.default_rng(0)
+    z = (rng.integers(2, size=200) * 1e5).astype(np.float32)
+    X = np.stack([z, z + rng.integers(-9, 10, size=200).astype(np.float32)], axis=1)
+    y = (X[:, 1] - X[:, 0] + 3 * rng.standard_normal(200) > 0).astype(int)
+    clf = fitted(X, y, C=np.inf)
+    exact = reference.Objective(X.astype(float), reference.one_hot(y), np.inf)
+    gap = exact.loss(clf.coef_.astype(float), clf.intercept_.astype(float))
+    gap -= fitted(X.astype(float), y, C=np.inf, tol=1e-10).objective_
+    assert clf.converged_ == (clf.suboptimality_ <= 1e-6 * exact.null_loss())
+    assert gap <= clf.suboptimality_ * (1 + 1e-3) + 1e-12
+
+
+def test_what_is_a_bound():
+    """Newton's fits with a penalty; others where the penalty's curvature alone is enough; never with an L1 penalty."""
+    X, y = load_digits(return_X_y=True)
+    assert SoftmaxRegressionClassifier().fit(X[:100, 20:30], y[:100] % 3).suboptimality_is_bound_
+    strong = SoftmaxRegressionClassifier(C=1e-6, fit_intercept=False).fit(X, y)
+    assert strong.suboptimality_is_bound_
+    best = SoftmaxRegressionClassifier(C=1e-6, fit_intercept=False, tol=1e-12).fit(X, y).objective_
+    assert strong.objective_ - best <= strong.suboptimality_
+    assert not SoftmaxRegressionClassifier().fit(X, y).suboptimality_is_bound_
+    assert not SoftmaxRegressionClassifier(l1_ratio=0.5).fit(X[:100, 20:30], y[:100] % 3).suboptimality_is_bound_
+
+
+def test_newton_takes_over(monkeypatch):
+    """Where L-BFGS is slow: in one fit, with an iteration for each value of the loss curve."""
+    monkeypatch.setattr(softmax_clf.curvature, "plan_metric", lambda n, *_: MetricPlan(KRONECKER, n, 1.0, 2.0))
+    rng = np.random.default_rng(4)
+    X = powers(rng, 100, 10, 4.0)
+    y = np.append(np.arange(4), rng.integers(4, size=96))
+    clf = SoftmaxRegressionClassifier(C=1e4).fit(X, y)
+    assert clf.converged_
+    assert clf.suboptimality_is_bound_
+    assert 20 < clf.n_iter_ < 60
+    assert len(clf.loss_curve_) == clf.n_iter_ + 1
+    assert (np.diff(clf.loss_curve_) <= 1e-12).all()
+    few = fitted(X, y, C=1e4, max_iter=21)
+    assert few.n_iter_ == 21
+    assert not few.converged_
+    assert few.suboptimality_ >= few.objective_ - clf.objective_
+    assert fitted(X, y, C=1e4, max_iter=7).n_iter_ == 7
+
+
+def test_folds_that_lack_a_class():
+    """Are solved among the others."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 3)), np.append(np.arange(3), rng.integers(2, size=57))
+    rows, test = np.r_[0, 1, 3:40], np.arange(40, 60)
+    clf = SoftmaxRegressionClassifierCV(Cs=[0.1, 10.0], cv=[(rows, test), (np.arange(40), test)])
+    clf.fit(X, y)
+    for c, C in enumerate((0.1, 10.0)):
+        two = SoftmaxRegressionClassifier(C=2 * C, tol=1e-10).fit(X[rows], y[rows])  # of two vectors each has half
+        path = clf.coefs_paths_[0, 0, c]
+        np.testing.assert_allclose(path[1, :3] - path[0, :3], two.coef_[0], rtol=0, atol=2e-3)
+        assert not path[2, :3].any()
