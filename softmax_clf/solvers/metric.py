@@ -352,4 +352,4 @@ def plan_metric(
         exact = 2e6 + 100.0 * n * size + 2.5 * n * size**2 + size**3
         options.append((EXACT, n, 8, 8, exact))
     kind, n_rows, _, _, made = min(options, key=lambda o: o[2] * one_pass * n_problems + o[3] * o[4])
-    return MetricPlan(kind, n_rows, made / one_pass, exact / one_pass)
+    return MetricPlan(kind, n_rows, made / one_pass, 0.5 * exact / one_pass)

@@ -15,6 +15,7 @@ _SUFFICIENT = 1e-4  # share of what the slope promises that a step must gain
 _MOST_LEFT = 0.4  # of the slope
 _EPS = np.finfo(np.float64).eps
 _FIRST, _HESSIANS = 20, 3  # L-BFGS has at least so many iterations, and as many as so many Hessians take
+_CHECKED, _SURELY_CHECKED = 0.15, 0.4  # a Hessian at its end may take so many of its passes, if they are few or many
 _STANDING = 3  # iterations in a row that rounding lets gain nothing
 
 
@@ -22,7 +23,7 @@ def relay(start, curvature, make_metric, *, max_iter, memory, before=None, **com
     """L-BFGS, and then Newton's method where it has not converged in the time that some Hessians take.
 
     Easy problems are done by then, and of others there is no telling how long L-BFGS would take, nor is its estimate to
-    be relied on.
+    be relied on: where one Hessian is cheap beside the passes, it is what decides.
 
     Parameters
     ----------
@@ -40,7 +41,9 @@ def relay(start, curvature, make_metric, *, max_iter, memory, before=None, **com
     first = max(_FIRST, _HESSIANS * curvature.plan.exact_passes)
     first = max_iter if first >= max_iter else round(first)
     solution = yield from lbfgs(start, make_metric, max_iter=first, memory=memory, before=before, **common)
-    if solution.converged or solution.stopped or solution.n_iter == max_iter or np.isinf(curvature.plan.exact_passes):
+    share = _CHECKED if solution.n_iter < _FIRST else _SURELY_CHECKED
+    left_alone = solution.converged and curvature.plan.exact_passes > share * solution.n_iter
+    if left_alone or solution.stopped or solution.n_iter == max_iter or np.isinf(curvature.plan.exact_passes):
         return solution
     return (yield from newton(solution.point, curvature.small, max_iter=max_iter, solution=solution, **common))
 
@@ -80,7 +83,7 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
     else:
         objective, grad, told = solution.objective, solution.grad, lambda solution: False
         solution.loss_curve.pop()  # that it is here has been told
-        solution.reason = ""
+        solution.reason, solution.converged = "", False
     for _ in itertools.count():
         allowed = target(point)
         if known[0] > allowed:
