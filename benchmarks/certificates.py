@@ -83,7 +83,7 @@ def categories(rng, n, p):
     X = (levels[:, None] == np.arange(p)).astype(float)
     if rng.random() < 0.5:
         X = np.hstack([X, (rng.integers(3, size=n)[:, None] == np.arange(3)).astype(float)])
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 and X.std(axis=0).any():
         X = X[:, X.std(axis=0) > 0]
         X = (X - X.mean(axis=0)) / X.std(axis=0)
     return X

@@ -136,10 +136,10 @@ class SmallObjective:
         self.pairs = np.triu_indices(n_present, 1)
         self.pair_of = np.zeros((n_present, n_present), np.intp)
         self.pair_of[self.pairs] = np.arange(len(self.pairs[0]))
-        self.size = np.abs(self.design).T @ self.weight  # of the features, for rounding
-        with np.errstate(over="ignore"):  # that is told of where a Hessian is made
+        with np.errstate(over="ignore", invalid="ignore"):  # that is told of later
             mean = self.weight @ self.design if o.fit_intercept else 0.0
             self.variance = self.weight @ np.square(self.design - mean)
+            self.size = self.weight @ np.abs(self.design)  # of the features, for rounding
         self.constant = self._constant_columns() if o.fit_intercept else None
 
     @property
@@ -368,7 +368,8 @@ class Surroundings:
         value : float
         holds : bool
             Whether that is proven. Otherwise, where there is no penalty, or so weak a one that rounding errors alone,
-            over its strength, are more than what is allowed, it is three times what the same quantities let one expect.
+            over its strength, are more than what is allowed, it is what the same quantities let one expect, three times
+            and more where the Hessian may change on the way.
         """
         small, strength = self.small, self.small.strength
         if not self.reach < _FAR:
@@ -391,9 +392,8 @@ class Surroundings:
                 return value, True
         if self.metric.slack >= NO_CLAIM or not np.isfinite(apart):
             return np.inf, False
-        # by no more than that can the Hessian have shrunk (F. Bach, Self-concordant analysis for logistic regression,
-        # Electronic Journal of Statistics 4, 2010)
-        softer = np.exp(min(length * self.reach, 100.0))
-        expected = softer * float(np.vdot(self.rest, self.metric.solve(self.rest))) / 2
+        expected = apart + float(np.vdot(self.rest, self.metric.solve(self.rest))) / 2
         expected += strength / 2 * (1 - length) ** 2 * self._squares(self.inner, self.inner)
-        return 3 * (apart + expected), False
+        # by no more than the exponential of its reach can the Hessian change on a step of this length (F. Bach,
+        # Self-concordant analysis for logistic regression, Electronic Journal of Statistics 4, 2010)
+        return 3 * np.exp(2 * min(max(length, 1.0) * self.reach, 100.0)) * expected, False

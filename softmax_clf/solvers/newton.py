@@ -58,7 +58,7 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
     2. Line search: the scores of the step being known it takes no pass over the rows, and may go further than one.
     3. Stop when F - F* is bounded by ``target(point)``, here or where the last step has ended, which was known when it
        began: the last Hessian is that of the point before the last. What it costs to keep coefficients in float32 is
-       part of it; where that is more than a step gains, there are no more digits.
+       part of it; where that is more than there is to gain, there are no more digits.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
     -------
     Solution
     """
-    theta, standing, here, known, cost = 0.0, 0, None, (np.inf, False), small.cost_of_rounding(point)
+    theta, standing, here, known = 0.0, 0, None, (np.inf, False)
     if solution is None:
         solution, told = Solution(point), report
         objective, grad = yield point
@@ -84,6 +84,7 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
         objective, grad, told = solution.objective, solution.grad, lambda solution: False
         solution.loss_curve.pop()  # that it is here has been told
         solution.reason, solution.converged = "", False
+    cost = small.cost_of_rounding(point)
     for _ in itertools.count():
         allowed = target(point)
         if known[0] > allowed:
@@ -106,7 +107,7 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
         trial = point + length * here.step
         cost_there = small.cost_of_rounding(trial)
         standing = standing + 1 if gained + cost - cost_there <= 4 * _EPS * abs(objective) else 0
-        if not length > 0 or standing > _STANDING or cost_there > cost + gained:
+        if not length > 0 or standing > _STANDING or cost_there > max(cost + gained, known[0]):
             solution.reason = ROUNDING
             return solution
         promised = -here.slope / 2
