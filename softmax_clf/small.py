@@ -20,6 +20,7 @@ def log_softmax(scores):
     """Logarithms of the probabilities (n, n_classes) of scores (n, n_outputs); one output is that of a second class."""
     if scores.shape[1] == 1:
         scores = np.hstack([np.zeros_like(scores), scores])
+    scores = np.asfortranarray(scores)  # sums over few classes are quick by column, and all that follows is so too
     log_proba = scores - scores.max(axis=1, keepdims=True)
     log_proba -= np.log(np.exp(log_proba).sum(axis=1, keepdims=True))
     return log_proba
@@ -127,6 +128,7 @@ class SmallObjective:
             if n_classes == 2:
                 self.target = np.hstack([1 - self.target, self.target])
             self.target /= self.target.sum(axis=1, keepdims=True)
+        self.target = np.asfortranarray(self.target)
         if self.present is not None:
             self.target = self.target[:, self.present]
             if self.offset is not None and np.ndim(self.offset):
@@ -172,7 +174,7 @@ class SmallObjective:
 
     def by_class(self, scores):
         """Scores (n, n_classes) of scores (n, n_outputs)."""
-        return np.hstack([np.zeros_like(scores), scores]) if self.first else scores
+        return np.asfortranarray(np.hstack([np.zeros_like(scores), scores]) if self.first else scores)
 
     def pull(self, errors, among):
         """The gradient of rows' errors (n, n_classes), each times its weight, and of the penalty."""
