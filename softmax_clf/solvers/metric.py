@@ -214,7 +214,7 @@ class ExactMetric(Metric):
     slack = 3
 
     def __init__(self, hess, center=None):
-        self.center = center
+        self.center = None if center is None else np.append(center, 0.0)
         diagonal, rise = hess.diagonal().copy(), 0.0
         while True:
             self.factor, failed = dpotrf(hess, lower=True)
@@ -229,12 +229,10 @@ class ExactMetric(Metric):
             self.slack = NO_CLAIM
 
     def solve(self, grad):
-        inner = grad.copy()
-        if self.center is not None:
-            inner[:, :-1] -= grad[:, -1:] * self.center
+        inner = grad if self.center is None else grad - grad[:, -1:] * self.center
         step = dpotrs(self.factor, inner.ravel(), lower=True)[0].reshape(grad.shape)
         if self.center is not None:
-            step[:, -1] -= step[:, :-1] @ self.center
+            step[:, -1] -= step @ self.center
         return _centred(step)
 
 

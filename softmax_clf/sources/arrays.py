@@ -102,11 +102,13 @@ class Source:
     def constants(self, weight):
         """Features of one value, other than zero, in all rows that weigh something, as increasing indices.
 
-        Those that look so in the first rows are compared in all of them: as a rule there are none.
+        Those that look so in two rows, and then in the first ones, are compared in all: as a rule there are none.
         """
-        first = self.first(weight)
-        value = first[0]
-        found = np.flatnonzero((value != 0) & (first == value).all(axis=0))
+        rows = np.array([0, self.n_samples - 1]) if weight is None else np.flatnonzero(weight)[[0, -1]]
+        value, last = self.take(rows)
+        found = np.flatnonzero((value == last) & (value != 0))
+        if len(found):
+            found = found[(self.first(weight)[:, found] == value[found]).all(axis=0)]
         if not len(found):
             return found
         for X, place in self.parts():
