@@ -271,13 +271,13 @@ def test_sparsify():
     np.testing.assert_allclose(clf.sparsify().predict_proba(problem.X), proba)
 
 
-@pytest.mark.parametrize("l1_ratio", [-0.1, 1.1, None])
+@pytest.mark.parametrize("l1_ratio", [-0.1, 1.1])
 def test_ratios_out_of_range(l1_ratio):
     X, y = small()
     with pytest.raises(ValueError, match="l1_ratio"):
         SoftmaxRegressionClassifier(l1_ratio=l1_ratio).fit(X, y)
     with pytest.raises(ValueError, match=r"l1_ratios.*from 0 to 1.*Remedy"):
-        SoftmaxRegressionClassifierCV(l1_ratios=[-0.1 if l1_ratio is None else l1_ratio]).fit(X, y)
+        SoftmaxRegressionClassifierCV(l1_ratios=[l1_ratio]).fit(X, y)
 
 
 def test_no_stream_of_batches():
