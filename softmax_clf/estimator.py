@@ -596,10 +596,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             raise ValueError(
                 "Expected X of a size that can be squared, but its variances overflow. Remedy: scale X down."
             )
-        # rows, not their weight: rounding errors grow with the number of terms of a sum, whatever unit they are in
-        n = source.n_samples if weight is None else np.count_nonzero(weight)
-        eps = np.finfo(np.float64).eps
-        constant = variance <= n * eps * variance + (n * mean * eps) ** 2  # as StandardScaler has it
+        # Squares are those of differences from the mean, of which rounding leaves little, however many rows there are.
+        constant = variance <= np.square(4 * np.finfo(np.float64).eps * mean)
         return np.where(constant, np.inf if self.fit_intercept else 1.0, np.sqrt(variance))
 
     def _without_constants(self, source, weight, scale):

@@ -253,13 +253,13 @@ def test_a_column_of_one_value_and_noise_in_its_last_digits():
     assert clf.objective_ == pytest.approx(fitted((X - 1) * 1e9, y, C=np.inf).objective_, abs=1e-6)
 
 
-@pytest.mark.parametrize("ratio", [1e13, 1e14, 1e15, 1e16])
+@pytest.mark.parametrize(("ratio", "standardize"), [(1e13, 0), (1e14, 0), (1e15, 0), (1e16, 0), (1e13, 1), (1e14, 1)])
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_data_without_digits_are_not_said_to_be_solved(ratio, n_classes):
+def test_data_without_digits_are_not_said_to_be_solved(ratio, standardize, n_classes):
     t, y = a_column()
     y = y.astype(int) + (t > 1) if n_classes == 3 else y
     X = (ratio + t)[:, None]
-    clf = fitted(X, y, C=np.inf)
+    clf = fitted(X, y, C=np.inf, standardize=bool(standardize))
     best = fitted(X - ratio, y, C=np.inf, tol=1e-10).objective_
     assert not clf.converged_ or clf.suboptimality_ >= clf.objective_ - best - 1e-7
 

@@ -110,6 +110,18 @@ def test_standardised_with_far_rows_of_no_weight_first(container):
     np.testing.assert_allclose(clf.coef_, expected.coef_, rtol=1e-6)
 
 
+@pytest.mark.parametrize("container", [np.asarray, csr_array], ids=["array", "sparse"])
+def test_a_column_far_from_zero_varies_however_many_rows_there_are(container):
+    """It was taken for a constant where rows times its mean, over its deviation, were 1e16."""
+    n = 100_000
+    t = np.random.default_rng(0).standard_normal(n)
+    X = np.column_stack([1e11 + t, np.full(n, 1e11 / 3), np.full(n, 0.1)])
+    y = (t > 0).astype(int)
+    clf = SoftmaxRegressionClassifier(standardize=True).fit(container(X), y)
+    assert clf.score(container(X), y) > 0.99
+    assert not clf.coef_[:, 1:].any()
+
+
 # --- features that do not vary ---
 
 

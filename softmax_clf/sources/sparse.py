@@ -76,8 +76,10 @@ class CsrSource(Source):
         mean = by_column(stored * data) / total
         absent = total - by_column(stored)  # the weight of rows that hold a zero
         absent[absent < self.n_samples * np.finfo(np.float64).eps * total] = 0.0  # or a constant would seem to vary
-        variance = by_column(stored * (data - mean[column]) ** 2) + absent * mean**2
-        return mean, variance / total
+        apart = data - mean[column]
+        offset = (by_column(stored * apart) - absent * mean) / total  # what rounding has made of the mean
+        variance = by_column(stored * apart**2) + absent * mean**2
+        return mean + offset, np.maximum(variance / total - offset**2, 0.0)
 
     def peak(self, weight, enough):
         data = self.data if weight is None else self.data[np.repeat(weight > 0, np.diff(self.indptr))]
