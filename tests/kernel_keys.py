@@ -15,7 +15,9 @@ from pathlib import Path
 
 from llvmlite import ir
 
-MODULES = ("tiles", "softmax", "convert", "dense", "csr", "gram", "lasso")
+MODULES = ("tiles", "softmax", "convert", "dense", "csr", "gram", "lasso", "search")
+# These choose the shape of a tile when a kernel is made. What they have chosen, numbers, is compiled in and in the key.
+CHOOSE = {"_ACCUMULATORS", "_N_REGISTERS", "_largest", "tile_rows", "tile_vectors"}
 JITTED = {"jit", "jit_part", "intrinsic", "overload"}
 OVERLOAD = ", overloaded"
 FOLDER = Path(importlib.util.find_spec("softmax_clf.kernels").origin).parent
@@ -90,17 +92,20 @@ def is_value(defined, module, name):
 
 def keys():
     """The key of some kernel of each kind, all modules being imported."""
-    tiles, softmax, convert, dense, csr, gram, lasso = (
+    tiles, softmax, convert, dense, csr, gram, lasso, search = (
         importlib.import_module(f"softmax_clf.kernels.{m}") for m in MODULES
     )
     jit = importlib.import_module("softmax_clf.kernels.jit")
     losses = [*softmax.BLOCK_LOSS.values(), *softmax.BLOCK_CURVATURE.values()]
     ways = [dense._in_place, dense._copied, convert.from_rows, convert.from_columns, convert.from_anywhere]
     kernels = {f"loss {i}": csr._loss_kernel(8, 2, loss) for i, loss in enumerate(losses)}
-    kernels |= {f"predict {i}": dense._predict_kernel(3, way, softmax.predictions) for i, way in enumerate(ways)}
+    kernels |= {f"predict {i}": dense._predict_kernel(3, True, way, softmax.predictions) for i, way in enumerate(ways)}
     kernels |= {
-        "loss_gradient": dense._loss_gradient_kernel(3, dense._in_place, losses[0]),
-        "row_states": dense._predict_kernel(3, dense._in_place, softmax.row_states),
+        "loss_gradient": dense._loss_gradient_kernel(3, True, dense._in_place, losses[0]),
+        "row_states": dense._predict_kernel(3, True, dense._in_place, softmax.row_states),
+        "raw_scores": dense._predict_kernel(3, True, dense._in_place, softmax.raw_scores),
+        "along": search._along_kernel(losses[0]),
+        "combine": search._combine,
         "gradient": csr._gradient_kernel(8, 2),
         "weighted_gram": gram._weighted_gram,
         "times": gram._times,
@@ -188,7 +193,7 @@ def keys_of_changes(module, name):
 
 def main():
     builtins.changed = changed
-    compiled, computed = names_in_kernels()
+    compiled, computed = ([name for name in names if name[1] not in CHOOSE] for names in names_in_kernels())
     unseen, plain = [], keys()
     for module, name in compiled:
         for what, now in keys_of_changes(module, name):
@@ -203,7 +208,13 @@ def main():
         if keys_of_an_import(importer, module, name) == plain:
             unseen.append(("in the source", module, name))
     repeated = keys_of_an_import(importer, None, None) == plain
-    print(json.dumps({"names": compiled + computed, "unseen": unseen, "repeated": repeated, "by_width": by_width}))
+    dense = sys.modules["softmax_clf.kernels.dense"]
+    rows = dense.tile_rows(3)
+    dense.tile_rows = lambda tile_classes: 3 - rows // 2  # another power of two
+    for factory in (dense.tile_loops, dense._loss_gradient_kernel, dense._predict_kernel):
+        factory.cache_clear()
+    by_shape = [kernel for kernel, key in keys().items() if key != plain[kernel]]
+    print(json.dumps({"by_shape": by_shape, "names": compiled + computed, "unseen": unseen, "repeated": repeated, "by_width": by_width}))
 
 
 if __name__ == "__main__":
