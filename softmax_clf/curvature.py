@@ -45,7 +45,7 @@ class Curvature:
         self.head_rows = None
         self.plan = self._plan()
 
-    def _plan(self):
+    def _plan(self, of_all_rows=False):
         o = self.objective
         if o.source.is_wide_and_sparse:
             return MetricPlan(HEAD, min(o.source.n_samples, max(10 * len(o.source.head), 1000)), 3.0)
@@ -53,7 +53,7 @@ class Curvature:
         # the intercept is a column more
         pass_values, nbytes = (a * o.n_columns // o.source.n_features for a in (o.source.pass_values, o.source.nbytes))
         state = o.n_passes, self.effective_dim, self.evenness, self.n_problems
-        return plan_metric(*shape, pass_values, nbytes, *state)
+        return plan_metric(*shape, pass_values, nbytes, *state, of_all_rows=of_all_rows)
 
     @property
     def is_exact(self):
@@ -65,7 +65,15 @@ class Curvature:
         """The objective for that: its rows are held in float64."""
         return SmallObjective(self.objective, self.absent)
 
-    def metric(self, point):
+    def metric_of_all_rows(self, point):
+        """As :meth:`metric`, but no sample: for data of which none stands for the rest."""
+        return self.metric(point, of_all_rows=True)
+
+    def passes_of_all_rows(self):
+        """What :meth:`metric_of_all_rows` takes, in passes."""
+        return self._plan(of_all_rows=True).passes
+
+    def metric(self, point, of_all_rows=False):
         """The metric at a point (n_outputs, n_columns), of the kind that costs a fit least by what is known so far.
 
         Raises
@@ -74,7 +82,7 @@ class Curvature:
             Where squares of the data overflow.
         """
         if not self.is_exact:
-            self.plan = self._plan()
+            self.plan = self._plan(of_all_rows)
         with np.errstate(over="raise", invalid="raise"):
             metric = self._make(point)
         metric.patience = patience(self.plan.passes, self.n_problems)

@@ -40,6 +40,7 @@ from .solvers.lbfgs import Memory, n_pairs, run
 from .solvers.newton import newton, relay
 from .solvers.proximal import proximal_newton
 from .solvers.stopping import BestIterate, allowed_suboptimality
+from .solvers.subspace import Rows, n_slots
 from .sources.arrays import DTYPES, ArraySource, as_numpy, check_finite
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource, is_stream
@@ -754,7 +755,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             solver = newton(start, curvature.small, **common)
         else:
             memory = Memory(n_pairs(start.size, _PAIRS_BYTES), Pieces(start.size, objective.n_threads))
-            solver = relay(start, curvature, curvature.metric, memory=memory, **common)
+            rows = rows_of(objective, curvature, start)
+            solver = relay(start, curvature, curvature.metric, memory=memory, rows=rows, **common)
 
         def evaluate(point):
             if objective.n_passes:
@@ -764,13 +766,13 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
                 check_start(objective, value, grad)
             return value, grad
 
-        solution = run(solver, evaluate)
+        solution = run(solver, evaluate, _Told(objective, watch))
         solution.prove(objective.gradient_bound(solution.grad), target)
         watch.end()
         if self.verbose:
             how = "converged" if solution.converged else "stopped" if solution.stopped else "not converged"
             print(
-                f"{how} after {solution.n_iter} iterations and {objective.n_passes} passes: objective "
+                f"{how} after {solution.n_iter} iterations and {objective.n_passes:g} passes: objective "
                 f"{solution.objective:.8g}, above the minimum by an estimated {solution.suboptimality:.1e}"
             )
         return solution
@@ -1003,6 +1005,35 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def rows_of(objective, curvature, start):
+    """What a solver may know of the rows of an objective, if there is memory for it: a quarter of X, or 100 MB."""
+    source = objective.source
+    row_bytes = source.n_samples * objective.n_outputs * source.dtype.itemsize
+    n = n_slots(max(source.nbytes / 4, 1e8), row_bytes, start.nbytes)
+    return (
+        None
+        if n is None
+        else Rows(
+            objective.row_search,
+            n,
+            objective.penalty_product,
+            curvature.metric_of_all_rows,
+            curvature.passes_of_all_rows,
+        )
+    )
+
+
+class _Told:
+    """An objective at points whose scores are known, that tells a watch of iterations."""
+
+    def __init__(self, objective, watch):
+        self.raw_scores, self.objective, self.watch = objective.raw_scores, objective, watch
+
+    def evaluate_at(self, point, scores):
+        self.watch.begin()
+        return self.objective.evaluate_at(point, scores)
 
 
 def unit_of(source, weight):

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.special import expit, log_expit, xlog1py
 
+from .kernels.search import RowSearch
 from .kernels.softmax import LOG_PROBA, PROBA, RAW
 from .kernels.threads import Pieces, on_one_blas_thread
 from .solvers.proximal import shift_of_least_penalty
@@ -174,6 +175,37 @@ class SoftmaxObjective:
         )
         squares, grad = self._penalised(point, grad_coef, grad_intercept)
         return loss[0] / self.source.n_samples + squares / 2, grad
+
+    def row_search(self, n_slots):
+        """Searches in subspaces of ``n_slots`` directions."""
+        shape = self.n_outputs, self.source.dtype
+        return RowSearch(n_slots, self.y, self.pass_weight, 0, *shape, self.n_threads)
+
+    def raw_scores(self, point, out, is_direction=False):
+        """Scores of the rows, with their offsets unless at a direction, to ``out`` (n_outputs, n_samples): half a pass.
+
+        Parameters
+        ----------
+        point : array (n_outputs, n_columns)
+        """
+        self.n_passes += 0.5
+        parts, offset = self.source.parts(), None if is_direction else self.offset
+        self.passes.raw_scores(parts, *self.split(point), self.weighting, out[None], offset)
+
+    def evaluate_at(self, point, scores):
+        """As :meth:`evaluate`, of a point whose scores (n_outputs, n_samples) are known: half a pass."""
+        self.n_passes += 0.5
+        loss, *grad = self.passes.loss_gradient_of_scores(
+            self.source.parts(), scores[None], self.y, self.pass_weight, self.weighting
+        )
+        squares, grad = self._penalised(point, *grad)
+        return loss[0] / self.source.n_samples + squares / 2, grad
+
+    def penalty_product(self, a, b):
+        """The bilinear form of the L2 penalty: with itself, twice the penalty of a point."""
+        p = self.source.n_features
+        columns = (slice(piece.start, min(piece.stop, p)) for piece in self.pieces.slices)
+        return self.l2_reg_strength * sum(float(np.vdot(a[:, piece], b[:, piece])) for piece in columns)
 
     def curve(self, point, row_factor=None):
         """Let Hessian products be those at a point, from now on: half a pass over the rows.
@@ -360,7 +392,7 @@ class StackedObjectives:
         if fit_intercept and n_classes > 2:
             self.absent |= frequency == 0
         self.l2_reg_strength, self.l1_reg_strength = np.zeros((2, len(sample_weight)))
-        self.passes = self.row_state = self.factored_weight = None
+        self.passes = self.row_state = self.factored_weight = self.stored = None
         self.curvature = np.zeros(len(sample_weight))
         self.n_passes = self.n_products = 0
 
@@ -423,6 +455,56 @@ class StackedObjectives:
         )
         squares, grad = self._penalised(problems, points, grad_coef, grad_intercept)
         return list(zip((loss / self.source.n_samples + squares / 2).tolist(), grad, strict=True))
+
+    def row_search(self, problem, n_slots):
+        """Searches of one problem in subspaces of ``n_slots`` directions."""
+        shape = self.n_outputs, self.source.dtype
+        return RowSearch(n_slots, self.y, self.pass_weight, problem, *shape, self.n_threads)
+
+    def raw_scores(self, problems, points, outs, are_directions):
+        """Scores of the rows at a point, or along a direction, of each problem: half a pass.
+
+        Parameters
+        ----------
+        problems : list of int
+        points : list of array (n_outputs, n_columns)
+        outs : list of array (n_outputs, n_samples)
+            Written to.
+        are_directions : list of bool
+            Whether points are directions: these have no absent classes.
+        """
+        self.n_passes += 0.5 * len(problems)
+        arguments = self._arguments(problems, np.stack(points))
+        intercepts = arguments[-1].reshape(len(problems), -1)
+        for m, is_direction, intercept in zip(problems, are_directions, intercepts, strict=True):
+            if is_direction:
+                intercept[self.absent[m]] = 0.0
+        weighting = np.asarray(problems, np.intp)
+        self._passes_of(problems).raw_scores(*arguments, weighting, self._stored())
+        for m, out in zip(problems, outs, strict=True):
+            out[:] = self.stored[m]
+
+    def evaluate_at(self, problems, points, scores):
+        """As :meth:`evaluate`, of points whose scores, a list of (n_outputs, n_samples), are known: half a pass."""
+        self.n_passes += 0.5 * len(problems)
+        stored = self._stored()
+        for m, known in zip(problems, scores, strict=True):
+            stored[m] = known
+        loss, *grads = self._passes_of(problems).loss_gradient_of_scores(
+            self.source.parts(), stored, self.y, self.pass_weight, np.asarray(problems, np.intp)
+        )
+        squares, grads = self._penalised(problems, np.stack(points), *grads)
+        return list(zip((loss / self.source.n_samples + squares / 2).tolist(), grads, strict=True))
+
+    def _stored(self):
+        if self.stored is None:
+            self.stored = np.empty((len(self.sw_sum), self.n_outputs, self.source.n_samples), self.source.dtype)
+        return self.stored
+
+    def penalty_product(self, problem, a, b):
+        """The bilinear form of the L2 penalty of one problem."""
+        p = self.source.n_features
+        return float(self.l2_reg_strength[problem]) * float(np.vdot(a[:, :p], b[:, :p]))
 
     def curve(self, problems, points, row_factors=None):
         """Let Hessian products of some problems be those at points of their own, from now on: half a pass for all.

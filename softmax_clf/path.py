@@ -50,11 +50,13 @@ from .estimator import (
 from .kernels.threads import Pieces, effective_n_threads, on_one_blas_thread
 from .objective import SoftmaxObjective, StackedObjectives, cross_entropy
 from .quadratics import QuadraticCurvature
-from .solvers.lbfgs import Memory, Naturals
+from .solvers.lbfgs import Memory
 from .solvers.metric import Metric
 from .solvers.newton import newton, relay
 from .solvers.proximal import l1_norm, proximal_newton
+from .solvers.questions import AtScores, Naturals, Scores
 from .solvers.stopping import allowed_suboptimality
+from .solvers.subspace import Rows, n_slots
 from .sources.arrays import as_numpy
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource
@@ -135,6 +137,20 @@ class _Metrics:
             self.n_made += 1
             metric = curvature.metric(point, *grad)
             return _Among(metric, ~absent) if absent.any() and not grad else metric
+
+        return make
+
+    def of_all_rows(self, m):
+        """A function from a point to a metric for one fold that leaves out no row, for a fold that is hard.
+
+        It is the fold's own: rows of high leverage are in some folds and not in others.
+        """
+        curvature, absent = self.curvatures[m], self.absent[m]
+
+        def make(point):
+            self.n_made += 1
+            metric = curvature.metric_of_all_rows(point)
+            return _Among(metric, ~absent) if absent.any() else metric
 
         return make
 
@@ -300,7 +316,18 @@ class _Walk:
         curvature.absent = self.stack.absent[m]
         if curvature.is_exact:
             return newton(start, curvature.small, **common)
-        return relay(start, curvature, make_metric, memory=self.memories[m], before=self.before[m], **common)
+        common |= {"memory": self.memories[m], "before": self.before[m], "rows": self._rows(m)}
+        return relay(start, curvature, make_metric, **common)
+
+    def _rows(self, m):
+        """What the solver of one fold may know of its rows, if there is memory for it."""
+        stack, source = self.stack, self.stack.source
+        row_bytes = source.n_samples * stack.n_outputs * source.dtype.itemsize
+        n = n_slots(_STACK_BYTES // self.n_folds, row_bytes, self.trail[-1][1][m].nbytes)
+        if n is None:
+            return None
+        make_metric, passes = self.metrics.of_all_rows(m), self.metrics.curvatures[m].passes_of_all_rows
+        return Rows(partial(stack.row_search, m), n, partial(stack.penalty_product, m), make_metric, passes)
 
     def _target(self, m):
         """What a fold's objective may be above its minimum, as a function of the point: the rule of the classifier."""
@@ -328,7 +355,7 @@ def _mean_of_finite(scale):
 
 
 def _lockstep(stack, solvers, begin):
-    """Run solvers, one a problem: each round evaluates the points of those that have not ended, in one pass.
+    """Run solvers, one a problem: each round answers what those that have not ended ask for, alike in one pass.
 
     Parameters
     ----------
@@ -367,6 +394,19 @@ def _lockstep(stack, solvers, begin):
                 del questions, steps  # or they and their metric would be kept beside the next
                 for m in problems:
                     tell(m, parts.pop(0))
+            continue
+        if going := sorted(m for m, question in asked.items() if isinstance(question, Scores)):
+            questions = [asked.pop(m) for m in going]
+            outs, are_directions = [q.out for q in questions], [q.is_direction for q in questions]
+            stack.raw_scores(going, [q.point for q in questions], outs, are_directions)
+            for m in going:
+                tell(m, None)
+            continue
+        if going := sorted(m for m, question in asked.items() if isinstance(question, AtScores)):
+            questions = [asked.pop(m) for m in going]
+            results = stack.evaluate_at(going, [q.point for q in questions], [q.scores for q in questions])
+            for m, result in zip(going, results, strict=True):
+                tell(m, result)
             continue
         going = sorted(asked)
         points = [asked.pop(m) for m in going]

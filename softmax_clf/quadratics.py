@@ -32,8 +32,8 @@ class QuadraticCurvature(Curvature):
         self.columns = None
         super().__init__(objective)
 
-    def _plan(self):
-        plan = super()._plan()
+    def _plan(self, of_all_rows=False):
+        plan = super()._plan(of_all_rows)
         return replace(plan, n_rows=max(plan.n_rows, self._enough_rows(self.objective.n_columns)))
 
     def _enough_rows(self, n_columns):

@@ -216,7 +216,7 @@ def test_what_is_a_bound():
 
 def test_newton_takes_over(monkeypatch):
     """Where L-BFGS is slow: in one fit, with an iteration for each value of the loss curve."""
-    monkeypatch.setattr(softmax_clf.curvature, "plan_metric", lambda n, *_: MetricPlan(KRONECKER, n, 1.0, 2.0))
+    monkeypatch.setattr(softmax_clf.curvature, "plan_metric", lambda n, *_, **__: MetricPlan(KRONECKER, n, 1.0, 2.0))
     rng = np.random.default_rng(4)
     X = powers(rng, 100, 10, 4.0)
     y = np.append(np.arange(4), rng.integers(4, size=96))

@@ -120,7 +120,7 @@ def test_blocks_take_what_is_counted(dtype, p, K, monkeypatch):
     """Matrices of float64 were counted as X's float32, and kept beside their factors."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((1500, p)).astype(dtype), rng.integers(K, size=1500)
-    monkeypatch.setattr(softmax_clf.curvature, "plan_metric", lambda *args: MetricPlan(BLOCKS, 1500, 1.0))
+    monkeypatch.setattr(softmax_clf.curvature, "plan_metric", lambda *args, **kwargs: MetricPlan(BLOCKS, 1500, 1.0))
     monkeypatch.setattr(softmax_clf.curvature, "PANEL_BYTES", 1 << 16)
     params = {"sample_weight": None, "l2_reg_strength": 1e-2, "fit_intercept": True, "n_threads": 1}
     curvature = Curvature(SoftmaxObjective(ArraySource(X), y, K, **params))

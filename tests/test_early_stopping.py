@@ -297,7 +297,7 @@ def test_max_iter_still_warns():
 
 
 def test_verbose_tells_the_loss(capsys):
-    stopping(0.01, verbose=2).fit(DIGITS, DIGIT)
+    stopping(1.0, verbose=2).fit(DIGITS, DIGIT)
     lines = capsys.readouterr().out.splitlines()
     assert "validation loss" in lines[0]
     assert lines[-1].startswith("stopped after")

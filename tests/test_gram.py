@@ -8,8 +8,9 @@ from softmax_clf.curvature import Curvature
 from softmax_clf.kernels.gram import GramFactor, GramRoots, LowRankFactor, add_weighted_grams, inverse_factor
 from softmax_clf.kernels.threads import Pieces, blas_on_one_thread
 from softmax_clf.objective import SoftmaxObjective
-from softmax_clf.solvers.lbfgs import Memory, Naturals, lbfgs, run
+from softmax_clf.solvers.lbfgs import Memory, lbfgs, run
 from softmax_clf.solvers.metric import BLOCKS, EXACT, KRONECKER, BlocksMetric, MetricPlan
+from softmax_clf.solvers.questions import Naturals
 from softmax_clf.sources.arrays import ArraySource
 
 
@@ -173,7 +174,7 @@ def test_solving_for_several_gradients(kind, monkeypatch):
     objective = an_objective(rng)
     curvature = Curvature(objective)
     curvature.plan = MetricPlan(kind, 600, 1.0)
-    monkeypatch.setattr(curvature, "_plan", lambda: curvature.plan)
+    monkeypatch.setattr(curvature, "_plan", lambda *_: curvature.plan)
     metric = curvature.metric(rng.standard_normal((4, 21)))
     grads = rng.standard_normal((3, 4, 21))
     grads -= grads.mean(axis=1, keepdims=True)

@@ -74,12 +74,12 @@ def metric_of(kind, X, y, weight, point, l2_reg_strength=1e-3):
         objective = RowSpaceObjective(source, y, K, **common)
         curvature, point = RowSpaceCurvature(objective), objective.start_point(point)
         curvature.of_head.plan = MetricPlan(KRONECKER, len(y), 1.0)
-        curvature.of_head._plan = lambda: curvature.of_head.plan
+        curvature.of_head._plan = lambda *_: curvature.of_head.plan
         return curvature.metric(point), objective
     objective = SoftmaxObjective(source, y, K, l1_reg_strength=l1_reg_strength, **common)
     curvature = (QuadraticCurvature if l1_reg_strength else Curvature)(objective)
     curvature.plan = MetricPlan(plan, len(y), 1.0)
-    curvature._plan = lambda: curvature.plan
+    curvature._plan = lambda *_: curvature.plan
     if not l1_reg_strength:
         return curvature.metric(point), objective
     grad = np.zeros_like(point)

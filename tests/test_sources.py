@@ -323,7 +323,7 @@ def test_offsets_that_leave_no_row_unsure(kind, C, right, monkeypatch):
         X.resize(len(DIGIT), 5000)
     elif kind != EXACT:
         plan = MetricPlan(kind, 1000, 1.0)
-        monkeypatch.setattr(curvature, "plan_metric", lambda *args: plan)
+        monkeypatch.setattr(curvature, "plan_metric", lambda *args, **kwargs: plan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         clf = SoftmaxRegressionClassifier(C=C).fit(X, y, offset=offset)

@@ -20,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 
 from .jit import intrinsic, jit, jit_part
-from .softmax import BLOCK_CURVATURE, BLOCK_LOSS, losses, predictions, row_states
+from .softmax import BLOCK_CURVATURE, BLOCK_LOSS, losses, predictions, raw_scores, read_scores, row_states
 from .threads import run_tasks
 from .tiles import VECTOR_BYTES, Lanes, aligned_zeros, data_and_stride, row_pointer
 
@@ -125,14 +125,14 @@ def _loss_kernel(lanes, n_vectors, block_loss):
 
     @jit
     def loss(
-        data, indices, indptr, start, stop, coef, intercept, y, offset, weight, weighting, n_scores,
+        data, indices, indptr, start, stop, coef, intercept, y, offset, weight, weighting, stored, n_scores,
         sums, scores, work, loss_out, grad_intercept_out, pointwise_out,
     ):  # fmt: skip
         """Losses of the rows start:stop, and what their gradient is made of.
 
         data, indices, indptr : CSR                         # IN
         coef : (n_features, n_padded), intercept : (n_outputs,)  # IN
-        y, offset, weight, weighting, n_scores : as in the dense kernel  # IN
+        y, offset, weight, weighting, stored, n_scores : as in the dense kernel  # IN
         sums : (n_padded,), scores : (n_outputs, block_rows), work : (5, block_rows)
         loss_out : (n_problems,) float64                    # OUT
         grad_intercept_out : (n_outputs,) float64           # OUT
@@ -143,7 +143,10 @@ def _loss_kernel(lanes, n_vectors, block_loss):
         block_rows = scores.shape[1]
         for row in range(start, stop, block_rows):
             n_rows = min(block_rows, stop - row)
-            block_scores(data, indices, indptr, row, n_rows, coef, sums, scores)
+            if stored.shape[0] > 0:
+                read_scores(stored, weighting, row, n_rows, scores)
+            else:
+                block_scores(data, indices, indptr, row, n_rows, coef, sums, scores)
             block_losses(
                 scores, n_scores, row, n_rows, intercept, y, offset, weight, weighting,
                 work, loss_out, grad_intercept_out,
@@ -297,13 +300,23 @@ class CsrPass:
         block_curvature = BLOCK_CURVATURE[self.n_scores == 1]
         return self._sum_blocks(block_curvature, parts, coef, intercept, state, weight, weighting, offset)
 
-    def _sum_blocks(self, block_loss, parts, coef, intercept, known, weight, weighting, offset):
+    def loss_gradient_of_scores(self, parts, stored, y, weight, weighting):
+        """As :meth:`loss_gradient`, of scores that are known: half a pass."""
+        block_loss = BLOCK_LOSS[self.n_scores == 1, y.ndim]
+        return self._sum_blocks(block_loss, parts, None, 0.0, y, weight, weighting, None, stored)
+
+    def _sum_blocks(self, block_loss, parts, coef, intercept, known, weight, weighting, offset, stored=None):
         """Losses and gradients, or what ``block_loss`` has in their place; those of the rows are in ``pointwise``."""
         ((X, _),) = parts
+        if stored is None:
+            stored, intercept = np.empty((0, 0, 0), self.dtype), self._set_point(coef, intercept)
+        else:
+            if self.coef is None:
+                self.coef = aligned_zeros((self.n_features, self.n_padded), self.dtype)
+            intercept = np.zeros(self.n_outputs, self.dtype)
         if self.grad is None:
             self.grad = np.empty((self.n_outputs, self.n_features))
         self._make_pointwise()
-        intercept = self._set_point(coef, intercept)
         offset = np.empty((0, 0), self.dtype) if offset is None else offset
         kernel = _loss_kernel(*self.tile, block_loss)
         bounds = self._cut(X.indptr)
@@ -312,7 +325,7 @@ class CsrPass:
         def rows(t, start, stop, slot):
             kernel(
                 X.data, X.indices, X.indptr, start, stop, self.coef, intercept, known, offset, weight, weighting,
-                self.n_scores, *self.workspaces[slot], loss[t], grad_intercept[t], self.pointwise,
+                stored, self.n_scores, *self.workspaces[slot], loss[t], grad_intercept[t], self.pointwise,
             )  # fmt: skip
 
         self._run(bounds, rows)
@@ -374,6 +387,10 @@ class CsrPass:
     def row_state(self, parts, coef, intercept, weighting, out, offset=None):
         """What :meth:`hessian_product` needs of the rows at points: probabilities, or the one score of two classes."""
         self._write_blocks(row_states, parts, coef, intercept, weighting, out, offset)
+
+    def raw_scores(self, parts, coef, intercept, weighting, out, offset=None):
+        """Scores of points, with intercepts and offsets, by class."""
+        self._write_blocks(raw_scores, parts, coef, intercept, weighting, out, offset)
 
     def _write_blocks(self, write, parts, coef, intercept, kind, out, offset):
         ((X, _),) = parts

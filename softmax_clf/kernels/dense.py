@@ -16,7 +16,7 @@ import numpy as np
 
 from .convert import from_rows, readable
 from .jit import jit, jit_part
-from .softmax import BLOCK_CURVATURE, BLOCK_LOSS, losses, predictions, row_states
+from .softmax import BLOCK_CURVATURE, BLOCK_LOSS, losses, predictions, raw_scores, read_scores, row_states
 from .threads import run_tasks
 from .tiles import (
     TILE_CLASSES,
@@ -148,7 +148,7 @@ def _loss_gradient_kernel(tile_classes, several, locate, block_loss):
 
     @jit
     def loss_gradient(
-        X, place, start, stop, coef, intercept, y, offset, weight, weighting, n_scores, fresh,
+        X, place, start, stop, coef, intercept, y, offset, weight, weighting, stored, n_scores, fresh,
         rows, scores, work, tiles, loss_out, grad_out, grad_intercept_out,
     ):  # fmt: skip
         """One pass over X[start:stop], added to the outputs (set, where ``fresh``).
@@ -160,6 +160,7 @@ def _loss_gradient_kernel(tile_classes, several, locate, block_loss):
         offset : (n_samples, n_scores) or (0, 0)            # IN
         weight : (n_weightings, n_samples) or (0, 0)        # IN
         weighting : (n_problems,) intp                      # IN row of weight that a problem uses
+        stored : (n_weightings, n_scores, n_samples) or (0, 0, 0)  # IN scores, in the place of those of ``coef``
         rows : (block_rows, n_features), scores : (n_padded_classes, block_rows), work : (5, block_rows),
         tiles : (n_tiles,) intp                             # workspace
         loss_out : (n_problems,) float64                    # OUT
@@ -179,7 +180,10 @@ def _loss_gradient_kernel(tile_classes, several, locate, block_loss):
             busy = tiles[:n_tiles]
             block, first = locate(X, row, n_rows, rows)
             ahead = row + block_rows
-            block_scores(block, first, n_rows, coef, busy, X, ahead, scores)
+            if stored.shape[0] > 0:
+                read_scores(stored, weighting, place + row, n_rows, scores)
+            else:
+                block_scores(block, first, n_rows, coef, busy, X, ahead, scores)
             block_losses(
                 scores, n_scores, place + row, n_rows, intercept, y, offset, weight, weighting,
                 work, loss_out, grad_intercept_out,
@@ -431,9 +435,22 @@ class DensePass:
         block_curvature = BLOCK_CURVATURE[self.n_scores == 1]
         return self._sum_blocks(block_curvature, parts, coef, intercept, state, weight, weighting, offset)
 
-    def _sum_blocks(self, block_loss, parts, coef, intercept, known, weight, weighting, offset):
+    def loss_gradient_of_scores(self, parts, stored, y, weight, weighting):
+        """As :meth:`loss_gradient`, of scores that are known: half a pass.
+
+        Parameters
+        ----------
+        stored : array (n_weightings, n_scores, n_samples) of dtype
+            Raw scores, with intercepts and offsets, as :meth:`raw_scores` writes them.
+        parts, y, weight, weighting : as there
+        """
+        block_loss = BLOCK_LOSS[self.n_scores == 1, y.ndim]
+        return self._sum_blocks(block_loss, parts, 0.0, 0.0, y, weight, weighting, None, stored)
+
+    def _sum_blocks(self, block_loss, parts, coef, intercept, known, weight, weighting, offset, stored=None):
         """Losses and gradients, or what ``block_loss`` has in their place, summed over the rows."""
         self._set_point(coef, intercept)
+        stored = np.empty((0, 0, 0), self.dtype) if stored is None else stored
         partial = self._partial()
         loss = np.empty((len(partial), self.n_problems))
         grad_intercept = np.empty((len(partial), self.shape[0]))
@@ -442,8 +459,8 @@ class DensePass:
 
         def task(kernel, X, place, g, start, stop, fresh, workspace):
             kernel(
-                X, place, start, stop, self.coef, self.intercept, known, offset, weight, weighting, self.n_scores,
-                fresh, *workspace, tiles[g], loss[g], partial[g], grad_intercept[g],
+                X, place, start, stop, self.coef, self.intercept, known, offset, weight, weighting, stored,
+                self.n_scores, fresh, *workspace, tiles[g], loss[g], partial[g], grad_intercept[g],
             )  # fmt: skip
 
         self._run(lambda locate: _loss_gradient_kernel(*self.tiling, locate, block_loss), parts, len(partial), task)
@@ -543,6 +560,10 @@ class DensePass:
             Written to, ``out[weighting[m]]`` for each problem m.
         """
         self._write_blocks(row_states, parts, coef, intercept, weighting, out, offset)
+
+    def raw_scores(self, parts, coef, intercept, weighting, out, offset=None):
+        """Scores of points, with intercepts and offsets, by class; parameters as :meth:`row_state`."""
+        self._write_blocks(raw_scores, parts, coef, intercept, weighting, out, offset)
 
     def _write_blocks(self, write, parts, coef, intercept, kind, out, offset):
         self._set_point(coef, intercept)

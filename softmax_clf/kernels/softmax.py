@@ -480,6 +480,30 @@ def row_states(scores, row, n_rows, intercept, offset, weighting, work, out):
 
 
 @jit_part(fastmath=_EXACT)
+def raw_scores(scores, row, n_rows, intercept, offset, weighting, work, out):
+    """Write the raw scores of a block's rows to ``out[weighting[m], :, row:row + n_rows]`` for each problem m."""
+    n_scores = out.shape[1]
+    for m in range(weighting.shape[0]):
+        first = m * n_scores
+        add_offset(scores, first, n_scores, row, n_rows, offset)
+        for k in range(n_scores):
+            b, rows_out = intercept[first + k], out[weighting[m], k, row : row + n_rows]
+            for i in range(n_rows):
+                rows_out[i] = scores[first + k, i] + b
+
+
+@jit_part
+def read_scores(stored, weighting, row, n_rows, scores_out):
+    """Read what :func:`raw_scores` has written."""
+    n_scores = stored.shape[1]
+    for m in range(weighting.shape[0]):
+        for k in range(n_scores):
+            known, out = stored[weighting[m], k, row : row + n_rows], scores_out[m * n_scores + k]
+            for i in range(n_rows):
+                out[i] = known[i]
+
+
+@jit_part(fastmath=_EXACT)
 def predictions(scores, row, n_rows, intercept, offset, kind, work, out):
     """Write raw predictions, probabilities or their logarithms of a block's rows to ``out`` (n_samples, n_scores).
 

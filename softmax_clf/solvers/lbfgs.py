@@ -1,19 +1,20 @@
 """L-BFGS in a refreshed metric."""
 
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg.lapack import dtrtrs
 
 from .line_search import MAX_BACKTRACKS, accepts, shortened
-from .metric import Metric
+from .questions import AtScores, Naturals, Scores
 from .stopping import ROUNDING, Solution, staleness, suboptimality
+from .subspace import subspace
 
 _WINDOW = 4  # iterations that the rate of convergence is taken from
 _RATE = 1.0  # that of a metric just made: by so much the logarithm of what is left shrinks in an iteration
 # A fit that starts near its minimum ends where its first metric was made: that one serves so many times as long.
 _ALIKE, _LONGER = 1.01, 4  # by the ratio of the objectives
+_MANY_LEFT, _MANY_SHORTENED = 15, 3  # iterations before a fit, and shortened steps, that make it a hard one
 _STANDING = 200  # iterations in all of which rounding hides what the objective has decreased: there is no more to gain
 _TINY = np.finfo(np.float64).tiny
 _TOGETHER_BYTES = 1 << 22  # of gradients that are solved for at once
@@ -203,20 +204,7 @@ class Memory:
         return result
 
 
-@dataclass
-class Naturals:
-    """What a solver asks for: gradients as steps of a metric."""
-
-    metric: Metric
-    grads: list
-
-    def answer(self):
-        if len(self.grads) == 1:
-            return [self.metric.solve(self.grads[0])]
-        return self.metric.solve_all(np.stack(self.grads))
-
-
-def run(solver, evaluate):
+def run(solver, evaluate, objective=None):
     """Let a solver name points and tell it the objective there, until it has ended.
 
     Parameters
@@ -224,6 +212,8 @@ def run(solver, evaluate):
     solver : generator
         As :func:`lbfgs` is.
     evaluate : callable point -> (objective, gradient)
+    objective : object with ``raw_scores`` and ``evaluate_at``
+        Where the solver knows of rows.
 
     Returns
     -------
@@ -235,7 +225,14 @@ def run(solver, evaluate):
             asked = solver.send(answer)
         except StopIteration as end:
             return end.value
-        answer = asked.answer() if isinstance(asked, Naturals) else evaluate(asked)
+        if isinstance(asked, Naturals):
+            answer = asked.answer()
+        elif isinstance(asked, Scores):
+            answer = objective.raw_scores(asked.point, asked.out, asked.is_direction)
+        elif isinstance(asked, AtScores):
+            answer = objective.evaluate_at(asked.point, asked.scores)
+        else:
+            answer = evaluate(asked)
 
 
 def _iterations_left(excess):
@@ -246,7 +243,14 @@ def _iterations_left(excess):
     return _WINDOW * excess[-1] / gained if gained > 0 else np.inf
 
 
-def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, before=None):
+def _is_hard(iteration, left, n_shortened, rows):
+    """Whether a fit had better go on by :func:`~.subspace.subspace`, which takes a dear metric and then few passes."""
+    if n_shortened >= _MANY_SHORTENED:
+        return True
+    return _MANY_LEFT < left < np.inf and iteration + left > 2 * _MANY_LEFT + rows.metric_passes() / 2
+
+
+def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, before=None, rows=None):
     """Minimise a smooth convex function.
 
     A generator that yields points, to be sent (objective, gradient) there, and :class:`Naturals`, to be sent steps.
@@ -275,6 +279,8 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, before
         Its pairs are believed, and it is left with the last ones.
     before : tuple of array, or None
         Another point whose gradient is known, and that: one more pair.
+    rows : Rows, or None
+        Of the objective: where progress is slow, :func:`~.subspace.subspace` goes on.
 
     Returns
     -------
@@ -287,7 +293,7 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, before
     gap = next_refresh = metric.patience
     solution, at_origin = Solution(point), False
     excess = []  # of the estimates over the target, in logarithms, since the metric was made
-    handed_on = metric.is_handed_on
+    handed_on, n_shortened = metric.is_handed_on, 0
     if before is None:
         scale, (natural,) = yield from memory.renew(metric, grad)
         memory.begin(grad, natural)
@@ -326,16 +332,24 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, before
             solution.reason = ROUNDING
             return solution
         excess.append(np.log(estimate) - np.log(max(allowed, _TINY)))
+        left = _iterations_left(excess)
+        is_hard = rows is not None and _is_hard(iteration, left, n_shortened, rows)
 
         # line search
         step = 1.0
-        for _ in range(MAX_BACKTRACKS if descends else 0):
+        for _ in range(MAX_BACKTRACKS if descends and not is_hard else 0):
             new_objective, new_grad = yield (trial := moved(point, step, direction))
             new_slope = dot(new_grad, direction)  # not finite, if any of the gradient is not
             if accepts(step, objective, slope, new_objective, new_slope, rounding):
                 break
             step = shortened(step, objective, slope, new_objective, new_slope)
+            n_shortened += 1
         else:
+            if rows is not None:
+                memory.clear()
+                metric = None  # its memory is the next one's
+                common = {"rows": rows, "target": target, "max_iter": max_iter, "noise": noise, "report": report}
+                return (yield from subspace(point, objective, grad, solution, **common))
             if at_origin or max(abs(slope), abs(square)) <= 10 * rounding:
                 solution.reason = ROUNDING
                 return solution
@@ -351,7 +365,6 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, before
 
         at_origin = False
         previous_grad, point, objective, grad = grad, trial, new_objective, new_grad
-        left = _iterations_left(excess)
         if iteration + 1 == next_refresh == gap and not handed_on and objective_there <= _ALIKE * objective:
             next_refresh *= _LONGER
         renewed = iteration + 1 >= next_refresh and left > metric.passes

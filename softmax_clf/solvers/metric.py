@@ -284,6 +284,7 @@ def plan_metric(
     effective_dim=None,
     evenness=1.0,
     n_problems=1,
+    of_all_rows=False,
 ):
     """Choose the metric by what a whole fit costs with it.
 
@@ -313,6 +314,9 @@ def plan_metric(
         Rows that carry curvature, as a share of the rows of an earlier sample.
     n_problems : int
         Fits that share the metric.
+    of_all_rows : bool
+        Whether to leave out no row: a block a class, or one for all where these would take too much memory. With rows
+        of high leverage, as rare features have them, no sample stands for the rest.
     """
     n, p, K, size = n_samples, n_columns, n_outputs, n_columns * n_outputs
     d = p if effective_dim is None else min(max(effective_dim, 1.0), p)
@@ -349,5 +353,9 @@ def plan_metric(
     if size <= 1000 and 8 * n * p * (2 if K == 1 else 1 + 3 * K) <= max(X_bytes / 4, 1e8):
         exact = 2e6 + 100.0 * n * size + 2.5 * n * size**2 + size**3
         options.append((EXACT, n, 8, 8, exact))
+    if of_all_rows:
+        options = [option for option in options if option[0] != EXACT]
+        options = [option for option in options if option[1] == n] or options
+        options = [option for option in options if option[0] == BLOCKS] or options
     kind, n_rows, _, _, made = min(options, key=lambda o: o[2] * one_pass * n_problems + o[3] * o[4])
     return MetricPlan(kind, n_rows, made / one_pass, 0.5 * exact / one_pass)

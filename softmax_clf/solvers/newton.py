@@ -19,7 +19,7 @@ _CHECKED, _SURELY_CHECKED = 0.15, 0.4  # a Hessian at its end may take so many o
 _STANDING = 3  # iterations in a row that rounding lets gain nothing
 
 
-def relay(start, curvature, make_metric, *, max_iter, memory, before=None, **common):
+def relay(start, curvature, make_metric, *, max_iter, memory, before=None, rows=None, **common):
     """L-BFGS, and then Newton's method where it has not converged in the time that some Hessians take.
 
     Easy problems are done by then, and of others there is no telling how long L-BFGS would take, nor is its estimate to
@@ -29,7 +29,7 @@ def relay(start, curvature, make_metric, *, max_iter, memory, before=None, **com
     ----------
     start : array float64
     curvature : object with ``plan``, and ``small`` as :func:`newton` takes it
-    make_metric, max_iter, memory, before
+    make_metric, max_iter, memory, before, rows
         As in :func:`~.lbfgs.lbfgs`.
     **common : dict
         For both.
@@ -40,7 +40,7 @@ def relay(start, curvature, make_metric, *, max_iter, memory, before=None, **com
     """
     first = max(_FIRST, _HESSIANS * curvature.plan.exact_passes)
     first = max_iter if first >= max_iter else round(first)
-    solution = yield from lbfgs(start, make_metric, max_iter=first, memory=memory, before=before, **common)
+    solution = yield from lbfgs(start, make_metric, max_iter=first, memory=memory, before=before, rows=rows, **common)
     share = _CHECKED if solution.n_iter < _FIRST else _SURELY_CHECKED
     left_alone = solution.converged and curvature.plan.exact_passes > share * solution.n_iter
     if left_alone or solution.stopped or solution.n_iter == max_iter or np.isinf(curvature.plan.exact_passes):

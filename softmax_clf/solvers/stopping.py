@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-ROUNDING = "rounding errors hide any further decrease of the objective"
+ROUNDING = "rounding errors hide any further decrease of the objective"  # why a solver may stop
 
 
 @dataclass

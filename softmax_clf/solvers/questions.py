@@ -1,0 +1,37 @@
+"""What solvers ask for besides the objective at a point."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .metric import Metric
+
+
+@dataclass
+class Naturals:
+    """Gradients as steps of a metric."""
+
+    metric: Metric
+    grads: list
+
+    def answer(self):
+        if len(self.grads) == 1:
+            return [self.metric.solve(self.grads[0])]
+        return self.metric.solve_all(np.stack(self.grads))
+
+
+@dataclass
+class Scores:
+    """Scores of the rows at a point, or along a direction, to be written to ``out`` (n_outputs, n_samples)."""
+
+    point: np.ndarray
+    out: np.ndarray
+    is_direction: bool
+
+
+@dataclass
+class AtScores:
+    """(objective, gradient) at a point of known scores."""
+
+    point: np.ndarray
+    scores: np.ndarray

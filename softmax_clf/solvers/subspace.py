@@ -1,0 +1,219 @@
+"""Exact searches in the subspace of a preconditioned gradient and the last steps.
+
+For data on which L-BFGS creeps: where rows of high leverage become sure of the wrong class, the objective has next to
+no curvature left, a step by any quadratic model overshoots there, and a line search then shortens it for all rows. Here
+no step is a model's. The scores of the rows are known along the metric's direction, after half a pass, and along the
+last steps; in the subspace of these directions the objective is a function of a few numbers, whose minimum costs no
+pass. On a quadratic this is the method of conjugate gradients, for which one last step is enough; on other functions
+the further ones make up for what that forgets.
+
+G. Narkiss and M. Zibulevsky, Sequential subspace optimization method for large-scale unconstrained problems, 2005;
+A. R. Conn, N. Gould, A. Sartenaer and P. L. Toint, On iterated-subspace minimization methods, 1996.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .questions import AtScores, Naturals, Scores
+from .stopping import ROUNDING, staleness, suboptimality
+
+_LEAST_SLOTS, _MOST_SLOTS = 3, 9  # directions of a subspace
+_MAX_NEWTON = 8  # steps of a search
+_MAX_SHORTENED = 12
+_LEAST_SLOPE = 1e-4  # share of what the slope promises, that a step of a search must bring
+_ENOUGH = 1e-2  # a search ends where a further step promises less than so much of what it has brought
+_REFRESH = 30  # iterations after which scores, which add up rounding errors, are made anew
+_NOTHING = 1e-2  # of the rounding errors of the objective: searches know its differences better
+# Of the slack of L-BFGS's metrics, which goes by the larger of two decrements: here there is one.
+_SLACK = 6
+_MAX_IDLE = 3  # iterations that bring nothing
+
+
+@dataclass
+class Rows:
+    """What :func:`subspace` knows of an objective.
+
+    Attributes
+    ----------
+    search : callable n_slots -> RowSearch
+    n_slots : int
+        Directions that there is memory for.
+    penalty_product : callable (point, point) -> float
+        The bilinear form of the penalty.
+    make_metric : callable point -> Metric
+        One of all rows.
+    metric_passes : callable () -> float
+        What making it takes, in passes over all rows.
+    """
+
+    search: Callable
+    n_slots: int
+    penalty_product: Callable
+    make_metric: Callable
+    metric_passes: Callable
+
+
+def n_slots(n_bytes, row_bytes, point_bytes):
+    """How many directions there is room for in so many bytes, with their scores; None where they are too few."""
+    n = int(n_bytes // (row_bytes + point_bytes)) - 1  # the scores of the point
+    return None if n < _LEAST_SLOTS else min(n, _MOST_SLOTS)
+
+
+class Subspace:
+    """Directions whose scores are known, and the objective in the subspace of them, around a point.
+
+    Parameters
+    ----------
+    rows : Rows
+    """
+
+    def __init__(self, rows):
+        self.search = rows.search(rows.n_slots)
+        self.penalty_product, n = rows.penalty_product, rows.n_slots
+        self.directions = [None] * n
+        self.products = np.zeros((n, n))  # of directions, by the penalty
+        self.order = []  # slots in use, the newest first
+
+    @property
+    def scores(self):
+        return self.search.scores
+
+    def place(self, direction):
+        """Take in a direction; where its scores are to be written."""
+        n = len(self.directions)
+        self.order = self.order[: n - 1]
+        slot = min(set(range(n)) - set(self.order))
+        self.order = [slot, *self.order]
+        self._keep(slot, direction)
+        return self.search.steps[slot]
+
+    def _keep(self, slot, direction):
+        self.directions[slot] = direction
+        for other in self.order:
+            product = self.penalty_product(direction, self.directions[other])
+            self.products[slot, other] = self.products[other, slot] = product
+
+    def minimise(self, point, rounding):
+        """Go to the minimum in the subspace around a point, whose scores go along.
+
+        Returns
+        -------
+        point : array
+            Where the objective is the least; the step to it takes the place of the newest direction.
+        gained : float
+            How much less it is.
+        """
+        slots = np.array(self.order, np.intp)
+        along = _Along(self, slots, point)
+        t, gained = _newton(along, rounding)
+        step = sum(a * self.directions[slot] for a, slot in zip(t, self.order, strict=True))
+        self.search.combine(slots, t, self.order[0])
+        self._keep(self.order[0], step)
+        return point + step, gained
+
+
+class _Along:
+    """The objective, less a constant, its gradient and its Hessian as functions of the place in the subspace."""
+
+    def __init__(self, subspace, slots, point):
+        self.search, self.slots = subspace.search, slots
+        self.products = subspace.products[np.ix_(slots, slots)]
+        self.pull = np.array([subspace.penalty_product(point, subspace.directions[slot]) for slot in slots])
+
+    def __call__(self, t):
+        loss, grad, hess = self.search.along(self.slots, t)
+        pulled = self.products @ t
+        return loss + self.pull @ t + t @ pulled / 2, grad + self.pull + pulled, hess + self.products
+
+
+def _newton(along, rounding):
+    """Minimise by Newton's method from zero; where to, and how much less the function is there."""
+    t = np.zeros(len(along.slots))
+    first, grad, hess = along(t)
+    value = first
+    for iteration in range(_MAX_NEWTON):
+        direction = _newton_direction(grad, hess)
+        slope = float(grad @ direction)
+        if not slope < -max(_ENOUGH * (first - value) if iteration else 0.0, _NOTHING * rounding):
+            break
+        step = 1.0
+        for _ in range(_MAX_SHORTENED):
+            new_value, new_grad, new_hess = along(t + step * direction)
+            if new_value <= value + _LEAST_SLOPE * step * slope:
+                break
+            step *= 0.3
+        else:
+            break
+        t = t + step * direction
+        value, grad, hess = new_value, new_grad, new_hess
+    return t, first - value
+
+
+def _newton_direction(grad, hess):
+    """Newton's direction; directions that all but depend on each other, to rounding, are left out."""
+    scale = 1 / np.sqrt(np.maximum(hess.diagonal(), np.finfo(np.float64).tiny))
+    values, vectors = np.linalg.eigh(hess * scale * scale[:, None])
+    known = values > 1e-12 * values[-1]
+    along = np.divide(vectors.T @ (scale * grad), values, where=known, out=np.zeros_like(values))
+    return -scale * (vectors @ along)
+
+
+def subspace(point, objective, grad, solution, *, rows, target, max_iter, noise, report):
+    """Minimise a smooth convex function of scores of rows, from where another method has got to.
+
+    A generator as :func:`~.lbfgs.lbfgs`, that yields :class:`Scores`, :class:`AtScores` and ``Naturals``.
+
+    1. Direction: the negative gradient as a step of the metric, and its scores.
+    2. Search: the minimum in the subspace of it and the last steps.
+    3. The gradient there, by the scores that are known there.
+    4. Every so often the metric, of all rows, is made anew at the current point.
+    5. Stop when the estimate of F - F* is at most ``target(point)``.
+
+    Parameters
+    ----------
+    point : array float64
+    objective : float
+    grad : array
+        There.
+    solution : Solution
+        Of the method so far, which goes on.
+    rows : Rows
+    target, max_iter, noise, report
+        As in :func:`~.lbfgs.lbfgs`.
+
+    Returns
+    -------
+    Solution
+    """
+    space, idle = Subspace(rows), 0
+    yield Scores(point, space.scores, False)
+    metric = rows.make_metric(point)
+    began = made_at = len(solution.loss_curve)
+    gap = metric.patience
+    objective_there, is_new = objective, True
+    while True:
+        (natural,) = yield Naturals(metric, [grad])
+        square, rounding = float(np.vdot(grad, natural)), noise * abs(objective)
+        decrement = _SLACK * metric.slack * max(square, 0.0) / 2 * staleness(objective_there, objective)
+        estimate = suboptimality(decrement, solution.loss_curve[began - 1 :], objective)
+        if is_new:  # the point that was handed over has been told of
+            is_new = False
+        elif solution.is_final(point, objective, grad, estimate, False, target(point), max_iter, report):
+            return solution
+        yield Scores(-natural, space.place(-natural), True)
+        point, gained = space.minimise(point, rounding)
+        if (solution.n_iter + 1) % _REFRESH == 0:
+            yield Scores(point, space.scores, False)
+        objective, grad = yield AtScores(point, space.scores)
+        idle = idle + 1 if gained <= _NOTHING * rounding else 0
+        if idle >= _MAX_IDLE:
+            solution.is_final(point, objective, grad, estimate, False, target(point), max_iter, report)
+            solution.reason = solution.reason or ROUNDING
+            return solution
+        if len(solution.loss_curve) + 1 - made_at >= gap:
+            metric = None  # the old one's memory is the new one's
+            metric = rows.make_metric(point)
+            objective_there, made_at = objective, len(solution.loss_curve) + 1
+            gap = metric.patience
