@@ -214,7 +214,17 @@ def main():
     for factory in (dense.tile_loops, dense._loss_gradient_kernel, dense._predict_kernel):
         factory.cache_clear()
     by_shape = [kernel for kernel, key in keys().items() if key != plain[kernel]]
-    print(json.dumps({"by_shape": by_shape, "names": compiled + computed, "unseen": unseen, "repeated": repeated, "by_width": by_width}))
+    print(
+        json.dumps(
+            {
+                "by_shape": by_shape,
+                "names": compiled + computed,
+                "unseen": unseen,
+                "repeated": repeated,
+                "by_width": by_width,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":
