@@ -1008,8 +1008,13 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
 
 
 def rows_of(objective, curvature, start):
-    """What a solver may know of the rows of an objective, if there is memory for it: a quarter of X, or 100 MB."""
+    """What a solver may know of the rows of an objective, if there is memory for it: a quarter of X, or 100 MB.
+
+    Nothing of wide sparse ones: their metric is a diagonal for the most part, with which searches creep as well.
+    """
     source = objective.source
+    if source.is_wide_and_sparse:
+        return None
     row_bytes = source.n_samples * objective.n_outputs * source.dtype.itemsize
     n = n_slots(max(source.nbytes / 4, 1e8), row_bytes, start.nbytes)
     return (
@@ -1029,7 +1034,10 @@ class _Told:
     """An objective at points whose scores are known, that tells a watch of iterations."""
 
     def __init__(self, objective, watch):
-        self.raw_scores, self.objective, self.watch = objective.raw_scores, objective, watch
+        self.objective, self.watch = objective, watch
+
+    def raw_scores(self, point, out, is_direction):
+        self.objective.raw_scores(point, out, is_direction)
 
     def evaluate_at(self, point, scores):
         self.watch.begin()

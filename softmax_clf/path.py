@@ -322,6 +322,8 @@ class _Walk:
     def _rows(self, m):
         """What the solver of one fold may know of its rows, if there is memory for it."""
         stack, source = self.stack, self.stack.source
+        if source.is_wide_and_sparse:  # as in a fit of one
+            return None
         row_bytes = source.n_samples * stack.n_outputs * source.dtype.itemsize
         n = n_slots(_STACK_BYTES // self.n_folds, row_bytes, self.trail[-1][1][m].nbytes)
         if n is None:

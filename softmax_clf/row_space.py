@@ -153,28 +153,6 @@ class RowSpaceObjective:
             raise FloatingPointError(f"products of its rows overflow {self.source.dtype}")
         return objective + squares / 2, grad
 
-    def row_search(self, n_slots):
-        """As :meth:`~.objective.SoftmaxObjective.row_search`."""
-        return self.of_head.row_search(n_slots)
-
-    def raw_scores(self, point, out, is_direction=False):
-        """As :meth:`~.objective.SoftmaxObjective.raw_scores`."""
-        by_head = self.place_head(point)
-        if is_direction and self.offset is not None:
-            self.of_head.offset = self.parts(point)[1].astype(self.source.dtype, copy=False)
-        self.of_head.raw_scores(by_head, out)
-
-    def evaluate_at(self, point, scores):
-        """As :meth:`~.objective.SoftmaxObjective.evaluate_at`."""
-        objective, grad_of_head = self.of_head.evaluate_at(self.parts(point)[0], scores)
-        squares, grad = self._with_tail(point, grad_of_head)
-        return objective + squares / 2, grad
-
-    def penalty_product(self, a, b):
-        """As :meth:`~.objective.SoftmaxObjective.penalty_product`."""
-        (head_a, scores, _), (head_b, _, by_row) = self.parts(a), self.parts(b)
-        return self.of_head.penalty_product(head_a, head_b) + self.l2_reg_strength * float(np.vdot(scores, by_row))
-
     def curve(self, point, row_factor=None):
         """As :meth:`~.objective.SoftmaxObjective.curve`."""
         self.of_head.curve(self.place_head(point), row_factor)
@@ -228,18 +206,10 @@ class RowSpaceCurvature:
         self.objective, self.of_head = objective, Curvature(objective.of_head)
         self.plan = MetricPlan(HEAD, 0, 0.0)
 
-    def metric_of_all_rows(self, point):
-        """As that of :class:`~.curvature.Curvature`."""
-        return self.metric(point, of_all_rows=True)
-
-    def passes_of_all_rows(self):
-        """As that of :class:`~.curvature.Curvature`."""
-        return self.of_head.passes_of_all_rows()
-
-    def metric(self, point, of_all_rows=False):
+    def metric(self, point):
         """The metric at a point."""
         by_head = self.objective.place_head(point)
-        metric = self.of_head.metric(by_head, of_all_rows)
+        metric = self.of_head.metric(by_head)
         return RowSpaceMetric(self.objective, metric, self._stiffness(by_head))
 
     def _stiffness(self, by_head):

@@ -6,15 +6,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from test_hessian_products import CONTAINERS, one_problem
-from test_row_space import documents
 
 import reference
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
 from softmax_clf.objective import SoftmaxObjective, StackedObjectives
-from softmax_clf.row_space import RowSpaceObjective
 from softmax_clf.solvers.subspace import Rows, Subspace, n_slots
 from softmax_clf.sources.arrays import ArraySource
-from softmax_clf.sources.sparse import CsrSource
 
 
 def rare_features(n=1500, p=120, n_classes=5, seed=0):
@@ -133,29 +130,6 @@ def test_stacked_problems_have_scores_of_their_own():
         for point, out in zip(asked, outs, strict=True):
             expected = point[:, :-1] @ X.T + point[:, -1:]
             assert_allclose(np.delete(out, 2, axis=0), np.delete(expected, 2, axis=0), atol=1e-12)
-
-
-def test_row_space_has_the_same_scores_and_gradients():
-    X, y = documents(n_classes=3)
-    source = CsrSource(X)
-    offset = np.random.default_rng(1).standard_normal((source.n_samples, 3))
-    params = {"sample_weight": None, "l2_reg_strength": 0.1, "fit_intercept": True, "n_threads": 1, "offset": offset}
-    objective = RowSpaceObjective(source, y, 3, **params)
-    start = objective.start_point(np.zeros((3, source.n_features + 1)))
-    _, grad = objective.evaluate(start)
-    step = grad.copy()
-    _, by_score, by_row = objective.parts(step)
-    by_score[:], by_row[:] = 2 * objective.parts(grad)[2], 2 * objective.parts(grad)[1]
-    scores = np.empty((3, source.n_samples))
-    objective.raw_scores(step, scores)
-    value, grad_at = objective.evaluate_at(step, scores)
-    true_value, true_grad = objective.evaluate(step)
-    assert_allclose(value, true_value, rtol=1e-12)
-    assert_allclose(grad_at, true_grad, atol=1e-12)
-    direction = np.empty((3, source.n_samples))
-    objective.raw_scores(step, direction, is_direction=True)
-    assert_allclose(direction, scores - offset.T, atol=1e-12)
-    assert_allclose(objective.penalty_product(step, step), 2 * objective.penalty(step), rtol=1e-12)
 
 
 # --- searches ---------------------------------------------------------------------------------------------------
