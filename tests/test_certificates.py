@@ -115,7 +115,7 @@ def test_a_certificate_from_hessian_products_holds(dtype):
 
 
 def test_a_certificate_in_few_products():
-    """Of a fit that has ended, preconditioned by the metric that such a fit has: twice the gap at most."""
+    """Of a fit that has ended, preconditioned by the metric that such a fit has: three times the gap at most."""
     X, y = load_digits(return_X_y=True)
     clf = SoftmaxRegressionClassifier(C=0.01, tol=1e-5).fit(X, y)
     best = SoftmaxRegressionClassifier(C=0.01, tol=1e-11).fit(X, y).objective_
@@ -126,7 +126,7 @@ def test_a_certificate_in_few_products():
         objective, point, objective.evaluate(point)[1], Curvature(objective).metric(point), 1e-5 * np.log(10), 12
     )
     assert holds
-    assert clf.objective_ - best <= value <= 2 * (clf.objective_ - best)
+    assert clf.objective_ - best <= value <= 3 * (clf.objective_ - best)
     assert objective.n_products <= 13
 
 
