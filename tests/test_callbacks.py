@@ -120,8 +120,8 @@ def test_a_line_search_that_finds_nothing_ends_its_task(monkeypatch):
 
     monkeypatch.setattr(SoftmaxObjective, "evaluate", ever_higher)
     monkeypatch.setattr("softmax_clf.estimator.rows_of", lambda *args: None)  # or searches would go on from there
+    wide = np.hstack([X, X**2])  # no whole Hessian either
     with pytest.warns(UserWarning, match="rounding errors"):
-        wide = np.hstack([X, X**2])  # no whole Hessian either
         SoftmaxRegressionClassifier(0.01).set_callbacks(recorder).fit(wide, Y)
     assert recorder.open == 0
 
