@@ -39,11 +39,11 @@ def _product(a, b, n_rows):
 
 
 @jit_part(fastmath=_EXACT)
-def _curvatures(z, row_weight, work):
+def _curvatures(z, n_rows, zeros, work):
     """Replace scores by probabilities; where two classes share one score, by their product."""
-    n_scores, n_rows = z.shape
+    n_scores = z.shape[0]
     if n_scores > 1:
-        shift_scores(z, 0, n_scores, n_rows, np.zeros(n_scores), work[0])
+        shift_scores(z, 0, n_scores, n_rows, zeros, work[0])
         normalise(z, 0, n_scores, n_rows, work[0], work[1], work[2])
     else:
         for i in range(n_rows):
@@ -72,7 +72,7 @@ def _along_kernel(block_loss):
     @jit
     def along(
         scores, steps, slots, t, y, weight, weighting, start, stop,
-        z, proba, changes, work, loss_out, grad_out, hess_out,
+        z, proba, changes, work, by_score, loss_out, grad_out, hess_out,
     ):  # fmt: skip
         """Value, gradient and Hessian by t of the loss of the rows start:stop.
 
@@ -81,12 +81,12 @@ def _along_kernel(block_loss):
         slots : (n_steps,) intp                             # IN which of them
         t : (n_steps,) float64                              # IN
         y, weight, weighting : as in the losses             # IN
-        z, proba : (n_scores, block_rows), changes : (n_steps, n_scores, block_rows), work : (6, block_rows)
+        z, proba : (n_scores, block_rows), changes : (n_steps, n_scores, block_rows), work : (6, block_rows),
+        by_score : (2, n_scores), the first row of it zero  # workspace
         loss_out : (1,), grad_out : (n_steps,), hess_out : (n_steps, n_steps)  # OUT float64, lower triangle
         """
         n_scores, n_steps = scores.shape[0], t.shape[0]
-        zeros = np.zeros(n_scores)
-        ignored = np.zeros(n_scores)
+        zeros, ignored = by_score[0], by_score[1]
         loss_out[:] = 0.0
         grad_out[:] = 0.0
         hess_out[:] = 0.0
@@ -96,8 +96,10 @@ def _along_kernel(block_loss):
             for i in range(n_rows):
                 row_weight[i] = 1.0 if weight.shape[0] == 0 else weight[weighting, row + i]
             _move(scores, steps, slots, t, row, n_rows, z)
-            proba[:, :n_rows] = z[:, :n_rows]
-            _curvatures(proba[:, :n_rows], row_weight, work)
+            for k in range(n_scores):
+                for i in range(n_rows):
+                    proba[k, i] = z[k, i]
+            _curvatures(proba, n_rows, zeros, work)
             loss_out[0] += block_loss(z, 0, n_scores, row, n_rows, zeros, y, row_weight, work, ignored)
             for q in range(n_steps):
                 _changes(proba, steps[slots[q]], row, n_rows, row_weight, work[5], changes[q])
@@ -180,7 +182,12 @@ class RowSearch:
         def task(q, slot):
             if slot not in workspaces:
                 by_class = np.zeros((2, n_scores, _BLOCK_ROWS))
-                workspaces[slot] = *by_class, np.empty((n_steps, n_scores, _BLOCK_ROWS)), np.zeros((6, _BLOCK_ROWS))
+                workspaces[slot] = (
+                    *by_class,
+                    np.empty((n_steps, n_scores, _BLOCK_ROWS)),
+                    np.zeros((6, _BLOCK_ROWS)),
+                    np.zeros((2, n_scores)),
+                )
             self.kernel(
                 self.scores, self.steps, slots, t, self.y, self.weight, self.weighting, *self.bounds[q : q + 2],
                 *workspaces[slot], loss[q], grad[q], hess[q],
