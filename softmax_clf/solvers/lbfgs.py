@@ -14,7 +14,9 @@ _WINDOW = 4  # iterations that the rate of convergence is taken from
 _RATE = 1.0  # that of a metric just made: by so much the logarithm of what is left shrinks in an iteration
 # A fit that starts near its minimum ends where its first metric was made: that one serves so many times as long.
 _ALIKE, _LONGER = 1.01, 4  # by the ratio of the objectives
-_MANY_LEFT, _MANY_SHORTENED = 15, 3  # iterations before a fit, and shortened steps, that make it a hard one
+# A fit is hard that has had so many steps shortened, or that after so many iterations, in which easy ones end, has so
+# many before it.
+_MANY_SHORTENED, _EASY, _MANY_LEFT = 3, 30, 30
 _STANDING = 200  # iterations in all of which rounding hides what the objective has decreased: there is no more to gain
 _TINY = np.finfo(np.float64).tiny
 _TOGETHER_BYTES = 1 << 22  # of gradients that are solved for at once
@@ -247,7 +249,7 @@ def _is_hard(iteration, left, n_shortened, rows):
     """Whether a fit had better go on by :func:`~.subspace.subspace`, which takes a dear metric and then few passes."""
     if n_shortened >= _MANY_SHORTENED:
         return True
-    return _MANY_LEFT < left < np.inf and iteration + left > 2 * _MANY_LEFT + rows.metric_passes() / 2
+    return iteration >= _EASY and _MANY_LEFT + rows.metric_passes() / 2 < left < np.inf
 
 
 def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, before=None, rows=None):
