@@ -153,7 +153,11 @@ def _newton(along, rounding):
 
 def _newton_direction(grad, hess):
     """Newton's direction; directions that all but depend on each other, to rounding, are left out."""
-    scale = 1 / np.sqrt(np.maximum(hess.diagonal(), np.finfo(np.float64).tiny))
+    curvature = hess.diagonal()
+    # Where a direction has none left, its products with others are rounding errors.
+    has_some = curvature > max(curvature.max() * np.finfo(np.float64).eps ** 2, np.finfo(np.float64).tiny)
+    scale = np.zeros_like(curvature)
+    scale[has_some] = 1 / np.sqrt(curvature[has_some])
     values, vectors = np.linalg.eigh(hess * scale * scale[:, None])
     known = values > 1e-12 * values[-1]
     along = np.divide(vectors.T @ (scale * grad), values, where=known, out=np.zeros_like(values))
