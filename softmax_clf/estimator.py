@@ -27,14 +27,14 @@ from sklearn.utils.validation import (
 )
 
 from .callbacks import CallbackSupportMixin, Task
-from .curvature import Curvature
 from .fitted import check_values, coefficients, count
 from .kernels.softmax import LOG_PROBA, PROBA, RAW
 from .kernels.threads import Pieces, effective_n_threads, on_one_blas_thread
 from .labels import check_labels_present, missing_named, places, weights_by_label
+from .metrics.curvature import Curvature
+from .metrics.quadratic import QuadraticCurvature
 from .objective import MeanCrossEntropy, SoftmaxObjective, StackedObjectives, cross_entropy, log_proba_of_two
 from .online import update
-from .quadratics import QuadraticCurvature
 from .row_space import RowSpaceCurvature, RowSpaceObjective, suits_row_space
 from .solvers.lbfgs import Memory, n_pairs, run
 from .solvers.newton import newton, relay

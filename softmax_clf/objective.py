@@ -274,7 +274,7 @@ class SoftmaxObjective:
         return step - step.mean(axis=0)
 
     def fenchel_young(self, step, residual):
-        """Bound F at the point of :meth:`curve` above its minimum, as :class:`~.small.SmallObjective` has it.
+        """Bound F at the point of :meth:`curve` above its minimum, as :class:`~.metrics.small.SmallObjective` has it.
 
         Parameters
         ----------

@@ -20,11 +20,14 @@ import numpy as np
 from scipy.linalg import blas
 from scipy.special import expit, softmax
 
-from .kernels.gram import GramFactor, add_weighted_grams
+from .kernels.gram import add_weighted_grams
 from .kernels.softmax import RAW
 from .kernels.threads import Pieces, on_one_blas_thread
+from .metrics.factors import GramFactor
+from .metrics.kinds import DiagonalMetric, KroneckerMetric, laplacian
+from .metrics.plan import MAX_FLOAT64
+from .metrics.scheduled import ScheduledMetric, patience
 from .solvers.lbfgs import Memory, lbfgs, n_pairs, run
-from .solvers.metric import MAX_FLOAT64, DiagonalMetric, KroneckerMetric, laplacian, patience
 
 _MAX_SQUARE_FEATURES = 4096  # with more of them, only the diagonal of H is remembered
 _PANEL_BYTES = 1 << 24  # of rows that are worked on at a time
@@ -290,9 +293,8 @@ def update(stream, objective, weight_sum, C, *, tol, max_iter, report, check_sta
         curvature = _RowCurvature(objective, weight_sum, point, 0.5)
         with np.errstate(over="raise", invalid="raise"):
             metric = memory.plus(objective, curvature).metric(objective)
-        metric.passes = memory.passes(objective)
-        metric.patience = patience(metric.passes)
-        return metric
+        passes = memory.passes(objective)
+        return ScheduledMetric(metric, patience(passes), passes)
 
     solver = lbfgs(
         before,

@@ -12,6 +12,7 @@ import inspect
 import itertools
 import warnings
 from collections import defaultdict
+from dataclasses import replace
 from functools import cache, partial
 from numbers import Integral, Real
 
@@ -33,7 +34,6 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
 from .callbacks import Task
-from .curvature import Curvature
 from .estimator import (
     SoftmaxRegressionClassifier,
     all_or_nothing,
@@ -48,10 +48,11 @@ from .estimator import (
     weights_of_classes,
 )
 from .kernels.threads import Pieces, effective_n_threads, on_one_blas_thread
+from .metrics.curvature import Curvature
+from .metrics.kinds import AmongClasses
+from .metrics.quadratic import QuadraticCurvature
 from .objective import SoftmaxObjective, StackedObjectives, cross_entropy
-from .quadratics import QuadraticCurvature
 from .solvers.lbfgs import Memory
-from .solvers.metric import Metric
 from .solvers.newton import newton, relay
 from .solvers.proximal import l1_norm, proximal_newton
 from .solvers.questions import AtScores, Naturals, Scores
@@ -136,7 +137,7 @@ class _Metrics:
                 return self._shared(call, *grad)
             self.n_made += 1
             metric = curvature.metric(point, *grad)
-            return _Among(metric, ~absent) if absent.any() and not grad else metric
+            return metric.with_matrix(AmongClasses(metric.matrix, ~absent)) if absent.any() and not grad else metric
 
         return make
 
@@ -150,7 +151,7 @@ class _Metrics:
         def make(point):
             self.n_made += 1
             metric = curvature.metric_of_all_rows(point)
-            return _Among(metric, ~absent) if absent.any() else metric
+            return metric.with_matrix(AmongClasses(metric.matrix, ~absent)) if absent.any() else metric
 
         return make
 
@@ -160,31 +161,12 @@ class _Metrics:
             if call > 0 or self.last is None:
                 self.n_made += 1
                 self.last = None  # its memory is the new one's
-                self.last = self.mean.metric(np.mean(list(self.points.values()), axis=0), *grad)
-                self.last.objective_there = float(self.loss.max()) * self.mean.objective.null_objective
+                metric = self.mean.metric(np.mean(list(self.points.values()), axis=0), *grad)
+                there = float(self.loss.max()) * self.mean.objective.null_objective
+                self.last = replace(metric, objective_there=there)
             else:
-                self.last.is_handed_on = True
+                self.last = replace(self.last, is_handed_on=True)
         return self.last
-
-
-class _Among(Metric):
-    """A metric among the classes that a problem knows.
-
-    Parameters
-    ----------
-    metric : Metric
-    present : array (n_outputs,) bool
-    """
-
-    def __init__(self, metric, present):
-        self.metric, self.present = metric, present
-        self.slack, self.patience, self.passes = metric.slack, metric.patience, metric.passes
-
-    def solve(self, grad):
-        step = self.metric.solve(grad)
-        step[~self.present] = 0.0
-        step[self.present] -= step[self.present].mean(axis=0)
-        return step
 
 
 class _Walk:

@@ -15,10 +15,12 @@ number of products with X as another one: X'G and X (X'G), where that has X W' a
 
 import numpy as np
 
-from .curvature import LEAST_MASS, Curvature
 from .kernels.threads import Pieces
+from .metrics.curvature import Curvature
+from .metrics.kinds import Metric
+from .metrics.plan import HEAD, MetricPlan
+from .metrics.small import LEAST_MASS
 from .objective import SoftmaxObjective
-from .solvers.metric import HEAD, Metric, MetricPlan
 
 _SHORTER = 2  # times: so much shorter must points be for the sake of a metric that is worse
 
@@ -191,7 +193,7 @@ class RowSpaceObjective:
 
 
 class RowSpaceCurvature:
-    """Makes metrics as :class:`~.curvature.Curvature` does: that of the head, and one number a class for the others.
+    """Makes metrics as :class:`~.metrics.curvature.Curvature` does: of the head, and one number a class for the others.
 
     The number is the mean of their curvatures, weighted by themselves: a mean on the side of the stiff ones.
 
@@ -210,7 +212,7 @@ class RowSpaceCurvature:
         """The metric at a point."""
         by_head = self.objective.place_head(point)
         metric = self.of_head.metric(by_head)
-        return RowSpaceMetric(self.objective, metric, self._stiffness(by_head))
+        return metric.with_matrix(RowSpaceMetric(self.objective, metric.matrix, self._stiffness(by_head)))
 
     def _stiffness(self, by_head):
         o, of_head = self.objective, self.objective.of_head
@@ -244,7 +246,6 @@ class RowSpaceMetric(Metric):
 
     def __init__(self, objective, of_head, stiffness):
         self.objective, self.of_head = objective, of_head
-        self.patience, self.passes = of_head.patience, of_head.passes
         self.slack = max(self.slack, of_head.slack)
         self.compliance = 1 / stiffness
 

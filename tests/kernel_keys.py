@@ -108,8 +108,8 @@ def keys():
         "combine": search._combine,
         "gradient": csr._gradient_kernel(8, 2),
         "weighted_gram": gram._weighted_gram,
-        "times": gram._times,
-        "times_transpose": gram._times_transpose,
+        "times": gram.times,
+        "times_transpose": gram.times_transpose,
         "sweep": lasso.sweep,
     }
     return {name: jit._key(jit._reached(k._cache.options, k._cache.function)) for name, k in kernels.items()}

@@ -25,25 +25,23 @@ OURS = {
         "fitted",
         "labels",
         "online",
-        "quadratics",
         "row_space",
-        "curvature",
+        "metrics",
         "objective",
         "solvers",
         "sources",
         "kernels",
     },
-    "path": {"estimator", "callbacks", "quadratics", "curvature", "objective", "solvers", "sources", "kernels"},
+    "path": {"estimator", "callbacks", "metrics", "objective", "solvers", "sources", "kernels"},
     "callbacks": set(),
     "fitted": set(),
     "labels": set(),
-    "online": {"objective", "solvers", "sources", "kernels"},
-    "quadratics": {"curvature", "objective", "solvers", "sources", "kernels"},
-    "row_space": {"curvature", "objective", "solvers", "sources", "kernels"},
-    "curvature": {"small", "objective", "solvers", "sources", "kernels"},
-    "small": {"solvers"},
+    "online": {"metrics", "objective", "solvers", "sources", "kernels"},
+    "row_space": {"metrics", "objective", "solvers", "sources", "kernels"},
+    "metrics": {"contracts", "solvers", "kernels"},
     "objective": {"solvers", "sources", "kernels"},
-    "solvers": set(),
+    "solvers": {"contracts"},
+    "contracts": set(),
     "sources": {"kernels"},
     "kernels": set(),
 }
@@ -55,10 +53,9 @@ WORLD = {
     "fitted": NUMERIC,
     "labels": NUMERIC,
     "online": NUMERIC,
-    "quadratics": NUMERIC,
     "row_space": NUMERIC,
-    "curvature": NUMERIC,
-    "small": NUMERIC,
+    "metrics": NUMERIC,
+    "contracts": NUMERIC,
     "objective": NUMERIC,
     "solvers": NUMERIC,
     "sources": {*NUMERIC, "joblib", "threadpoolctl"},
@@ -128,7 +125,7 @@ def test_imports_are_read():
     assert "joblib" in imports_of_the_world("kernels.threads")
     assert "estimator" in imports_of_ours("")
     assert "objective" in imports_of_ours("estimator")
-    assert "kernels.gram" in imports_of_ours("curvature")
+    assert "kernels.gram" in imports_of_ours("metrics.grams")
 
 
 @pytest.mark.parametrize("name", CORE)

@@ -9,13 +9,13 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
 import reference
-import softmax_clf.curvature
+import softmax_clf.metrics.curvature
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
-from softmax_clf.curvature import Curvature
+from softmax_clf.metrics.curvature import Curvature
+from softmax_clf.metrics.plan import KRONECKER, MetricPlan
+from softmax_clf.metrics.small import SmallObjective
 from softmax_clf.objective import SoftmaxObjective
-from softmax_clf.small import SmallObjective
 from softmax_clf.solvers.certificate import certified
-from softmax_clf.solvers.metric import KRONECKER, MetricPlan
 from softmax_clf.sources.arrays import ArraySource
 
 ROUNDING = 1e-13
@@ -216,7 +216,9 @@ def test_what_is_a_bound():
 
 def test_newton_takes_over(monkeypatch):
     """Where L-BFGS is slow: in one fit, with an iteration for each value of the loss curve."""
-    monkeypatch.setattr(softmax_clf.curvature, "plan_metric", lambda n, *_, **__: MetricPlan(KRONECKER, n, 1.0, 2.0))
+    monkeypatch.setattr(
+        softmax_clf.metrics.curvature, "plan_metric", lambda n, *_, **__: MetricPlan(KRONECKER, n, 1.0, 2.0)
+    )
     rng = np.random.default_rng(4)
     X = powers(rng, 100, 10, 4.0)
     y = np.append(np.arange(4), rng.integers(4, size=96))

@@ -9,12 +9,13 @@ from sklearn.exceptions import ConvergenceWarning
 
 import problems
 import reference
-import softmax_clf.curvature
+import softmax_clf.metrics.curvature
 from softmax_clf import SoftmaxRegressionClassifier
-from softmax_clf.curvature import Curvature
-from softmax_clf.kernels.gram import LowRankFactor
+from softmax_clf.metrics.curvature import Curvature
+from softmax_clf.metrics.factors import LowRankFactor
+from softmax_clf.metrics.kinds import BlocksMetric
+from softmax_clf.metrics.plan import BLOCKS, EXACT, KRONECKER, MetricPlan, blocks_bytes, plan_metric
 from softmax_clf.objective import SoftmaxObjective
-from softmax_clf.solvers.metric import BLOCKS, EXACT, KRONECKER, BlocksMetric, MetricPlan, blocks_bytes, plan_metric
 from softmax_clf.sources.arrays import ArraySource
 
 GRID = [
@@ -120,8 +121,10 @@ def test_blocks_take_what_is_counted(dtype, p, K, monkeypatch):
     """Matrices of float64 were counted as X's float32, and kept beside their factors."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((1500, p)).astype(dtype), rng.integers(K, size=1500)
-    monkeypatch.setattr(softmax_clf.curvature, "plan_metric", lambda *args, **kwargs: MetricPlan(BLOCKS, 1500, 1.0))
-    monkeypatch.setattr(softmax_clf.curvature, "PANEL_BYTES", 1 << 16)
+    monkeypatch.setattr(
+        softmax_clf.metrics.curvature, "plan_metric", lambda *args, **kwargs: MetricPlan(BLOCKS, 1500, 1.0)
+    )
+    monkeypatch.setattr(softmax_clf.metrics.curvature, "PANEL_BYTES", 1 << 16)
     params = {"sample_weight": None, "l2_reg_strength": 1e-2, "fit_intercept": True, "n_threads": 1}
     curvature = Curvature(SoftmaxObjective(ArraySource(X), y, K, **params))
     curvature.metric(np.zeros((K, p + 1)))  # kernels are compiled
@@ -129,7 +132,7 @@ def test_blocks_take_what_is_counted(dtype, p, K, monkeypatch):
     metric = curvature.metric(np.zeros((K, p + 1)))
     kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert isinstance(metric, BlocksMetric)
+    assert isinstance(metric.matrix, BlocksMetric)
     n_bytes = blocks_bytes(p, K, X.itemsize)
     small = 3 * 256 * p * 8 + 1_000_000  # panels of rows, bands, and workspaces of the factors' products
     assert n_bytes * 0.85 <= peak <= n_bytes + small
@@ -162,7 +165,7 @@ def test_a_low_rank_metric_is_one_copy_of_its_rows():
     metric = curvature.metric(np.zeros((3, 30_001)))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert isinstance(metric.factor, LowRankFactor)
+    assert isinstance(metric.matrix.factor, LowRankFactor)
     assert peak <= 1.6 * X.nbytes
 
 

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
-import softmax_clf.kernels.gram
-from softmax_clf.curvature import Curvature
-from softmax_clf.kernels.gram import GramFactor, GramRoots, LowRankFactor, add_weighted_grams, inverse_factor
+import softmax_clf.metrics.factors
+from softmax_clf.kernels.gram import add_weighted_grams, inverse_factor
 from softmax_clf.kernels.threads import Pieces, blas_on_one_thread
+from softmax_clf.metrics.curvature import Curvature
+from softmax_clf.metrics.factors import GramFactor, GramRoots, LowRankFactor
+from softmax_clf.metrics.kinds import BlocksMetric
+from softmax_clf.metrics.plan import BLOCKS, EXACT, KRONECKER, MetricPlan
 from softmax_clf.objective import SoftmaxObjective
 from softmax_clf.solvers.lbfgs import Memory, lbfgs, run
-from softmax_clf.solvers.metric import BLOCKS, EXACT, KRONECKER, BlocksMetric, MetricPlan
 from softmax_clf.solvers.questions import Naturals
 from softmax_clf.sources.arrays import ArraySource
 
@@ -135,13 +137,13 @@ def test_factors_of_many_gradients(p):
 def test_products_of_float32_rows_are_added_up_in_float64(n_rows, monkeypatch):
     rng = np.random.default_rng(0)
     rows, found = rng.standard_normal((n_rows, 9000), np.float32), []
-    make = softmax_clf.kernels.gram.inverse_factor
+    make = softmax_clf.metrics.factors.inverse_factor
 
     def recorded(outer, ridge):
         found.append(outer.copy())
         return make(outer, ridge)
 
-    monkeypatch.setattr(softmax_clf.kernels.gram, "inverse_factor", recorded)
+    monkeypatch.setattr(softmax_clf.metrics.factors, "inverse_factor", recorded)
     expected = rows.astype(np.float64) @ rows.T.astype(np.float64)
     LowRankFactor(rows, 0.2, None, 1.5, 3, 2)
     np.testing.assert_allclose(np.tril(found[0]), np.tril(expected), rtol=0, atol=1e-10)

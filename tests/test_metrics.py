@@ -7,24 +7,15 @@ import pytest
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
-import softmax_clf.curvature
+import softmax_clf.metrics.grams
 from softmax_clf import SoftmaxRegressionClassifier
-from softmax_clf.curvature import Curvature
-from softmax_clf.kernels.gram import LowRankFactor
+from softmax_clf.metrics.curvature import Curvature
+from softmax_clf.metrics.factors import LowRankFactor
+from softmax_clf.metrics.kinds import NO_CLAIM, DiagonalMetric, ExactMetric, HeadMetric
+from softmax_clf.metrics.plan import BLOCKS, EXACT, HEAD, KRONECKER, MetricPlan
+from softmax_clf.metrics.quadratic import QuadraticCurvature
 from softmax_clf.objective import SoftmaxObjective
-from softmax_clf.quadratics import QuadraticCurvature
 from softmax_clf.row_space import RowSpaceCurvature, RowSpaceMetric, RowSpaceObjective
-from softmax_clf.solvers.metric import (
-    BLOCKS,
-    EXACT,
-    HEAD,
-    KRONECKER,
-    NO_CLAIM,
-    DiagonalMetric,
-    ExactMetric,
-    HeadMetric,
-    MetricPlan,
-)
 from softmax_clf.sources.arrays import ArraySource
 from softmax_clf.sources.sparse import CsrSource
 
@@ -75,16 +66,16 @@ def metric_of(kind, X, y, weight, point, l2_reg_strength=1e-3):
         curvature, point = RowSpaceCurvature(objective), objective.start_point(point)
         curvature.of_head.plan = MetricPlan(KRONECKER, len(y), 1.0)
         curvature.of_head._plan = lambda *_: curvature.of_head.plan
-        return curvature.metric(point), objective
+        return curvature.metric(point).matrix, objective
     objective = SoftmaxObjective(source, y, K, l1_reg_strength=l1_reg_strength, **common)
     curvature = (QuadraticCurvature if l1_reg_strength else Curvature)(objective)
     curvature.plan = MetricPlan(plan, len(y), 1.0)
     curvature._plan = lambda *_: curvature.plan
     if not l1_reg_strength:
-        return curvature.metric(point), objective
+        return curvature.metric(point).matrix, objective
     grad = np.zeros_like(point)
     grad[:, :40] = np.arange(40, 0, -1)[: point.shape[1]]  # so that the same features matter
-    return curvature.metric(point, grad), objective
+    return curvature.metric(point, grad).matrix, objective
 
 
 def forms(metric, objective, steps, grads):
@@ -277,14 +268,14 @@ def test_a_hessian_that_is_indefinite_vouches_for_nothing():
 @pytest.mark.parametrize("kind", ["blocks", "kronecker", "head", "row space"])
 def test_a_factor_that_had_to_be_raised_vouches_for_nothing(kind, monkeypatch):
     assert metric_of(kind, *data(kind))[0].slack < 50
-    make = softmax_clf.curvature.add_weighted_grams
+    make = softmax_clf.metrics.grams.add_weighted_grams
 
     def spoilt(rows, row_weight, origin, grams_out, sums_out, n_threads):
         make(rows, row_weight, origin, grams_out, sums_out, n_threads)
         for gram in grams_out:
             gram[1:, 0] = 0.9 * np.sqrt(gram[0, 0] * gram.diagonal()[1:])
 
-    monkeypatch.setattr(softmax_clf.curvature, "add_weighted_grams", spoilt)
+    monkeypatch.setattr(softmax_clf.metrics.grams, "add_weighted_grams", spoilt)
     assert metric_of(kind, *data(kind))[0].slack == NO_CLAIM
 
 

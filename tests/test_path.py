@@ -31,6 +31,7 @@ import problems
 import reference
 import softmax_clf.path
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
+from softmax_clf.metrics.scheduled import ScheduledMetric
 from softmax_clf.sources.sparse import CsrSource
 
 CS = np.logspace(-3, 2, 6)
@@ -797,7 +798,7 @@ class _Recorded:
 
     def metric(self, point):
         self.asked.append(point)
-        return SimpleNamespace()
+        return ScheduledMetric(SimpleNamespace(), 5, 1.0)
 
 
 def test_a_shared_metric_is_made_where_folds_are_not_where_they_try():

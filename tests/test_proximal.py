@@ -16,7 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import problems
 import reference
-import softmax_clf.quadratics
+import softmax_clf.metrics.quadratic
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
 from softmax_clf.kernels.lasso import GramBlock
 from softmax_clf.solvers.proximal import QuadraticMetric, _Model, _Pairs, shift_of_least_penalty, violation
@@ -224,8 +224,8 @@ def wide(n_features, sparse, dtype=np.float64):
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_more_features_than_a_model_knows(n_classes, sparse, limit, monkeypatch):
     """It knows those that matter, and others when they do; or, where these are too many, some of them in turn."""
-    monkeypatch.setattr(softmax_clf.quadratics, "_MAX_FEATURES", limit)
-    monkeypatch.setattr(softmax_clf.quadratics, "_LEAST_FEATURES", 40)
+    monkeypatch.setattr(softmax_clf.metrics.quadratic, "_MAX_FEATURES", limit)
+    monkeypatch.setattr(softmax_clf.metrics.quadratic, "_LEAST_FEATURES", 40)
     X, y = wide(5000, sparse)
     y = np.minimum(y, n_classes - 1)
     clf = SoftmaxRegressionClassifier(0.3, l1_ratio=1.0, tol=1e-8).fit(csr_array(X) if sparse else X, y)

@@ -16,11 +16,12 @@ from threadpoolctl import threadpool_limits
 
 import problems
 import reference
-from softmax_clf import SoftmaxRegressionClassifier, curvature
+from softmax_clf import SoftmaxRegressionClassifier
 from softmax_clf.kernels import convert
 from softmax_clf.kernels.jit import jit
+from softmax_clf.metrics import curvature
+from softmax_clf.metrics.plan import BLOCKS, EXACT, HEAD, KRONECKER, MetricPlan
 from softmax_clf.objective import SoftmaxObjective
-from softmax_clf.solvers.metric import BLOCKS, EXACT, HEAD, KRONECKER, MetricPlan
 from softmax_clf.sources.arrays import DTYPES, ArraySource
 
 IRIS, SPECIES = load_iris(return_X_y=True)

@@ -1,7 +1,7 @@
 """A bound on what F is above its minimum, for problems of any size with an L2 penalty, from Hessian products.
 
-What it rests on is proven in :class:`~..small.SmallObjective`. It needs a Newton step d, whose own residual it bounds:
-conjugate gradients on exact products, with a metric for the inverse, give one in a few products.
+What it rests on is proven in :class:`~..metrics.small.SmallObjective`. It needs a Newton step d, whose own residual it
+bounds: conjugate gradients on exact products, with a metric for the inverse, give one in a few products.
 """
 
 from dataclasses import dataclass

@@ -285,8 +285,8 @@ def proximal_newton(point, make_metric, *, threshold, settle, target, max_iter, 
     Parameters
     ----------
     point : array (n_outputs, n_columns) float64
-    make_metric : callable (point, grad) -> :class:`QuadraticMetric`
-        With ``patience``, the iterations before it is made anew.
+    make_metric : callable (point, grad) -> object with ``matrix``, a :class:`QuadraticMetric`, and ``patience``
+        The second is the iterations before it is made anew.
     threshold : array (n_outputs, n_columns)
         Strengths of the L1 penalty, by element: zero for what it does not count, inf for what is zero and stays so.
     settle : callable point -> point
@@ -308,8 +308,8 @@ def proximal_newton(point, make_metric, *, threshold, settle, target, max_iter, 
     strength = float(threshold[np.isfinite(threshold) & (threshold > 0)].min(initial=np.inf))
     smooth, grad = yield point
     objective = objective_there = smooth + l1_norm(point, threshold)  # there: where the metric was made
-    metric = make_metric(point, grad)
-    gap = next_refresh = metric.patience
+    made = make_metric(point, grad)
+    metric, gap, next_refresh = made.matrix, made.patience, made.patience
     solution, at_origin = Solution(point), False
     for iteration in itertools.count():
         unknown = metric.unknown(violation(point, grad, threshold), point, objective / strength)
@@ -344,9 +344,9 @@ def proximal_newton(point, make_metric, *, threshold, settle, target, max_iter, 
                 solution.reason = ROUNDING
                 return solution
             # as in `lbfgs`: at the origin the Hessian is largest
-            metric, made_at, at_origin = make_metric(np.zeros_like(point), grad), iteration, True
+            made, made_at, at_origin = make_metric(np.zeros_like(point), grad), iteration, True
             objective_there = max(solution.loss_curve[0], objective)
-            pairs, next_refresh = _Pairs(memory), iteration + 1 + metric.patience
+            metric, pairs, next_refresh = made.matrix, _Pairs(memory), iteration + 1 + made.patience
             continue
 
         at_origin = False
@@ -357,11 +357,12 @@ def proximal_newton(point, make_metric, *, threshold, settle, target, max_iter, 
         pairs.add(trial - point, new_grad - grad)
         point, objective, grad = trial, new_objective, new_grad
         if exact:
-            metric, objective_there = make_metric(point, grad), objective
+            made, objective_there = make_metric(point, grad), objective
+            metric = made.matrix
         elif iteration + 1 >= next_refresh or unknown > decrement:
-            metric = None  # the old one's memory is the new one's
-            metric, made_at, objective_there = make_metric(point, grad), iteration + 1, objective
-            gap = max(gap * 3 // 2, metric.patience)
+            made = metric = None  # the old one's memory is the new one's
+            made, made_at, objective_there = make_metric(point, grad), iteration + 1, objective
+            metric, gap = made.matrix, max(gap * 3 // 2, made.patience)
             next_refresh = iteration + 1 + gap
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .metric import Metric
+from ..contracts import Metric
 
 
 @dataclass

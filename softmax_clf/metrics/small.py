@@ -3,13 +3,11 @@
 import numpy as np
 from scipy.special import xlogy
 
-from .solvers.metric import NO_CLAIM, ExactMetric
+from .grams import LEAST_SHARE
+from .kinds import NO_CLAIM, ExactMetric
 
 HELD = 1e100  # curvature of what is to stay where it is
 LEAST_MASS = 1e-100  # of the curvature of all rows, to make a metric of
-# Share of its variance that a feature has at least where the objective is curved. Where all rows that are not sure of
-# their class have it alike, the objective would seem flat along it, and a step would overflow.
-LEAST_SHARE = 1e-30
 _BLOCK_BYTES = 1 << 19  # of weighted rows, which then stay in the cache
 _FAR = 1e9  # scores that a step moves by so much say nothing of where it is to end
 _EPS = np.finfo(np.float64).eps
@@ -77,7 +75,7 @@ def dual_rows(log_proba, moved, weight, target, fit_intercept):
 
 
 class SmallObjective:
-    """A :class:`~.objective.SoftmaxObjective` whose rows and whose Hessian are small enough to be held in float64.
+    """A :class:`~..objective.SoftmaxObjective` whose rows and whose Hessian are small enough to be held in float64.
 
     Parameters
     ----------

@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from .curvature import LEAST_MASS, PANEL_BYTES, Curvature, GramSums
-from .kernels.lasso import GramBlock
-from .solvers.metric import BLOCKS, BlocksMetric, ExactMetric, KroneckerMetric, laplacian
-from .solvers.proximal import QuadraticMetric, violation
+from ..kernels.lasso import GramBlock
+from ..solvers.proximal import QuadraticMetric, violation
+from .curvature import PANEL_BYTES, Curvature
+from .grams import GramSums
+from .kinds import BlocksMetric, ExactMetric, KroneckerMetric, laplacian
+from .plan import BLOCKS
+from .small import LEAST_MASS
 
 _MAX_FEATURES = 2500  # with more of them, a model knows those that matter: its Gram matrix takes 50 MB of float64
 _LEAST_FEATURES = 250  # that it knows then
@@ -19,7 +22,7 @@ _LEAST_ROWS, _ROWS_PER_FEATURE = 4000, 10
 
 
 class QuadraticCurvature(Curvature):
-    """Makes the metrics of :func:`~.solvers.proximal.proximal_newton`: as those of L-BFGS, but Gram matrices are kept.
+    """Makes the metrics of :func:`~..solvers.proximal.proximal_newton`: as those of L-BFGS, but Gram matrices are kept.
 
     Parameters
     ----------

@@ -1,0 +1,124 @@
+"""Which metric serves a fit best, by what the whole fit costs with it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+EXACT, BLOCKS, KRONECKER, HEAD = "exact", "blocks", "kronecker", "head"
+MAX_FLOAT64 = 1024  # features up to which Gram matrices are of float64, whatever X is of
+
+
+def blocks_bytes(p, n_blocks, itemsize):
+    """The most that the blocks of a metric take while they are factored, each (p, p)."""
+    gram = itemsize if p > MAX_FLOAT64 else 8
+    # all matrices, what is added to one of them, and a copy where one is applied in another precision
+    return (n_blocks * gram + gram + (itemsize if gram != itemsize else 0)) * p**2
+
+
+@dataclass(frozen=True)
+class MetricPlan:
+    """Which metric serves a shape best, from how many rows, and what it costs.
+
+    Attributes
+    ----------
+    kind : 'exact', 'blocks', 'kronecker' or 'head'
+    n_rows : int
+        Rows sampled. A Kronecker metric of fewer rows than columns is of low rank.
+    passes : float
+        Cost of making one, in passes over all rows.
+    exact_passes : float
+        What the whole Hessian takes, in passes; infinite where it is out of the question.
+    """
+
+    kind: str
+    n_rows: int
+    passes: float
+    exact_passes: float = np.inf
+
+
+def plan_metric(
+    n_samples,
+    n_columns,
+    n_outputs,
+    itemsize,
+    pass_values,
+    X_bytes,
+    n_passes=0,
+    effective_dim=None,
+    evenness=1.0,
+    n_problems=1,
+    of_all_rows=False,
+):
+    """Choose the metric by what a whole fit costs with it.
+
+    The better the metric, the fewer the passes. Their counts are typical of pixels, patch features and embeddings.
+    They grow
+
+    - as the sample shrinks: by 1 + 1.5 g + g^2, g being the directions in which the data outweigh the penalty over
+      the rows
+      that carry curvature (fitted to patch features, 25,000 x 1600, samples from 800 to all rows);
+    - with the passes already done: a fit that has taken many is a hard one, for which a dearer metric pays, the more so
+      where the classes' blocks differ much.
+
+    Parameters
+    ----------
+    n_samples, n_columns, n_outputs : int
+    itemsize : 4 or 8
+        Bytes of a value in the arithmetic.
+    pass_values : int
+        Values that a pass takes as long over as over a dense X of so many.
+    X_bytes : int
+        Of X as it is stored, narrow or sparse. A metric takes at most a quarter of it, or 100 MB.
+    n_passes : int
+        Passes done so far.
+    effective_dim : float or None
+        Directions in which the data outweigh the penalty, as an earlier metric found them; None assumes all.
+    evenness : float
+        Rows that carry curvature, as a share of the rows of an earlier sample.
+    n_problems : int
+        Fits that share the metric.
+    of_all_rows : bool
+        Whether to leave out no row: a block a class, or one for all where these would take too much memory. With rows
+        of high leverage, as rare features have them, no sample stands for the rest.
+    """
+    n, p, K, size = n_samples, n_columns, n_outputs, n_columns * n_outputs
+    d = p if effective_dim is None else min(max(effective_dim, 1.0), p)
+    difficulty = max(1.0, n_passes / 8)
+    slower = itemsize / 4
+    # In multiply-adds of a float32 pass, some 40 to the nanosecond and thread. What numpy does element by element, and
+    # what an iteration costs in Python, weighs on small data. Measured on one thread, from 150 x 4 to 50,000 x 1600.
+    one_pass = 3e6 + 2.4 * pass_values * K * slower
+
+    def sampled(n_rows, n_blocks):
+        elementwise = 4e6 + 60.0 * n_rows * p * (1 + n_blocks)
+        if n_rows < p:
+            return elementwise + (1.6 * n_rows**2 * p + 2 * n_rows**3) * slower
+        return elementwise + n_blocks * (2e6 + (0.5 * n_rows * p**2 + 1.1 * p**3) * slower)
+
+    options = []  # (kind, rows, passes, metrics made, cost of one)
+    # those of several fits serve the next C too
+    n_metrics = (2 if n_passes > 1 else 3) / (1 if n_problems == 1 else 2)
+    # its rows take an eighth of X, or 16 MB
+    most_low_rank = max(X_bytes // (8 * p * itemsize), int(1.6e7 / (p * itemsize)), 1)
+    dense = 2.5 * p**2 * itemsize <= max(X_bytes / 4, 1e8)  # a matrix and its factor take a quarter of X, or 100 MB
+    counts = [max(multiple * d / evenness, 1000) for multiple in (0.25, 0.5, 1, 2, 5, 10, 20, np.inf)]
+    most = min(n, most_low_rank) if dense else min(n, most_low_rank, p - 1)  # so that there is an option for any shape
+    for n_rows in {int(min(n, count)) for count in counts} | {most}:
+        if n_rows > most_low_rank if n_rows < p else not dense:
+            continue
+        g = d / (n_rows * evenness) if n_rows < n else 0.0
+        options.append((KRONECKER, n_rows, 16 * (1 + 1.5 * g + g**2) * difficulty, n_metrics, sampled(n_rows, 1)))
+        if K > 1 and n_rows >= p and blocks_bytes(p, K, itemsize) <= max(X_bytes / 4, 1e8):
+            g *= K / 2  # the classes share the curvature
+            options.append((BLOCKS, n_rows, 8 * (1 + 1.5 * g + g**2) * difficulty**0.6, n_metrics, sampled(n_rows, K)))
+    # its rows in float64, and up to three arrays of them times the classes
+    exact = np.inf
+    if size <= 1000 and 8 * n * p * (2 if K == 1 else 1 + 3 * K) <= max(X_bytes / 4, 1e8):
+        exact = 2e6 + 100.0 * n * size + 2.5 * n * size**2 + size**3
+        options.append((EXACT, n, 8, 8, exact))
+    if of_all_rows:
+        options = [option for option in options if option[0] != EXACT]
+        options = [option for option in options if option[1] == n] or options
+        options = [option for option in options if option[0] == BLOCKS] or options
+    kind, n_rows, _, _, made = min(options, key=lambda o: o[2] * one_pass * n_problems + o[3] * o[4])
+    return MetricPlan(kind, n_rows, made / one_pass, 0.5 * exact / one_pass)
