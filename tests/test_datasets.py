@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from softmax_clf import datasets
+from softmax_clf.datasets import cifar10 as datasets
 from softmax_clf.datasets import fetch_cifar10, load_cifar10
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
