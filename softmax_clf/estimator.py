@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_array
+from sklearn.utils._array_api import get_namespace
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
@@ -41,7 +42,7 @@ from .solvers.newton import newton, relay
 from .solvers.proximal import proximal_newton
 from .solvers.stopping import BestIterate, allowed_suboptimality
 from .solvers.subspace import Rows, n_slots
-from .sources.arrays import DTYPES, ArraySource, as_numpy, check_finite
+from .sources.arrays import DTYPES, ArraySource, as_numpy, check_finite, is_foreign
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource, is_stream
 
@@ -836,7 +837,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         ndarray (n_samples, n_classes); (n_samples,) for two classes, the score of ``classes_[1]``
         """
         raw_prediction = self._predict(X, RAW, offset)
-        return raw_prediction[:, 0] if raw_prediction.shape[1] == 1 else raw_prediction
+        return _as_came(raw_prediction[:, 0] if raw_prediction.shape[1] == 1 else raw_prediction, X)
 
     def predict(self, X, offset=None):
         """The class of the largest score.
@@ -851,9 +852,11 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         -------
         ndarray (n_samples,) of the dtype of ``classes_``
         """
-        raw_prediction = self.decision_function(X, offset)
-        best = (raw_prediction > 0).astype(np.intp) if raw_prediction.ndim == 1 else raw_prediction.argmax(axis=1)
-        return np.asarray(self.classes_)[best]
+        raw_prediction = self._predict(X, RAW, offset)
+        best = (
+            raw_prediction.argmax(axis=1) if raw_prediction.shape[1] > 1 else (raw_prediction[:, 0] > 0).astype(np.intp)
+        )
+        return _as_came(np.asarray(self.classes_)[best], X)
 
     def predict_proba(self, X, offset=None):
         """Probabilities of the classes, the softmax of the scores.
@@ -869,10 +872,10 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         ndarray (n_samples, n_classes), float32 for float32 X, else float64
         """
         proba = self._predict(X, PROBA, offset)
-        if proba.shape[1] > 1:
-            return proba
-        with np.errstate(under="ignore"):
-            return np.concatenate([expit(-proba), expit(proba)], axis=1)
+        if proba.shape[1] == 1:
+            with np.errstate(under="ignore"):
+                proba = np.concatenate([expit(-proba), expit(proba)], axis=1)
+        return _as_came(proba, X)
 
     def predict_log_proba(self, X, offset=None):
         """Logarithms of the probabilities, taken from the scores: finite where a probability is zero.
@@ -892,7 +895,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         """
         log_proba = self._log_proba(X, offset)
         log_proba[log_proba >= -np.finfo(log_proba.dtype).eps / 2] = 0.0
-        return log_proba
+        return _as_came(log_proba, X)
 
     def _log_proba(self, X, offset=None):
         """Logarithms of the probabilities, exact near zero."""
@@ -918,7 +921,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         float
         """
         y, sample_weight = as_numpy(y, "y"), as_numpy(sample_weight, "sample_weight")
-        predicted = self.predict(X, offset)
+        predicted = self.predict(as_numpy(X, "X"), offset)
         with comparable(y, self.classes_):
             return accuracy_score(y, predicted, sample_weight=sample_weight)
 
@@ -940,7 +943,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         log_proba = self._log_proba(X, offset)
         target = self._targets_among(np.asarray(self.classes_), y, len(log_proba))
         with np.errstate(under="ignore"):
-            return cross_entropy(log_proba, target)
+            return _as_came(cross_entropy(log_proba, target), X)
 
     def _targets_among(self, classes, y, n_samples):
         """Labels as indices of classes that are known, or target probabilities of as many classes."""
@@ -1005,6 +1008,22 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _as_came(values, X):
+    """Predictions as an array of the library of X, where scikit-learn's ``array_api_dispatch`` asks for it.
+
+    Text has no place in one. An array that speaks DLPack alone does not tell what its library is.
+    """
+    if type(X) is np.ndarray or values.dtype.kind not in "biuf":  # one row is not worth more
+        return values
+    if not (get_config()["array_api_dispatch"] and is_foreign(X)):
+        return values
+    try:
+        namespace, _ = get_namespace(X)
+    except TypeError:
+        return values
+    return namespace.asarray(values)
 
 
 def rows_of(objective, curvature, start):

@@ -813,7 +813,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         """
         check_is_fitted(self)
         _raise_for_params(score_params, self, "score")
-        y = as_numpy(y, "y")
+        X, y = as_numpy(X, "X"), as_numpy(y, "y")
         if sample_weight is not None:
             score_params["sample_weight"] = as_numpy(sample_weight, "sample_weight")
         if _routing_enabled():

@@ -182,7 +182,7 @@ def as_numpy(values, name):
     check_unmasked(values, name)
     if isinstance(values, np.ma.MaskedArray):
         return values.data
-    if not _is_foreign(values):
+    if not is_foreign(values):
         return values
     kind, errors = type(values).__name__, (TypeError, ValueError, RuntimeError, BufferError)
     try:
@@ -200,7 +200,7 @@ def as_numpy(values, name):
     )
 
 
-def _is_foreign(values):
+def is_foreign(values):
     """Whether values are an array that knows dtypes of its own, or the protocols that libraries of arrays share."""
     if isinstance(values, np.ndarray | np.generic) or hasattr(values, "iloc"):
         return False
