@@ -1,13 +1,25 @@
-"""What the pictures share: matplotlib only when drawing, axes, colours that colour-blind people can tell apart."""
+"""What the pictures share: matplotlib only when drawing, axes, colours that all eyes can tell apart."""
+
+import textwrap
 
 import numpy as np
 
-# Red speaks for a class and blue against it; white is nothing.
-DIVERGING = "RdBu_r"
-# M. Okabe and K. Ito, Color Universal Design (2008); black is kept for lines. Beyond seven classes the colours repeat,
-# so markers and labels change with the class too.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+# M. Okabe and K. Ito, Color Universal Design (2008), without yellow and black; then colours found by search for the
+# largest difference from each other, also to eyes that lack a kind of cone, neither nearly white nor nearly black.
+# tests/test_pictures.py measures them.
+PALETTE = (
+    *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"),
+    *("#992222", "#774466", "#99CCAA", "#6688FF", "#BBBBCC", "#33DD66", "#3333FF"),
+    *("#BB3300", "#776666", "#BB2299", "#00BB66", "#886644", "#883344", "#BB5588"),
+)
+MARKERS = (
+    *("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "d", "H", "8"),
+    *((3, 1, 0), (4, 1, 0), (6, 1, 0), (3, 1, 180), (4, 1, 45), (5, 1, 180)),
+)
+DASHES = ((5, 2), (1.5, 1.5), (8, 2, 1.5, 2), (3, 1), (8, 2, 1.5, 2, 1.5, 2), (10, 3), (2, 4))
+_LETTER = 0.6  # width of a letter, in its size
+_SMALLEST = 4.0  # points
+AGAINST, FOR = "#2166AC", "#B2182B"  # the classes: blue and red, told apart by all eyes
 
 
 def color(k):
@@ -15,7 +27,142 @@ def color(k):
 
 
 def marker(k):
-    return MARKERS[k % len(MARKERS)]
+    return MARKERS[(k + k // len(PALETTE)) % len(MARKERS)]  # beyond the colours, others go together
+
+
+def dashes(k):
+    return (0, DASHES[(k + k // len(PALETTE)) % len(DASHES)])
+
+
+def ink():
+    """The colour of lines and letters in the style that is in use: black, or white on dark paper."""
+    import matplotlib
+
+    return matplotlib.rcParams["text.color"]
+
+
+def mixed(share, first, second):
+    """Colours (..., 3) with a share (..., 1) of the first, the rest of the second."""
+    from matplotlib.colors import to_rgb
+
+    first, second = (np.array(to_rgb(c)) if isinstance(c, str | tuple) else c for c in (first, second))
+    return share * first + (1 - share) * second
+
+
+def faint(ax, share=0.35):
+    """A colour between paper and ink, for what is to stand back."""
+    return tuple(mixed(share, ink(), ax.get_facecolor()[:3]))
+
+
+def diverging(ax):
+    """Colours from AGAINST over the paper's, which is nothing, to FOR."""
+    import matplotlib
+    from matplotlib.colors import LinearSegmentedColormap
+
+    paper = ax.get_facecolor()[:3]
+    if np.dot(paper, [0.299, 0.587, 0.114]) > 0.5:  # luma, Rec. ITU-R BT.601
+        return matplotlib.colormaps["RdBu_r"]
+    return LinearSegmentedColormap.from_list("on dark", ["#A6D5FF", "#3D8FD9", paper, "#E0524A", "#FFC1B0"])
+
+
+def halo(ax, width=2.0):
+    """An effect that keeps letters legible on lines: an edge in the colour of the paper."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=width, foreground=ax.get_facecolor())]
+
+
+def points_of(size):
+    """Points of a size of letters by its name."""
+    from matplotlib.font_manager import FontProperties
+
+    return FontProperties(size=size).get_size_in_points()
+
+
+def short(name, length=24):
+    """A name that fits above a panel."""
+    return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def room_of(ax):
+    """Width and height, in inches, of the part of the figure that is for some axes and what is written around them."""
+    spec, size = ax.get_subplotspec(), ax.figure.bbox.size / ax.figure.dpi
+    if spec is None:
+        return ax.get_position().size * size
+    grid = spec.get_gridspec()
+    shape = len(spec.colspan) / grid.ncols, len(spec.rowspan) / grid.nrows
+    outer = getattr(grid, "_subplot_spec", None)  # of axes that were divided
+    if outer is not None:
+        shape = np.multiply(shape, outer.get_position(ax.figure).size)
+    return np.multiply(shape, size)
+
+
+def fitted(words, room, size, n_lines=2):
+    """Words in lines, and the size of the letters, not above size, that make no line wider than the room in inches."""
+    wanted = points_of(size)
+    for letters in np.arange(wanted, _SMALLEST, -0.5):
+        n_letters = max(int(room * 72 / (_LETTER * letters)), 1)
+        lines = [
+            line
+            for part in words.split("\n")
+            for line in textwrap.wrap(part, n_letters, break_long_words=False) or [""]
+        ]
+        if len(lines) <= max(n_lines, words.count("\n") + 1) and max(map(len, lines)) <= n_letters:
+            break
+    return "\n".join(lines), letters
+
+
+def fit_labels(ax, usual=(4.0, 3.0)):
+    """Labels of the axes and numbers along them that have room; returns what share of their size letters have.
+
+    That is one where there is the usual room, in inches.
+    """
+    width, height = room_of(ax)
+    letters = np.clip(min(width / usual[0], height / usual[1]), 0.5, 1.0)
+    ax.tick_params(labelsize=points_of("medium") * letters)
+    for axis, length in ((ax.xaxis, 0.72 * width), (ax.yaxis, 0.42 * height)):
+        text, size = fitted(axis.get_label_text(), length, "medium")
+        axis.set_label_text(text, fontsize=size)
+    return letters
+
+
+def titles(axes, words, size="medium", chosen=()):
+    """Titles of panels, with letters of one size that is not too wide for any; of those chosen in bold."""
+    texts, letters = zip(
+        *(fitted(w, 0.93 * room_of(ax)[0], size) for ax, w in zip(axes, words, strict=True)), strict=True
+    )
+    for i, (ax, text) in enumerate(zip(axes, texts, strict=True)):
+        ax.set_title(text, fontsize=min(letters), weight="bold" if i in chosen else "normal")
+
+
+def legend_below(ax, handles=None):
+    """A legend under the labels of the axes, where it hides nothing, in as many columns as there is room for."""
+    from matplotlib.transforms import ScaledTranslation
+
+    handles = ax.get_legend_handles_labels()[0] if handles is None else handles
+    if not handles:
+        return
+    width, height = room_of(ax) * 72 * (0.86, 0.4)
+    for letters in np.arange(points_of("small"), _SMALLEST, -0.5):
+        labels = [textwrap.fill(handle.get_label(), max(int(width / letters / _LETTER - 7), 8)) for handle in handles]
+        wide = (max(len(line) for label in labels for line in label.split("\n")) * _LETTER + 4.5) * letters
+        columns = max(1, min(len(labels), int(width / wide)))
+        if sum(label.count("\n") + 1.4 for label in labels) / columns * letters <= height:
+            break
+    lines = ax.get_xlabel().count("\n") + 1
+    under = ax.xaxis.label.get_size() * 1.3 * lines + points_of("medium") * 1.2 + 9
+    ax.legend(
+        handles,
+        labels,
+        loc="upper left",
+        bbox_to_anchor=(0, 0),
+        bbox_transform=ax.transAxes + ScaledTranslation(0, -under / 72, ax.figure.dpi_scale_trans),
+        borderaxespad=0,
+        fontsize=letters,
+        frameon=False,
+        ncols=columns,
+        alignment="left",
+    )
 
 
 def pyplot(display):
@@ -61,7 +208,7 @@ def many_axes(display, ax, n_panels, panel_size, n_cols=5):
     if ax is None:
         figure, axes = plt.subplots(
             *(n_rows, n_cols),
-            figsize=(panel_size[0] * n_cols + 0.8, panel_size[1] * n_rows),
+            figsize=(panel_size[0] * n_cols + 1.0, panel_size[1] * n_rows),
             layout="constrained",
             squeeze=False,
         )
@@ -86,13 +233,17 @@ def many_axes(display, ax, n_panels, panel_size, n_cols=5):
     return axes
 
 
-def color_bar(display, axes, limit, label):
-    """A bar of the diverging colours from -limit to limit, beside axes whose images may be transparent."""
+def color_bar(display, axes, limit, label, *, extend="neither", colors=None):
+    """A bar of colours from -limit to limit beside axes; diverging ones where no others are given."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    colors = ScalarMappable(Normalize(-limit, limit), DIVERGING)
-    display.figure_.colorbar(colors, ax=list(axes), label=label, shrink=0.8)
+    colors = ScalarMappable(Normalize(-limit, limit), diverging(axes[0]) if colors is None else colors)
+    bar = display.figure_.colorbar(colors, ax=list(axes), shrink=0.8, extend=extend)
+    rows = {panel.get_position().y0.round(6) for panel in axes}
+    text, letters = fitted(label, 0.75 * len(rows) * room_of(axes[0])[1], "small")
+    bar.set_label(text, fontsize=letters)
+    bar.ax.tick_params(labelsize=letters)
 
 
 def check_image_shape(image_shape, n_features):
@@ -125,4 +276,4 @@ def bare(ax):
     ax.set_xticks([])
     ax.set_yticks([])
     for spine in ax.spines.values():
-        spine.set_color("0.8")
+        spine.set_color(faint(ax))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._drawing import color, one_axes
+from ._drawing import color, fit_labels, legend_below, one_axes
 from ._linear import last_step
 
 _KINDS = ("suboptimality", "loss")
@@ -107,6 +107,7 @@ class ConvergenceDisplay:
         else:
             ax.set_yscale("log")
             ax.set_ylabel("objective above the minimum, estimated")
+        fit_labels(ax)
         if self.name:
-            ax.legend()
+            legend_below(ax)
         return self

@@ -3,7 +3,21 @@
 import numpy as np
 from sklearn.utils.validation import check_array
 
-from ._drawing import DIVERGING, bare, check_image_shape, color_bar, many_axes, to_images
+from ._drawing import (
+    AGAINST,
+    FOR,
+    bare,
+    check_image_shape,
+    color_bar,
+    diverging,
+    fit_labels,
+    ink,
+    many_axes,
+    points_of,
+    short,
+    titles,
+    to_images,
+)
 from ._linear import check_columns, check_feature_names, choose, take_apart
 
 
@@ -53,8 +67,20 @@ def _added(clf, linear, X):
     return features[:, None, :] * linear.coef
 
 
+def _values(clf, linear, X):
+    """Values of the features of one sample: the inputs themselves where steps have only scaled these."""
+    inputs = getattr(clf, "feature_names_in_", None)
+    as_given = linear.before is None or (inputs is not None and np.array_equal(inputs, linear.feature_names))
+    values = X if as_given else linear.before.transform(X)
+    return check_array(values, dtype=np.float64, accept_sparse="csr", input_name="X")[0]
+
+
 class ContributionDisplay:
     """What speaks for and against the classes in one sample: bars for named features, heat maps for images.
+
+    Names of features come with the values that the sample has, in the units in which it was given where the steps of a
+    pipeline keep the names. Contributions are in nats: the probability of a class over that of another is the
+    exponential of the difference of their scores.
 
     Parameters
     ----------
@@ -66,6 +92,10 @@ class ContributionDisplay:
     image_shape : tuple (H, W, C), default=None
         Draws heat maps, of the sum over channels.
     channels_first : bool, default=False
+    values : array-like of n_features float, default=None
+        Those of the sample, to be told beside the names.
+    sample_name : str, default=None
+        What to call the sample.
 
     Attributes
     ----------
@@ -73,13 +103,26 @@ class ContributionDisplay:
     figure_ : matplotlib Figure
     """
 
-    def __init__(self, contributions, intercept, feature_names, names, *, image_shape=None, channels_first=False):
+    def __init__(
+        self,
+        contributions,
+        intercept,
+        feature_names,
+        names,
+        *,
+        image_shape=None,
+        channels_first=False,
+        values=None,
+        sample_name=None,
+    ):
         self.contributions = contributions
         self.intercept = intercept
         self.feature_names = feature_names
         self.names = names
         self.image_shape = image_shape
         self.channels_first = channels_first
+        self.values = None if values is None else np.asarray(values)
+        self.sample_name = sample_name
 
     @classmethod
     def from_estimator(
@@ -92,6 +135,7 @@ class ContributionDisplay:
         carry_back=None,
         feature_names=None,
         class_names=None,
+        sample_name=None,
         ax=None,
         **options,
     ):
@@ -113,6 +157,8 @@ class ContributionDisplay:
             None for the names of the data frame or those that the pipeline's steps give.
         class_names : list of n_classes str, default=None
             In the order of ``classes_``; None for the labels.
+        sample_name : str, default=None
+            What to call the sample; None for its place in the index of a data frame.
         ax : see :meth:`plot`
         **options : see :meth:`plot`
 
@@ -137,7 +183,18 @@ class ContributionDisplay:
             raise ValueError(f"Expected one sample, X of shape (1, n_inputs), got {len(added)}. Remedy: give X[[i]].")
         names = check_feature_names(feature_names, linear.feature_names)
         outputs = linear.output_names(class_names)
-        display = cls(added[0], linear.intercept, names, outputs, image_shape=shape, channels_first=channels_first)
+        if sample_name is None and hasattr(X, "index") and hasattr(X, "iloc"):
+            sample_name = f"row {X.index[0]}"
+        display = cls(
+            added[0],
+            linear.intercept,
+            names,
+            outputs,
+            image_shape=shape,
+            channels_first=channels_first,
+            values=_values(clf, linear, X),
+            sample_name=sample_name,
+        )
         return display.plot(ax, **options)
 
     def plot(self, ax=None, *, classes=None, max_features=10):
@@ -157,31 +214,43 @@ class ContributionDisplay:
         self
         """
         chosen = choose(self.names, classes)
-        panel_size = (2.6, 0.7 + 0.27 * (max_features + 2)) if self.image_shape is None else (1.9, 2.2)
+        panel_size = (2.6, 0.9 + 0.27 * (max_features + 2)) if self.image_shape is None else (1.9, 2.4)
         axes = many_axes(self, ax, len(chosen), panel_size)
         added = self.contributions[chosen]
         (self._bars if self.image_shape is None else self._heat_maps)(axes, added, self.intercept[chosen], max_features)
-        for panel, k in zip(axes, chosen, strict=True):
-            score = self.contributions[k].sum() + self.intercept[k]
-            panel.set_title(f"{self.names[k]}: score {score:.2f}", fontsize="medium")
+        scores = self.contributions.sum(axis=1) + self.intercept
+        predicted = scores > 0 if len(scores) == 1 else scores == scores.max()
+        words = [
+            f"{short(self.names[k])}\nscore {scores[k]:.2f}" + (", predicted" if predicted[k] else "") for k in chosen
+        ]
+        titles(axes, words, chosen=np.flatnonzero(predicted[chosen]))
         return self
+
+    def _what(self):
+        return "adds to the score (nats)" + (f"\nof {self.sample_name}" if self.sample_name else "")
 
     def _bars(self, axes, added, intercept, max_features):
         # The same features in the same order for all classes, so that bars can be compared along a line.
         order = np.argsort(-np.abs(added).max(axis=0), kind="stable")
         shown, others = order[:max_features], order[max_features:]
-        labels, bars = ["intercept", *self.feature_names[shown]], np.column_stack([intercept, added[:, shown]])
+        names = list(map(short, self.feature_names[shown]))
+        if self.values is not None:
+            names = [f"{name} = {value:.4g}" for name, value in zip(names, self.values[shown], strict=True)]
+        labels, bars = ["intercept", *names], np.column_stack([intercept, added[:, shown]])
         if len(others):
             labels.append(f"{len(others)} others")
             bars = np.column_stack([bars, added[:, others].sum(axis=1)])
         low, high = min(bars.min(), 0), max(bars.max(), 0)
-        margin = 0.05 * ((high - low) or 1.0)
+        margin = 0.32 * ((high - low) or 1.0)  # room for the numbers
         for panel, widths in zip(axes, bars, strict=True):
-            panel.barh(labels, widths, color=np.where(widths > 0, "#B2182B", "#2166AC"))  # the ends of the heat maps
-            panel.axvline(0, color="black", linewidth=0.8)
-            panel.set_xlim(low - margin, high + margin)
+            drawn = panel.barh(range(len(labels)), widths, color=np.where(widths > 0, FOR, AGAINST))
+            panel.set_yticks(range(len(labels)), labels)
+            panel.axvline(0, color=ink(), linewidth=0.8)
+            panel.set_xlim(low - margin * (low < 0), high + margin * (high > 0))
             panel.invert_yaxis()
-            panel.set_xlabel("adds to the score")
+            panel.set_xlabel(self._what())
+            size = fit_labels(panel, (2.4, 2.0)) * points_of("x-small")
+            panel.bar_label(drawn, [f"{width:+.2f}" for width in widths], padding=2, fontsize=size)
             panel.spines[["top", "right"]].set_visible(False)
             if panel is not axes[0] and panel.get_subplotspec() and not panel.get_subplotspec().is_first_col():
                 panel.set_yticklabels([])
@@ -190,6 +259,6 @@ class ContributionDisplay:
         maps = to_images(added, self.image_shape, self.channels_first).sum(axis=3)
         limit = np.abs(maps).max() or 1.0
         for panel, heat in zip(axes, maps, strict=True):
-            panel.imshow(heat, cmap=DIVERGING, vmin=-limit, vmax=limit)
+            panel.imshow(heat, cmap=diverging(panel), vmin=-limit, vmax=limit)
             bare(panel)
-        color_bar(self, axes, limit, "adds to the score")
+        color_bar(self, axes, limit, self._what())

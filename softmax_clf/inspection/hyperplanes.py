@@ -1,9 +1,11 @@
 """Scores as distances to hyperplanes, and the hyperplanes in two dimensions."""
 
 import numpy as np
+from scipy.spatial import cKDTree
 from sklearn.utils.validation import check_array, column_or_1d
 
-from ._drawing import color, marker, one_axes
+from ._drawing import color, dashes, fit_labels, halo, ink, legend_below, marker, mixed, one_axes, points_of
+from ._labels import label_artist
 from ._linear import check_class_names, check_columns, check_feature_names, take_apart
 
 
@@ -123,9 +125,10 @@ def _scores(clf, linear, X):
 class HyperplaneDisplay:
     """A classifier of two features: regions, boundaries, each class's hyperplane and its normal.
 
-    The regions have the colour of the predicted class, the paler the less probable it is. Solid lines are the
-    boundaries between regions; a dashed line is where the score of a class is zero, with an arrow along the normal w_k,
-    to where the score grows. For two classes both lines are one.
+    The regions have the colour of the predicted class, the paler the less probable it is, and its name. Solid lines
+    are the boundaries between regions; a dashed line is where the score of a class is zero, with the name of the class
+    and an arrow along the normal w_k, to where the score grows. For two classes both lines are one. Up to 20 classes
+    have colours of their own. Names are placed when the picture is drawn: smaller ones where there is little room.
 
     Parameters
     ----------
@@ -243,79 +246,157 @@ class HyperplaneDisplay:
         aspect : {'equal', 'auto'}, default='equal'
             Only with 'equal' do normals look perpendicular, and are distances the same in all directions.
         legend : bool, default=True
+            Whether to say below what the lines are.
 
         Returns
         -------
         self
         """
         left, right, bottom, top = self.extent
-        height = 4.2 * (top - bottom) / (right - left) if aspect == "equal" else 4.2
-        ax = one_axes(self, ax, figsize=(6.8, np.clip(height, 1.8, 8) + 0.8))  # beside it, labels and the legend
+        height = 5.4 * (top - bottom) / (right - left) if aspect == "equal" else 4.2
+        ax = one_axes(self, ax, figsize=(6.4, np.clip(height, 1.8, 8) + 1.2))  # with the labels and the legend
         n_classes = len(self.class_names)
 
         winner = self.proba.argmax(axis=2)
         # From 1 / n_classes, where nothing is known, to 1; a little colour is left so that regions stay regions.
         certainty = (self.proba.max(axis=2) * n_classes - 1) / (n_classes - 1)
-        strength = (0.08 + 0.52 * certainty)[:, :, None]
-        colors = np.array([_rgb(color(k)) for k in range(n_classes)])
-        ax.imshow(1 - strength + strength * colors[winner], extent=self.extent, origin="lower", aspect=aspect, zorder=0)
+        strength = (0.1 + 0.5 * certainty)[:, :, None]
+        colors = np.array([mixed(1.0, color(k), "white") for k in range(n_classes)])
+        regions = np.clip(mixed(strength, colors[winner], ax.get_facecolor()[:3]), 0, 1)
+        ax.imshow(regions, extent=self.extent, origin="lower", aspect=aspect, zorder=0)
 
         x, y = np.linspace(left, right, self.proba.shape[1]), np.linspace(bottom, top, self.proba.shape[0])
         for k in range(n_classes if n_classes > 2 else 1):
             lead = self.proba[:, :, k] - np.delete(self.proba, k, axis=2).max(axis=2)
             if lead.min() < 0 < lead.max():
-                ax.contour(x, y, lead, levels=[0], colors="black", linewidths=1.2, linestyles="solid", zorder=1)
-        ax.plot([], [], color="black", linewidth=1.2, label="boundary")
-        if hyperplanes:
-            self._draw_hyperplanes(ax)
+                ax.contour(x, y, lead, levels=[0], colors=[ink()], linewidths=1.2, linestyles="solid", zorder=1)
         for k in range(n_classes) if self.y is not None else ():
             ax.scatter(
                 *self.X[self.y == k].T,
                 color=color(k),
                 marker=marker(k),
-                edgecolors="black",
+                edgecolors=ink(),
                 linewidths=0.5,
                 s=22,
-                label=self.class_names[k],
                 zorder=3,
             )
         if self.y is None:
-            ax.scatter(*self.X.T, color="black", s=8, zorder=3)
+            ax.scatter(*self.X.T, color=ink(), s=8, zorder=3)
 
         ax.set(xlim=(left, right), ylim=(bottom, top), xlabel=self.feature_names[0], ylabel=self.feature_names[1])
-        if legend and ax.get_legend_handles_labels()[0]:
-            ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        fit_labels(ax)
+        labels = label_artist(ax, points_of("medium"))
+        for k, name in enumerate(self.class_names):
+            self._name_region(ax, labels, k, name, winner == k)
+        out_of_sight = self._draw_hyperplanes(ax, labels) if hyperplanes else []
+        if legend:
+            self._explain(ax, hyperplanes, out_of_sight)
         return self
 
-    def _draw_hyperplanes(self, ax):
+    def _name_region(self, ax, labels, k, name, mask):
+        """The name of a class in its region, far from boundaries and samples, or at its samples if it has none."""
+        own = self.X[self.y == k] if self.y is not None else self.X[:0]
+        if not mask.any() and not len(own):
+            return
+        text = labels.text(name, weight="bold")
+        x, y = (np.linspace(*self.extent[2 * i : 2 * i + 2], mask.shape[1 - i]) for i in (0, 1))
+
+        def candidates(width, height, point):
+            if mask.any():
+                # a coarser grid of the cells of the region, the freest first
+                step = max(1, min(mask.shape) // 40)
+                rows, columns = np.nonzero(mask[::step, ::step])
+                cells = ax.transData.transform(np.column_stack([x[::step][columns], y[::step][rows]]))
+                rows, columns = np.nonzero(~mask[::step, ::step])
+                others = [np.column_stack([x[::step][columns], y[::step][rows]]), self.X]
+                edges = [np.column_stack([x, np.full_like(x, end)]) for end in (y[0], y[-1])]
+                edges += [np.column_stack([np.full_like(y, end), y]) for end in (x[0], x[-1])]
+                others = ax.transData.transform(np.concatenate([*others, *edges]))
+                room = cKDTree(others / (width, height)).query(cells / (width, height))[0]
+                yield from ((*cells[i], 0.0) for i in np.argsort(-room))
+            else:
+                middle = ax.transData.transform(np.median(own, axis=0))
+                for dx, dy in ((0, 1.2), (0, -1.2), (0.7, 0), (-0.7, 0), (0, 2.4), (0, -2.4)):
+                    yield (*(middle + (dx * width, dy * height)), 0.0)
+
+        labels.add(text, candidates)
+
+    def _draw_hyperplanes(self, ax, labels):
+        """The lines, with their names; returns the names of those out of sight."""
+        from matplotlib.patches import FancyArrowPatch
+        from matplotlib.transforms import IdentityTransform
+
         left, right, bottom, top = self.extent
-        center, size = np.array([left + right, bottom + top]) / 2, min(right - left, top - bottom)
+        center, out_of_sight = np.array([left + right, bottom + top]) / 2, []
         for k, (normal, offset) in enumerate(zip(self.coef, self.intercept, strict=True)):
-            own = "black" if len(self.coef) == 1 else color(k)
-            name = self.class_names[1] if len(self.coef) == 1 else self.class_names[k]
+            two = len(self.coef) == 1
+            own, name = (ink(), self.class_names[1]) if two else (color(k), self.class_names[k])
             corners = np.array([[left, bottom], [left, top], [right, bottom], [right, top]]) @ normal + offset
-            if corners.min() >= 0 or corners.max() <= 0:  # out of sight, or no hyperplane at all
-                ax.plot([], [], linestyle="none", label=f"score of {name} = 0: outside")
+            if corners.min() >= 0 or corners.max() <= 0:  # or no hyperplane at all
+                out_of_sight.append(name)
                 continue
             norm = np.linalg.norm(normal)
             normal = normal / norm
             foot = center - (center @ normal + offset / norm) * normal  # of the perpendicular from the centre
-            ax.axline(
-                foot,
-                foot + np.array([-normal[1], normal[0]]),
-                color=own,
-                linestyle="--",
-                linewidth=1.6,
-                label=f"score of {name} = 0",
-                zorder=2,
+            along = np.array([-normal[1], normal[0]])
+            line = {"color": own, "linestyle": dashes(k), "linewidth": 1.6, "zorder": 2, "path_effects": halo(ax, 2.6)}
+            ax.axline(foot, foot + along, **line)
+            text = labels.text("" if two else name, color=mixed(0.65, own, ink()))
+            style = {"arrowstyle": "-|>", "mutation_scale": 9, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.6}
+            arrow = FancyArrowPatch((0, 0), (1, 1), color=own, zorder=4, **style)
+            arrow.set(transform=IdentityTransform(), in_layout=False)
+            ax.add_patch(arrow)
+            labels.add(text, _along(ax, foot, along), (arrow, _beside(ax, normal)))
+        return out_of_sight
+
+    def _explain(self, ax, hyperplanes, out_of_sight):
+        from matplotlib.lines import Line2D
+
+        handles = [Line2D([], [], color=ink(), linewidth=1.2, label="boundary between classes")]
+        if hyperplanes:
+            what = f"score of {self.class_names[1]}" if len(self.coef) == 1 else "score of a class"
+            label = f"{what} is 0, grows along the arrow"
+            handles.append(Line2D([], [], color=ink(), linestyle=dashes(0), linewidth=1.6, label=label))
+        if out_of_sight:
+            names = ", ".join(out_of_sight[:3]) + (
+                f" and {len(out_of_sight) - 3} more" if len(out_of_sight) > 3 else ""
             )
-            if left <= foot[0] <= right and bottom <= foot[1] <= top:
-                arrow = {"arrowstyle": "-|>", "color": own, "linewidth": 1.8, "shrinkA": 0, "shrinkB": 0}
-                ax.annotate("", foot + 0.13 * size * normal, foot, arrowprops=arrow, zorder=4)
+            handles.append(Line2D([], [], linestyle="none", label=f"score 0 not in sight: {names}"))
+        legend_below(ax, handles)
 
 
-def _rgb(hexadecimal):
-    return [int(hexadecimal[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+def _along(ax, foot, along):
+    """Candidates for the name of a line: on it, those where it leaves the axes first."""
+
+    def candidates(width, height, point):
+        start, to = ax.transData.transform([foot, foot + along])
+        direction = (to - start) / np.linalg.norm(to - start)
+        frame = ax.get_window_extent()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            at = np.sort([(frame.min - start) / direction, (frame.max - start) / direction], axis=0)
+        low, high = np.nanmax(at[0]), np.nanmin(at[1])
+        degrees = (np.degrees(np.arctan2(*direction[::-1])) + 90) % 180 - 90  # upright
+        for step in np.arange(0.02, 0.5, 0.02):
+            for share in (1 - step, step):
+                yield (*(start + (low + share * (high - low)) * direction), degrees)
+
+    return candidates
+
+
+def _beside(ax, normal):
+    """The ends of an arrow along a normal, at the end of a name that stands on its line."""
+
+    def ends(place, width, point):
+        origin, tip = ax.transData.transform([[0.0, 0.0], normal])
+        direction = (tip - origin) / np.linalg.norm(tip - origin)
+        angle = np.radians(place[2])
+        middle = ax.get_window_extent()
+        along = np.array([np.cos(angle), np.sin(angle)])
+        inwards = np.sign(([middle.x0, middle.y0] + np.array([middle.width, middle.height]) / 2 - place[:2]) @ along)
+        foot = np.array(place[:2]) + (inwards or 1.0) * (width / 2 + 5 * point) * along
+        return foot, foot + 16 * point * direction
+
+    return ends
 
 
 def _class_indices(classes, y, n_samples):

@@ -4,7 +4,7 @@ from numbers import Integral
 
 import numpy as np
 
-from ._drawing import color, marker, one_axes
+from ._drawing import color, faint, fit_labels, halo, ink, legend_below, marker, one_axes
 from ._linear import check_class_names, check_feature_names, choose, last_step, take_apart
 
 _KINDS = ("scores", "classes", "features")
@@ -13,8 +13,10 @@ _KINDS = ("scores", "classes", "features")
 class RegularizationPathDisplay:
     """Scores of the rows held out, or norms of the coefficients, against C at the chosen l1_ratio; the C is marked.
 
-    Lines are means over folds, with a band of one standard error to each side where there are several: what
-    ``selection='1se'`` goes by. Cs may come in any order; no penalty, ``np.inf``, is drawn a decade beyond the others.
+    Lines are means over folds, with a band of one standard error to each side where there are several. With scores, the
+    best mean has a ring, as have others that equal it; a line across is one standard error below it, and what
+    ``selection='1se'`` chooses, the smallest C that is not below that line, has a line of its own. Cs may come in any
+    order; no penalty, ``np.inf``, is drawn a decade beyond the others.
 
     Parameters
     ----------
@@ -187,32 +189,52 @@ class RegularizationPathDisplay:
             chosen = self._largest(features) if count else choose(list(self.feature_names), features, "features")
             values, names = self.feature_norms[:, :, chosen], [self.feature_names[j] for j in chosen]
 
-        ax = one_axes(self, ax, figsize=(6.4 if len(names) == 1 else 7.6, 4.0))
+        ax = one_axes(self, ax, figsize=(6.4, 4.4))
         Cs = self._on_axis(self.Cs)
         middle = values.mean(axis=0)
         n_folds = len(values)
         for k, name in enumerate(names):
+            name = f"mean of {n_folds} folds" if kind == "scores" and n_folds > 1 else name
             ax.plot(Cs, middle[:, k], color=color(k), marker=marker(k), markersize=4, linewidth=1.3, label=name)
             if n_folds > 1:
                 error = values[:, :, k].std(axis=0, ddof=1) / np.sqrt(n_folds)
-                ax.fill_between(Cs, middle[:, k] - error, middle[:, k] + error, color=color(k), alpha=0.2, linewidth=0)
+                band = {"label": "± 1 standard error"} if k == len(names) - 1 else {}
+                low, high = middle[:, k] - error, middle[:, k] + error
+                ax.fill_between(Cs, low, high, color=color(k), alpha=0.2, linewidth=0, **band)
+        if kind == "scores":
+            self._mark_best(ax, Cs, middle[:, 0])
         if self.C is not None:
             label = f"chosen: C = {self.C:.3g}"
-            ax.axvline(self._on_axis(self.C), color="black", linestyle="--", linewidth=1, label=label)
+            ax.axvline(self._on_axis(self.C), color=ink(), linestyle="--", linewidth=1, label=label)
         if np.isinf(self.Cs[-1]):
             place = {"rotation": 90, "ha": "right", "va": "bottom", "transform": ax.get_xaxis_transform()}
-            ax.text(Cs[-1], 0.02, "no penalty", color="0.3", fontsize="small", **place)
+            ax.text(Cs[-1], 0.02, "no penalty", fontsize="small", path_effects=halo(ax), **place)
         ax.set(xscale="log", xlabel="C, inverse strength of the penalty")
         if kind == "scores":
-            ax.set_ylabel(self.score_name)
+            ax.set_ylabel(f"{self.score_name}, held out")
         else:
             ax.set(yscale="log", ylabel=f"norm of the coefficients of a {'class' if kind == 'classes' else 'feature'}")
-        several = f"{n_folds} folds: mean, standard error" if n_folds > 1 else None
-        if len(names) > 1:
-            ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, title=several)
-        else:
-            ax.legend(title=several)
+        fit_labels(ax)
+        legend_below(ax)
         return self
+
+    def _mark_best(self, ax, Cs, mean):
+        """Rings for the best mean score and its equals, and lines for what is within a standard error of it."""
+        finite = np.where(np.isfinite(mean), mean, -np.inf)
+        best = np.flatnonzero(finite >= finite.max())
+        tied = f"best mean: C = {self.Cs[best[0]]:.3g}"
+        if len(best) > 1:
+            tied = f"best mean, {len(best)} equal: C = " + ", ".join(f"{C:.3g}" for C in self.Cs[best[:4]])
+            tied += ", ..." if len(best) > 4 else ""
+        ring = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "markeredgecolor": ink()}
+        ax.plot(Cs[best], mean[best], linestyle="none", label=tied, **ring)
+        if len(self.scores) > 1:
+            # what selection='1se' goes by
+            least = mean[best[0]] - self.scores[:, best[0]].std(ddof=1) / np.sqrt(len(self.scores))
+            first = np.flatnonzero(finite >= least)[0]
+            ax.axhline(least, color=faint(ax, 0.6), linestyle=":", linewidth=1.2)
+            label = f"smallest C within 1 standard error (1se): {self.Cs[first]:.3g}"
+            ax.axvline(Cs[first], color=faint(ax, 0.6), linestyle=":", linewidth=1.2, label=label)
 
     def _largest(self, n_features):
         """Features of the largest norms, at the chosen C or the largest."""

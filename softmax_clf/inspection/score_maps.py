@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_array
 
-from ._drawing import DIVERGING, bare, color_bar, many_axes
+from ._drawing import bare, color_bar, diverging, faint, ink, many_axes, short, titles
 from ._linear import choose, take_apart, with_names
 
 
@@ -70,7 +70,11 @@ def score_map(clf, maps, *, response_method="decision_function"):
 
 
 class ScoreMapDisplay:
-    """The scores of the classes at every position of a feature map, drawn over the image.
+    """The scores of the classes at every position of a feature map, beside the image and with its outlines.
+
+    Colours are scores and nothing else: the image has a panel of its own, the first, and lends the others its outlines,
+    lines at half its range of brightness. Around the map, where there are no scores, it is grey. Scores are in nats:
+    the probability of a class over that of another is the exponential of the difference of their scores.
 
     Parameters
     ----------
@@ -78,13 +82,13 @@ class ScoreMapDisplay:
         n_outputs is n_classes, or 1 for two classes.
     names : list of n_outputs str
     image : ndarray of shape (height, width) or (height, width, 3), default=None
-        To draw the scores over; of any size.
+        What the map was made of; of any size.
     extent : tuple (left, right, bottom, top), default=None
         Where the map lies on the image, in pixels as imshow counts them; None for all of the image.
 
     Attributes
     ----------
-    ax_ : ndarray of matplotlib Axes, one for each class drawn
+    ax_ : ndarray of matplotlib Axes, one for each class drawn, before them one for the image if there is one
     figure_ : matplotlib Figure
 
     See Also
@@ -107,7 +111,7 @@ class ScoreMapDisplay:
         clf : fitted linear classifier, or pipeline that ends with one
         feature_map : array-like of shape (H, W, n_features)
         image : array-like of shape (height, width) or (height, width, 3), default=None
-            What the map was made of; drawn in pale grey, so that the scores stand out.
+            What the map was made of.
         extent : tuple (left, right, bottom, top), default=None
             Where the map lies on the image, in pixels as imshow counts them. None for all of the image, as from a
             network that pads; patches of p pixels without padding leave a margin of (p - 1) / 2.
@@ -143,7 +147,7 @@ class ScoreMapDisplay:
         scores = score_map(clf, feature_map[None])[0].reshape(*feature_map.shape[:2], -1)
         return cls(scores, linear.output_names(class_names), image, extent).plot(ax, **options)
 
-    def plot(self, ax=None, *, classes=None, alpha=0.8, limit=None, n_cols=5):
+    def plot(self, ax=None, *, classes=None, limit=None, n_cols=5, colorbar=True):
         """Draw one panel a class, all with the same scale.
 
         Parameters
@@ -152,39 +156,45 @@ class ScoreMapDisplay:
             One is divided into panels; None makes a figure.
         classes : list of str, default=None
             Names of the classes to draw; None for all.
-        alpha : float, default=0.8
-            How opaque the largest score is over the image; smaller ones are more transparent in proportion.
         limit : float, default=None
-            The score at the ends of the colour scale; None for the largest absolute value.
+            The score at the ends of the colour scale; None for the largest absolute value. Give one to compare
+            displays.
         n_cols : int, default=5
             Most panels side by side.
+        colorbar : bool, default=True
+            Whether to draw the scale.
 
         Returns
         -------
         self
         """
         chosen = choose(self.names, classes)
-        axes = many_axes(self, ax, len(chosen), (1.9, 2.2), n_cols)
+        axes = many_axes(self, ax, len(chosen) + (self.image is not None), (1.9, 2.4), n_cols)
         limit = limit or np.abs(self.scores[:, :, chosen]).max() or 1.0
         height, width = self.scores.shape[:2] if self.image is None else self.image.shape[:2]
         whole = (-0.5, width - 0.5, height - 0.5, -0.5)
-        for panel, k in zip(axes, chosen, strict=True):
+        if self.image is not None:
+            axes[0].imshow(self.image, cmap="gray", extent=whole)
+            bare(axes[0])
+        for panel, k in zip(axes[-len(chosen) :], chosen, strict=True):
             heat = self.scores[:, :, k]
-            opacity = 1.0
+            panel.imshow(heat, cmap=diverging(panel), vmin=-limit, vmax=limit, extent=self.extent or whole)
+            panel.set_facecolor(faint(panel, 0.15))  # around the map, where there is no score
             if self.image is not None:
-                panel.imshow(_pale(self.image), cmap="gray", vmin=0, vmax=1, extent=whole)
-                opacity = alpha * np.minimum(np.abs(heat) / limit, 1)
-            panel.imshow(heat, cmap=DIVERGING, vmin=-limit, vmax=limit, extent=self.extent or whole, alpha=opacity)
+                _outlines(panel, self.image)
             panel.set(xlim=whole[:2], ylim=whole[2:])
-            panel.set_title(f"{self.names[k]}: mean {heat.mean():.2f}", fontsize="medium")
             bare(panel)
-        color_bar(self, axes, limit, "score")
+        words = [f"{short(self.names[k])}\nmean {self.scores[:, :, k].mean():.2f}" for k in chosen]
+        titles(axes, words if self.image is None else ["image", *words])
+        if colorbar:
+            extend = "both" if np.abs(self.scores[:, :, chosen]).max() > limit else "neither"
+            color_bar(self, axes, limit, "score at a position\n(nats)", extend=extend)
         return self
 
 
-def _pale(image):
-    """Brightness of an image from 0.5 to 1: blue and red stand out against both ends."""
+def _outlines(ax, image):
+    """Lines at half the range of an image's brightness."""
     image = np.asarray(image, dtype=np.float64)
     grey = image if image.ndim == 2 else image @ [0.299, 0.587, 0.114]  # luma, Rec. ITU-R BT.601
-    spread = np.ptp(grey)
-    return 0.5 + 0.5 * (grey - grey.min()) / (spread or 1.0)
+    if np.ptp(grey):
+        ax.contour(grey, levels=[(grey.min() + grey.max()) / 2], colors=[ink()], linewidths=0.8, alpha=0.7)

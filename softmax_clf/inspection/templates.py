@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._drawing import DIVERGING, bare, check_image_shape, many_axes, to_images
+from ._drawing import bare, check_image_shape, color_bar, diverging, many_axes, short, titles, to_images
 from ._linear import take_apart
 
 
@@ -121,7 +121,7 @@ class TemplateDisplay:
         n_cols : int, default=5
             Most templates side by side.
         colorbar : bool, default=True
-            Whether to draw the scale; colour images have none.
+            Whether to draw the scale, which says how many weights lie beyond it.
 
         Returns
         -------
@@ -130,14 +130,19 @@ class TemplateDisplay:
         axes = many_axes(self, ax, len(self.templates), (1.9, 2.1), n_cols)
         size = np.abs(self.templates)
         limit = limit or np.percentile(size, 98) or size.max() or 1.0
-        for panel, template, name in zip(axes, self.templates, self.names, strict=True):
-            if template.shape[2] == 1:
-                image = panel.imshow(template[:, :, 0], cmap=DIVERGING, vmin=-limit, vmax=limit)
+        grey = self.templates.shape[3] == 1
+        for panel, template in zip(axes, self.templates, strict=True):
+            if grey:
+                panel.imshow(template[:, :, 0], cmap=diverging(panel), vmin=-limit, vmax=limit)
             else:
                 panel.imshow(np.clip(0.5 + template / (2 * limit), 0, 1))
-            panel.set_title(name, fontsize="medium")
             bare(panel)
-        if colorbar and self.templates.shape[3] == 1:
-            extend = "both" if size.max() > limit else "neither"
-            self.figure_.colorbar(image, ax=list(axes), label="weight of a pixel", shrink=0.8, extend=extend)
+        titles(axes, map(short, self.names))
+        if colorbar:
+            label = "weight of a pixel" if grey else "weight of a colour"
+            beyond = np.mean(size > limit)
+            if beyond:
+                label += f"\n{beyond:.1%} beyond, up to {size.max():.2g}"
+            extend = "both" if beyond else "neither"
+            color_bar(self, axes, limit, label, extend=extend, colors=None if grey else "gray")
         return self

@@ -1,0 +1,248 @@
+"""Pictures that can be read: nothing cut off, nothing on top of another, colours that all eyes tell apart."""
+
+import itertools
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.text import Text
+from numpy.testing import assert_allclose
+from sklearn.linear_model import LogisticRegression
+
+from softmax_clf.inspection import (
+    ContributionDisplay,
+    ConvergenceDisplay,
+    HyperplaneDisplay,
+    RegularizationPathDisplay,
+    ReliabilityDisplay,
+    ScoreMapDisplay,
+    TemplateDisplay,
+    _labels,
+)
+from softmax_clf.inspection._drawing import DASHES, MARKERS, PALETTE, color, dashes, diverging, marker
+from softmax_clf.inspection.reliability import _seem_fitted, _wilson
+
+plt.switch_backend("Agg")
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    with plt.rc_context():
+        yield
+    plt.close("all")
+
+
+def hyperplanes(n_classes, ax=None):
+    """Two features, with the classes around the origin in two rings."""
+    angle = 2 * np.pi * np.arange(n_classes) / n_classes
+    radius = np.where(np.arange(n_classes) % 2, 3.0, 1.7)
+    centers = radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
+    X = np.repeat(centers, 3, axis=0) + 0.3 * np.random.default_rng(0).normal(size=(3 * n_classes, 2))
+    clf = LogisticRegression()
+    clf.classes_, clf.coef_, clf.n_features_in_ = np.arange(n_classes), centers, 2
+    clf.intercept_ = -(radius**2) / 2
+    names = [f"class {k}" for k in range(n_classes)]
+    return HyperplaneDisplay.from_estimator(
+        clf, X, np.repeat(np.arange(n_classes), 3), class_names=names, grid_resolution=100, ax=ax
+    )
+
+
+CURVE = np.linspace(0.05, 0.95, 10), np.linspace(0.1, 0.8, 10), np.arange(10) ** 3 + 1
+DISPLAYS = {
+    "hyperplanes of 3": lambda ax: hyperplanes(3, ax),
+    "hyperplanes of 20": lambda ax: hyperplanes(20, ax),
+    "templates": lambda ax: TemplateDisplay(RNG.normal(size=(10, 4, 4, 1)), list("abcdefghij")).plot(ax),
+    "templates in colour": lambda ax: TemplateDisplay(RNG.normal(size=(4, 4, 4, 3)), ["automobile"] * 4).plot(ax),
+    "contributions": lambda ax: ContributionDisplay(
+        *(RNG.normal(size=(3, 5)), RNG.normal(size=3), np.array(["petal width (cm)"] * 5), ["a", "b", "virginica"]),
+        values=np.ones(5),
+        sample_name="row 77",
+    ).plot(ax),
+    "contributions of pixels": lambda ax: ContributionDisplay(
+        RNG.normal(size=(4, 16)), np.zeros(4), None, ["a"] * 4, image_shape=(4, 4, 1)
+    ).plot(ax),
+    "score maps": lambda ax: ScoreMapDisplay(
+        RNG.normal(size=(4, 4, 3)), ["airplane", "cat", "dog"], RNG.uniform(size=(8, 8, 3)), (1, 6, 6, 1)
+    ).plot(ax),
+    "reliability": lambda ax: ReliabilityDisplay([CURVE], ["SoftmaxRegressionClassifier"], seem_fitted=True).plot(ax),
+    "reliability of classes": lambda ax: ReliabilityDisplay([CURVE] * 4, ["horse"] * 4, "per_class").plot(ax),
+    "scores": lambda ax: RegularizationPathDisplay(
+        np.logspace(-3, 3, 7), np.ones((3, 7, 2, 2)), ["a", "b"], ["x"], scores=RNG.normal(size=(3, 7)), C=1.0
+    ).plot(ax),
+    "norms": lambda ax: RegularizationPathDisplay(
+        np.logspace(-3, 3, 7), RNG.normal(size=(3, 7, 20, 2)), [f"class {k}" for k in range(20)], ["x"]
+    ).plot(ax),
+    "convergence": lambda ax: ConvergenceDisplay(2.0 ** -np.arange(9.0), 0.0, "SoftmaxRegressionClassifier").plot(ax),
+}
+
+
+def texts(figure):
+    """What is written, with its place in pixels, once the figure is drawn."""
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    hidden = {
+        label
+        for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis))
+        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
+        for label in (tick.label1, tick.label2)
+        if not (axis.axes.axison and axis.get_view_interval().min() <= tick.get_loc() <= axis.get_view_interval().max())
+    }
+    found = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text() and text not in hidden]
+    return {text: text.get_window_extent(renderer) for text in found}
+
+
+@pytest.mark.parametrize("size", [None, (8.0, 6.0), (4.0, 3.0)], ids=str)
+@pytest.mark.parametrize("name", DISPLAYS)
+def test_nothing_is_cut_off(name, size):
+    """In figures of their own and in those of a given size; colour bars and legends too."""
+    ax = None if size is None else plt.subplots(figsize=size, layout="constrained")[1]
+    figure = DISPLAYS[name](ax).figure_
+    for text, place in texts(figure).items():
+        inside = figure.bbox.padded(1.5)
+        assert inside.x0 <= place.x0 <= place.x1 <= inside.x1, text.get_text()
+        assert inside.y0 <= place.y0 <= place.y1 <= inside.y1, text.get_text()
+
+
+@pytest.mark.parametrize("dpi", [70, 200])
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_names_of_20_classes(style, dpi):
+    """Each class has its name in its region and on its line, none over another, at any resolution and in any style."""
+    plt.style.use(style)
+    plt.rcParams["figure.dpi"] = dpi
+    display = hyperplanes(20)
+    figure, ax = display.figure_, display.ax_
+    drawn = texts(figure)
+    names = [text for text in drawn if text.get_text().startswith("class ")]
+    assert sorted(text.get_text() for text in names) == sorted(2 * display.class_names)
+    boxes = []
+    for text in names:
+        place, turned = text.get_position(), text.get_rotation()
+        text.set_rotation(0)
+        extent = text.get_window_extent()
+        boxes.append(_labels.box(*place, turned, extent.width, extent.height))
+        assert _labels.within(ax.get_window_extent(), boxes[-1])
+    assert not any(itertools.starmap(_labels.overlap, itertools.combinations(boxes, 2)))
+
+
+def test_turned_boxes_overlap_or_not():
+    """A square of side 2, and one that stands on its corner beside it: sqrt(2) and 1 apart they touch."""
+    square = _labels.box(0, 0, 0, 2, 2)
+    assert_allclose(square, [[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    assert_allclose(_labels.box(0, 0, 90, 4, 2)[0], [1, -2])
+    touch = 1 + np.sqrt(2)
+    assert _labels.overlap(square, _labels.box(touch - 0.01, 0, 45, 2, 2))
+    assert not _labels.overlap(square, _labels.box(touch + 0.01, 0, 45, 2, 2))
+
+
+def test_colors_for_all_eyes():
+    """Differences in CAM02-UCS, where 1 is just seen; each simulated eye lacks a kind of cone altogether."""
+    colorspacious = pytest.importorskip("colorspacious")
+    rgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in PALETTE])
+    assert len(rgb) == 20
+    pairs = tuple(np.triu_indices(20, 1))
+    for kind, least in ((None, 10), ("deuteranomaly", 10), ("protanomaly", 10), ("tritanomaly", 6.5)):
+        seen = rgb
+        if kind is not None:
+            eye = {"name": "sRGB1+CVD", "cvd_type": kind, "severity": 100}
+            seen = np.clip(colorspacious.cspace_convert(rgb, eye, "sRGB1"), 0, 1)
+        seen = colorspacious.cspace_convert(seen, "sRGB1", "CAM02-UCS")
+        assert np.linalg.norm(seen[pairs[0]] - seen[pairs[1]], axis=1).min() > least, kind
+    lightness = colorspacious.cspace_convert(rgb, "sRGB1", "CAM02-UCS")[:, 0]
+    assert 30 < lightness.min()  # on black paper
+    assert lightness.max() < 85  # on white
+
+
+def test_classes_look_different():
+    """Markers of 20 classes differ; dashes do where a class follows another; beyond 20 no pair repeats."""
+    assert len(set(MARKERS)) == 20
+    assert len({(color(k), marker(k)) for k in range(60)}) == 60
+    assert len({dashes(k) for k in range(7)}) == len(DASHES)
+
+
+@pytest.mark.parametrize(("style", "paper"), [("default", 1.0), ("dark_background", 0.0)])
+def test_zero_has_the_color_of_the_paper(style, paper):
+    plt.style.use(style)
+    colors = diverging(plt.subplots()[1])
+    assert_allclose(colors(0.5)[:3], paper, atol=0.04)
+    low, high = np.array(colors(0.1)), np.array(colors(0.9))
+    assert low[2] > low[0] + 0.3  # blue
+    assert high[0] > high[2] + 0.3  # red
+
+
+# --------------------------------------------------------------------------------------- what they say, by hand
+
+
+def test_normals_point_to_the_positive_side():
+    """3 x + 4 y = 5: an arrow from the line, along (3, 4)."""
+    clf = LogisticRegression()
+    clf.classes_, clf.n_features_in_ = np.arange(2), 2
+    clf.coef_, clf.intercept_ = np.array([[3.0, 4.0]]), np.array([-5.0])
+    display = HyperplaneDisplay.from_estimator(clf, np.array([[-3.0, -3.0], [3.0, 3.0]]))
+    display.figure_.draw_without_rendering()
+    (arrow,) = display.ax_.patches
+    foot, head = display.ax_.transData.inverted().transform(np.array(arrow._posA_posB))
+    assert_allclose(foot @ [3, 4], 5, atol=1e-6)
+    assert_allclose((head - foot) / np.linalg.norm(head - foot), [0.6, 0.8], atol=1e-6)
+
+
+def test_wilson_interval():
+    """None of ten: from 0 to z^2 / (n + z^2)."""
+    z2 = 1.959964**2
+    low, high = _wilson(np.array([0.0, 0.5, 1.0]), np.array([10, 100, 10]))
+    assert_allclose([low[0], high[0]], [0, z2 / (10 + z2)])
+    assert_allclose([low[2], high[2]], [10 / (10 + z2), 1])
+    assert_allclose(low[1] + high[1], 1)
+    assert_allclose(high[1] - 0.5, 0.0962, atol=1e-4)  # as R's binom::binom.wilson(50, 100) says
+
+
+def test_rows_that_were_fitted_are_noted():
+    X, y = RNG.normal(size=(400, 5)), RNG.integers(0, 3, 400)
+    clf = LogisticRegression(C=0.1, tol=1e-8).fit(X[:200], y[:200])
+    assert _seem_fitted(y[:200], clf.predict_proba(X[:200]), clf.classes_)
+    assert not _seem_fitted(y[200:], clf.predict_proba(X[200:]), clf.classes_)
+    for rows, noted in ((slice(200), True), (slice(200, None), False)):
+        display = ReliabilityDisplay.from_estimator(clf, X[rows], y[rows])
+        written = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+        assert any("fitted" in words for words in written) == noted
+
+
+def test_counts_and_intervals_of_reliability():
+    display = ReliabilityDisplay([(np.array([0.2, 0.8]), np.array([0.0, 0.5]), np.array([10, 100]))], ["name"]).plot()
+    written = {text.get_text() for text in texts(display.figure_)}
+    assert {"10", "100"} <= written
+    (bars,) = display.ax_.containers
+    segments = bars[2][0].get_segments()
+    assert_allclose(segments[0][:, 1], np.ravel(_wilson(0.0, 10)), atol=1e-9)
+    assert "10" not in {text.get_text() for text in texts(display.plot(counts=False).figure_)}
+
+
+def test_the_best_its_equals_and_1se_are_marked():
+    """Means 0, 2, 3, 3 with standard errors of 1 at the third: 2 is within one of the best."""
+    scores = [[-1.0, 1.0, 2.0, 2.5], [1.0, 3.0, 4.0, 3.5]]
+    display = RegularizationPathDisplay(
+        [0.1, 1.0, 10.0, 100.0], np.ones((2, 4, 3, 1)), list("abc"), ["x"], scores=scores, C=10.0
+    ).plot()
+    lines = {line.get_label(): line for line in display.ax_.lines}
+    assert_allclose(lines["best mean, 2 equal: C = 10, 100"].get_xydata(), [[10, 3], [100, 3]])
+    assert lines["smallest C within 1 standard error (1se): 1"].get_xdata()[0] == 1
+    assert lines["chosen: C = 10"].get_xdata()[0] == 10
+
+
+def test_templates_say_what_is_beyond_their_scale():
+    templates = np.zeros((1, 10, 10, 1))
+    templates[0, 0, 0, 0], templates[0, 0, 1, 0] = 9.0, 1.0
+    display = TemplateDisplay(templates, ["a"]).plot(limit=1.0)
+    assert "1.0% beyond, up to 9" in display.figure_.axes[-1].get_ylabel().replace("\n", " ")
+    assert "beyond" not in TemplateDisplay(templates, ["a"]).plot(limit=9.0).figure_.axes[-1].get_ylabel()
+
+
+def test_contributions_say_which_row_class_and_values():
+    added = np.array([[1.0, -2.0], [0.5, 0.25]])
+    display = ContributionDisplay(
+        *(added, np.zeros(2), np.array(["width", "length"]), ["cat", "dog"]), values=[3.0, 4.5], sample_name="row 7"
+    ).plot()
+    assert [panel.get_title() for panel in display.ax_] == ["cat\nscore -1.00", "dog\nscore 0.75, predicted"]
+    assert [text.get_text() for text in display.ax_[0].get_yticklabels()] == ["intercept", "length = 4.5", "width = 3"]
+    assert [text.get_text() for text in display.ax_[0].texts] == ["+0.00", "-2.00", "+1.00"]
+    assert "row 7" in display.ax_[0].get_xlabel()
