@@ -34,9 +34,11 @@ from .kernels.threads import Pieces, effective_n_threads, on_one_blas_thread
 from .labels import check_labels_present, missing_named, places, weights_by_label
 from .metrics.curvature import Curvature
 from .metrics.quadratic import QuadraticCurvature
-from .objective import MeanCrossEntropy, SoftmaxObjective, StackedObjectives, cross_entropy, log_proba_of_two
+from .objective import SoftmaxObjective, StackedObjectives
 from .online import update
+from .penalty import ElasticNet, penalty_strength
 from .row_space import RowSpaceCurvature, RowSpaceObjective, suits_row_space
+from .rows import MeanCrossEntropy, cross_entropy, log_proba_of_two
 from .solvers.lbfgs import Memory, n_pairs, run
 from .solvers.newton import newton, relay
 from .solvers.proximal import proximal_newton
@@ -292,14 +294,14 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             if small := unit_of(source, weight):  # the same objective in other units
                 scale, unit = np.full(source.n_features, small), small
             scale = self._without_constants(source, weight, scale)
-        strength = penalty_strength(C, weight_sum, unit)
+        elastic_net = ElasticNet.of(C, l1_ratio, weight_sum, unit)
         if scale is not None:
             start[:, : source.n_features] *= np.where(np.isfinite(scale), scale, 0.0)
 
-        l1_reg_strength = l1_ratio * strength / unit
+        l1_reg_strength = elastic_net.l1_reg_strength
         common = {
             "sample_weight": weight,
-            "l2_reg_strength": (1 - l1_ratio) * strength / unit**2,
+            "l2_reg_strength": elastic_net.l2_reg_strength,
             "fit_intercept": self.fit_intercept,
             "n_threads": n_threads,
             "offset": offset,
@@ -739,10 +741,10 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             return allowed - objective.blur(point)
 
         tol, noise = float(self.tol), 4 * np.finfo(objective.source.dtype).eps
-        if objective.l1_reg_strength:
-            curvature = QuadraticCurvature(objective)
+        if isinstance(objective, RowSpaceObjective):
+            curvature = RowSpaceCurvature(objective)
         else:
-            curvature = (RowSpaceCurvature if isinstance(objective, RowSpaceObjective) else Curvature)(objective)
+            curvature = (QuadraticCurvature if objective.l1_reg_strength else Curvature).of(objective)
         common = {
             "target": target,
             "max_iter": self.max_iter,
@@ -1197,19 +1199,6 @@ def check_sum(weight, name):
             f"Expected {name} to have a sum that float64 can hold and divide by, got {total}. Remedy: multiply the "
             "weights by a constant, and C by its inverse."
         )
-
-
-def penalty_strength(C, weight_sum, unit=1.0):
-    """1/(C S), zero without a penalty, where the penalty of coefficients in some unit is a number."""
-    if np.isinf(C):
-        return 0.0
-    product = C * weight_sum
-    if not product * unit**2 > np.finfo(np.float64).tiny:
-        raise ValueError(
-            f"Expected C times the sum of the weights to be large enough to divide by, got C={C:g} and a sum of "
-            f"{weight_sum:g}. Remedy: raise C."
-        )
-    return 1.0 / product
 
 
 def _places(y, classes):

@@ -1,17 +1,17 @@
 """The objective over any source of rows: its value and its gradient."""
 
 import numpy as np
-from scipy.special import expit, log_expit, xlog1py
+from scipy.special import expit, xlog1py
 
 from .kernels.search import RowSearch
-from .kernels.softmax import LOG_PROBA, PROBA, RAW
-from .kernels.threads import Pieces, on_one_blas_thread
-from .solvers.proximal import shift_of_least_penalty
+from .kernels.softmax import RAW
+from .penalty import ElasticNet
+from .rows import LabelledRows
 
 _BLOCK_ROWS = 1 << 14  # worked on at a time, where an array of all of them is not needed
 
 
-class SoftmaxObjective:
+class SoftmaxObjective(LabelledRows):
     """Penalised mean cross-entropy of a softmax of linear scores.
 
         F(W, b) = 1/S sum_i s_i CE(y_i, softmax(W x_i + b + o_i))
@@ -23,23 +23,14 @@ class SoftmaxObjective:
 
     Parameters
     ----------
-    source : row source of n_samples rows
-    y : array (n_samples,) intp, or (n_samples, n_classes)
-        Labels in range(n_classes); or target probabilities, each row with sum one.
-    n_classes : int
-    sample_weight : array (n_samples,) float64, or None
-        s, non-negative, not all zero.
+    source, y, n_classes, sample_weight, fit_intercept, n_threads, offset, scale
+        As in :class:`~.rows.LabelledRows`; sample_weight is s, offset o.
     l2_reg_strength, l1_reg_strength : float
-        (1 - l1_ratio) / (C S) and l1_ratio / (C S).
-    fit_intercept : bool
-    n_threads : int
-    offset : array (n_samples, n_outputs), or None
-        o, added to the scores.
-    scale : array (n_features,), or None
-        Standard deviations of the features; inf for one whose coefficients are to be zero.
+        Of the penalty, an :class:`~.penalty.ElasticNet`.
 
     Attributes
     ----------
+    elastic_net : ElasticNet
     n_passes, n_products : int
         Calls so far of :meth:`evaluate` and of :meth:`hessian_product`.
     row_state : array (n_outputs, n_samples), or None
@@ -49,79 +40,26 @@ class SoftmaxObjective:
         product of the direction and the result.
     """
 
-    def __init__(
-        self,
-        source,
-        y,
-        n_classes,
-        *,
-        sample_weight,
-        l2_reg_strength,
-        fit_intercept,
-        n_threads,
-        l1_reg_strength=0.0,
-        offset=None,
-        scale=None,
-    ):
-        self.source, self.n_threads = source, n_threads
-        self.y = y if y.ndim == 1 else np.ascontiguousarray(y[:, n_classes == 2 :], source.dtype)
-        self.offset = None if offset is None else np.ascontiguousarray(offset, source.dtype)
-        self.unscale = None if scale is None else 1 / scale
-        self.l2_reg_strength, self.l1_reg_strength = l2_reg_strength, l1_reg_strength
-        self.fit_intercept = fit_intercept
-        self.n_classes, self.n_outputs = n_classes, 1 if n_classes == 2 else n_classes
-        self.n_columns = source.n_features + int(fit_intercept)
-        self.pieces = Pieces(self.n_columns, n_threads, self.n_outputs)
-        n = source.n_samples
-        if sample_weight is None:
-            self.weight = None
-            self.pass_weight = np.empty((0, 0), source.dtype)
-            frequency = np.bincount(y, minlength=n_classes) / n if y.ndim == 1 else y.mean(axis=0, dtype=np.float64)
-        else:
-            # of mean one: as accurate in float32 as any other, and no power of ten under- or overflows
-            self.weight = sample_weight * (n / sample_weight.sum())
-            self.pass_weight = self.weight.astype(source.dtype)[None]
-            frequency = _weight_by_class(y, self.weight, n_classes) / n
+    def __init__(self, source, y, n_classes, *, sample_weight, l2_reg_strength, l1_reg_strength=0.0, **options):
+        super().__init__(source, y, n_classes, sample_weight=sample_weight, **options)
+        self.elastic_net = ElasticNet(l2_reg_strength, l1_reg_strength)
+        empty = np.empty((0, 0), source.dtype)
+        self.pass_weight = empty if self.weight is None else self.weight.astype(source.dtype)[None]
         self.weighting = np.zeros(1, np.intp)
-        self.frequency = frequency
-        present = frequency[frequency > 0]
-        #: F of the null model: no coefficients, the best intercepts where there are any
-        self.null_objective = float(-(present @ np.log(present))) if fit_intercept else float(np.log(n_classes))
-        self.passes = source.passes(1, self.n_outputs, n_threads)
         self.row_state = self.curvature_weight = self.curvature = None
         self.n_passes = self.n_products = 0
+
+    @property
+    def l2_reg_strength(self):
+        return self.elastic_net.l2_reg_strength
+
+    @property
+    def l1_reg_strength(self):
+        return self.elastic_net.l1_reg_strength
 
     def start_point(self, start):
         """The point of coefficients (n_outputs, n_columns): themselves."""
         return start
-
-    def split(self, point):
-        """Coefficients (n_outputs, n_features) and intercepts (n_outputs,) of a point."""
-        n_features = self.source.n_features
-        coef = point[:, :n_features] if self.unscale is None else point[:, :n_features] * self.unscale
-        return coef, point[:, n_features] if self.fit_intercept else np.zeros(self.n_outputs)
-
-    def rows(self, rows):
-        """Some rows in the columns of a point, without that of the intercept, and their offsets or zero."""
-        X = self.source.take(rows)
-        if self.unscale is not None:
-            X = X * self.unscale.astype(X.dtype)
-        return X, 0.0 if self.offset is None else self.offset[rows]
-
-    def proba(self, point):
-        """Probabilities (n_samples, n_outputs) at a point; even ones where it is None."""
-        proba = np.full((self.source.n_samples, self.n_outputs), 1 / self.n_classes, self.source.dtype)
-        if point is not None:
-            kind = PROBA if self.n_outputs > 1 else RAW
-            self.passes.predict(self.source.parts(), *self.split(point), kind, proba, self.offset)
-        return expit(proba) if point is not None and self.n_outputs == 1 else proba
-
-    def rarity(self):
-        """For each row, the mean of 1 / sqrt(frequency) of its class."""
-        rarity = 1 / np.sqrt(np.maximum(self.frequency, np.finfo(np.float64).tiny))
-        if self.y.ndim == 1:
-            return rarity[self.y]
-        return self.y @ rarity if self.n_outputs > 1 else rarity[0] + self.y[:, 0] * (rarity[1] - rarity[0])
 
     def penalty(self, point):
         """The second part of F at a point."""
@@ -131,34 +69,23 @@ class SoftmaxObjective:
             penalised = point[:, columns.start : min(columns.stop, p)]
             return float(np.vdot(penalised, penalised))
 
-        l2 = self.l2_reg_strength / 2 * self.pieces.sum(squares)
-        return l2 + self.l1_reg_strength * float(np.abs(point[:, :p]).sum()) if self.l1_reg_strength else l2
+        return self.elastic_net.value(point[:, :p], self.pieces.sum(squares))
 
     def blur(self, point):
         """What F may be above its minimum at a point for the rounding of its scores alone."""
         return _blur(point[:, self.source.n_features :], self.source.dtype)
 
     def gradient_bound(self, grad):
-        """What F at a point of a gradient is above its minimum at the most, by the penalty's curvature alone.
-
-        Infinite unless there is an L2 penalty and no L1 penalty, and the gradient by the intercepts is zero.
-        """
-        p, strength = self.source.n_features, self.l2_reg_strength
-        if not strength or self.l1_reg_strength or grad[:, p:].any():
-            return np.inf
-        with np.errstate(over="ignore"):
-            return float(np.vdot(grad[:, :p], grad[:, :p])) / (2 * strength)
+        """As :meth:`~.penalty.ElasticNet.gradient_bound`."""
+        return self.elastic_net.gradient_bound(grad, self.source.n_features)
 
     def settled(self, point):
-        """The point with the same probabilities and the least penalty."""
-        present = np.ones(self.n_outputs, bool)
-        return _settled(point, present, self.source.n_features, self.l1_reg_strength, self.l2_reg_strength)
+        """As :meth:`~.penalty.ElasticNet.settled`."""
+        return self.elastic_net.settled(point, self.source.n_features)
 
     def threshold(self):
-        """The strength of the L1 penalty for each element of a point."""
-        threshold = np.full((self.n_outputs, self.n_columns), self.l1_reg_strength)
-        threshold[:, self.source.n_features :] = 0.0
-        return threshold
+        """As :meth:`~.penalty.ElasticNet.threshold`."""
+        return self.elastic_net.threshold((self.n_outputs, self.n_columns), self.source.n_features)
 
     def evaluate(self, point):
         """F without the L1 penalty, and its gradient, at a point: one pass over the rows.
@@ -327,11 +254,6 @@ class SoftmaxObjective:
         return squares, grad
 
 
-@on_one_blas_thread  # or the bits of the product depend on how many there are
-def _weight_by_class(y, weight, n_classes):
-    return np.bincount(y, weight, n_classes) if y.ndim == 1 else weight @ y
-
-
 class StackedObjectives:
     """Softmax objectives over the same rows and labels that differ in weights, penalty and point, one pass for all.
 
@@ -354,8 +276,8 @@ class StackedObjectives:
 
     Attributes
     ----------
-    l2_reg_strength, l1_reg_strength : array (n_problems,)
-        Zero; to be set before :meth:`evaluate`.
+    elastic_nets : list of ElasticNet, one a problem
+        Of no penalty; to be set before :meth:`evaluate`.
     sw_sum : array (n_problems,)
     null_objective : array (n_problems,)
         F of the null models.
@@ -391,7 +313,7 @@ class StackedObjectives:
         self.absent = np.zeros((len(sample_weight), self.n_outputs), bool)
         if fit_intercept and n_classes > 2:
             self.absent |= frequency == 0
-        self.l2_reg_strength, self.l1_reg_strength = np.zeros((2, len(sample_weight)))
+        self.elastic_nets = [ElasticNet()] * len(sample_weight)
         self.passes = self.row_state = self.factored_weight = self.stored = None
         self.curvature = np.zeros(len(sample_weight))
         self.n_passes = self.n_products = 0
@@ -414,10 +336,7 @@ class StackedObjectives:
 
     def penalty(self, problem, point):
         """The second part of F at a point of one problem."""
-        penalised = point[:, : self.source.n_features]
-        l2 = float(self.l2_reg_strength[problem]) / 2 * float(np.vdot(penalised, penalised))
-        strength = float(self.l1_reg_strength[problem])
-        return l2 + strength * float(np.abs(penalised).sum()) if strength else l2
+        return self.elastic_nets[problem].value(point[:, : self.source.n_features])
 
     def blur(self, problem, point):
         """As that of :class:`SoftmaxObjective`, of one problem."""
@@ -425,14 +344,12 @@ class StackedObjectives:
 
     def settled(self, problem, point):
         """The point of one problem with the same probabilities and the least penalty."""
-        l1, l2 = float(self.l1_reg_strength[problem]), float(self.l2_reg_strength[problem])
-        return _settled(point, ~self.absent[problem], self.source.n_features, l1, l2)
+        return self.elastic_nets[problem].settled(point, self.source.n_features, ~self.absent[problem])
 
     def threshold(self, problem):
         """The strength of the L1 penalty for each element of a point; infinite for outputs that are held."""
         p = self.source.n_features
-        threshold = np.full((self.n_outputs, p + int(self.fit_intercept)), self.l1_reg_strength[problem])
-        threshold[:, p:] = 0.0
+        threshold = self.elastic_nets[problem].threshold((self.n_outputs, p + int(self.fit_intercept)), p)
         threshold[self.absent[problem]] = np.inf
         return threshold
 
@@ -504,7 +421,7 @@ class StackedObjectives:
     def penalty_product(self, problem, a, b):
         """The bilinear form of the L2 penalty of one problem."""
         p = self.source.n_features
-        return float(self.l2_reg_strength[problem]) * float(np.vdot(a[:, :p], b[:, :p]))
+        return self.elastic_nets[problem].l2_reg_strength * float(np.vdot(a[:, :p], b[:, :p]))
 
     def curve(self, problems, points, row_factors=None):
         """Let Hessian products of some problems be those at points of their own, from now on: half a pass for all.
@@ -574,7 +491,7 @@ class StackedObjectives:
     def _penalised(self, problems, points, grad_coef, grad_intercept):
         """As that of :class:`SoftmaxObjective`, for some problems."""
         n_problems, K, p = len(problems), self.n_outputs, self.source.n_features
-        n, strength = self.source.n_samples, self.l2_reg_strength[problems]
+        n, strength = self.source.n_samples, np.array([self.elastic_nets[m].l2_reg_strength for m in problems])
         grad = np.empty_like(points)
         by_coef, penalised = grad[..., :p], points[..., :p]
         np.multiply(grad_coef.reshape(n_problems, K, p), 1 / n, out=by_coef)
@@ -595,61 +512,3 @@ def _blur(intercept, dtype):
     """
     rounding = float(np.finfo(dtype).eps) / 2 * float(np.abs(intercept).max(initial=0.0))
     return rounding * rounding / 12
-
-
-def _settled(point, present, n_features, l1_reg_strength, l2_reg_strength):
-    """Rows that are ``present`` shifted by the same vector, to where penalties are least; intercepts to mean zero."""
-    if len(point) == 1:
-        return point
-    rows = point[present]
-    rows[:, :n_features] -= shift_of_least_penalty(rows[:, :n_features], l1_reg_strength, l2_reg_strength)
-    rows[:, n_features:] -= rows[:, n_features:].mean(axis=0)
-    point = point.copy()
-    point[present] = rows
-    return point
-
-
-class MeanCrossEntropy:
-    """Mean cross-entropy over any rows, as predictions have it: for rows that are not fitted.
-
-    Parameters
-    ----------
-    source : row source of n_samples rows
-    y : array (n_samples,) intp, or (n_samples, n_classes)
-        Labels in range(n_classes); or target probabilities.
-    sample_weight : array (n_samples,) float64, or None
-    offset : array (n_samples, n_outputs), or None
-        Added to the scores.
-    n_outputs : int
-        One for two classes, else their number.
-    n_threads : int
-    """
-
-    def __init__(self, source, y, sample_weight, offset, *, n_outputs, n_threads):
-        self.source, self.y, self.n_outputs = source, y, n_outputs
-        self.weight = np.ones(source.n_samples) if sample_weight is None else sample_weight
-        self.offset = None if offset is None else np.ascontiguousarray(offset, source.dtype)
-        self.passes = source.passes(1, n_outputs, n_threads)
-
-    def evaluate(self, coef, intercept):
-        """The mean at coefficients (n_outputs, n_features) and intercepts (n_outputs,)."""
-        coef, intercept = coef.astype(self.source.dtype), intercept.astype(self.source.dtype)
-        out = np.empty((self.source.n_samples, self.n_outputs), self.source.dtype)
-        kind = RAW if self.n_outputs == 1 else LOG_PROBA
-        self.passes.predict(self.source.parts(), coef, intercept, kind, out, self.offset)
-        log_proba = log_proba_of_two(out) if self.n_outputs == 1 else out
-        return float(self.weight @ cross_entropy(log_proba, self.y)) / float(self.weight.sum())
-
-
-def log_proba_of_two(raw_prediction):
-    """Logarithms of the probabilities (n_samples, 2) of two classes, from scores (n_samples, 1) of the second."""
-    return np.concatenate([log_expit(-raw_prediction), log_expit(raw_prediction)], axis=1)
-
-
-def cross_entropy(log_proba, y):
-    """Cross-entropy of each row, of labels (n_samples,) or of target probabilities (n_samples, n_classes)."""
-    if y.ndim == 1:
-        return -log_proba[np.arange(len(y)), y]
-    y = y.astype(log_proba.dtype)
-    # a class that is no target costs nothing, not even where its probability is zero and its logarithm infinite
-    return -np.multiply(y, log_proba, where=y > 0, out=np.zeros_like(log_proba)).sum(axis=1)

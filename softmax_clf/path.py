@@ -51,7 +51,9 @@ from .kernels.threads import Pieces, effective_n_threads, on_one_blas_thread
 from .metrics.curvature import Curvature
 from .metrics.kinds import AmongClasses
 from .metrics.quadratic import QuadraticCurvature
-from .objective import SoftmaxObjective, StackedObjectives, cross_entropy
+from .objective import StackedObjectives
+from .penalty import ElasticNet
+from .rows import LabelledRows, cross_entropy
 from .solvers.lbfgs import Memory
 from .solvers.newton import newton, relay
 from .solvers.proximal import l1_norm, proximal_newton
@@ -93,35 +95,26 @@ class _Metrics:
 
     def __init__(self, mean, curvatures, absent, n_rows):
         self.mean, self.curvatures, self.absent, self.n_rows = mean, curvatures, absent, n_rows
-        mean.n_problems = len(curvatures)
         self.last = None
         self.points = {}  # where each fold is: not where its line search tries, which may be far out
         self.loss = np.ones(len(curvatures))  # there, in units of the null model's objective
 
-    def begin(self, l2_reg_strength, l1_reg_strength, n_passes):
-        """The strengths of the penalties for the next C, and the passes that the last C took, 0 for the first."""
+    def begin(self, elastic_nets):
+        """Take the penalties of the folds for the next C."""
         self.newest, self.n_made = -1, 0
-        before, after = self.mean.objective.l2_reg_strength, float(l2_reg_strength.mean())
-        self.mean.objective.l2_reg_strength = after
-        if self.mean.effective_dim is not None:
-            # More directions outweigh a weaker penalty: those that do, over those that do not, go with the root of C.
-            # On patch features (8,000 x 300) this foretold 31, 160 and 273 of them where 38, 168 and 285 were found.
-            d = max(self.mean.effective_dim, 1.0)
-            rest = max(self.mean.objective.n_columns - d, 0.0)
-            left = np.sqrt(after / before) if before else 0.0
-            self.mean.effective_dim = (d + rest) * d / (d + left * rest)
-        for curvature, l2, l1 in zip(self.curvatures, l2_reg_strength.tolist(), l1_reg_strength.tolist(), strict=True):
-            curvature.objective.l2_reg_strength, curvature.objective.l1_reg_strength = l2, l1
-        for curvature in (self.mean, *self.curvatures):
-            curvature.objective.n_passes = n_passes
-        d = self.mean.effective_dim or self.mean.objective.n_columns
+        mean = ElasticNet(float(np.mean([net.l2_reg_strength for net in elastic_nets])))
+        self.mean.foresee(mean)
+        self.mean.set_penalty(mean)
+        for curvature, elastic_net in zip(self.curvatures, elastic_nets, strict=True):
+            curvature.set_penalty(elastic_net)
+        d = self.mean.effective_dim or self.mean.rows.n_columns
         exclusive = self.mean.is_exact or self.mean.is_partial
         self.shared = not exclusive and d <= _SHARED_NOISE * self.loss.mean() * self.n_rows
 
     def move(self, m, point, objective):
         """A fold is at a point, the start or one that its line search has accepted."""
         self.points[m] = point
-        loss = objective / self.curvatures[m].objective.null_objective
+        loss = objective / self.curvatures[m].rows.null_objective
         self.loss[m] = min(loss, 1.0) if np.isfinite(loss) else 1.0
 
     def of(self, m):
@@ -162,7 +155,7 @@ class _Metrics:
                 self.n_made += 1
                 self.last = None  # its memory is the new one's
                 metric = self.mean.metric(np.mean(list(self.points.values()), axis=0), *grad)
-                there = float(self.loss.max()) * self.mean.objective.null_objective
+                there = float(self.loss.max()) * self.mean.rows.null_objective
                 self.last = replace(metric, objective_there=there)
             else:
                 self.last = replace(self.last, is_handed_on=True)
@@ -210,8 +203,7 @@ class _Walk:
         self.stack = StackedObjectives(source, y, n_classes, sample_weight=sample_weight, scale=scale, **common)
         self.n_folds = len(sample_weight)
         mean_weight = sum(weight / total for weight, total in zip(sample_weight, self.stack.sw_sum, strict=True))
-        common["l2_reg_strength"] = 0.0
-        mean = SoftmaxObjective(
+        mean = LabelledRows(
             source,
             y,
             n_classes,
@@ -219,24 +211,23 @@ class _Walk:
             scale=None if scale is None else _mean_of_finite(scale),
             **common,
         )
-        objectives, n_rows = [], np.inf
+        folds, n_rows = [], np.inf
         for m in range(self.n_folds):
-            objective = SoftmaxObjective(
+            rows = LabelledRows(
                 source,
                 y,
                 n_classes,
                 sample_weight=sample_weight[m],
                 scale=None if scale is None else scale[m],
+                passes=mean.passes,  # metrics are made one after the other
                 **common,
             )
             sample_weight[m] = None  # used up: rows of each fold are held once
-            # it is for metrics only: the stack evaluates it, and passes for metrics are made one after the other
-            objective.pass_weight, objective.passes = self.stack.pass_weight[m : m + 1], mean.passes
-            objectives.append(objective)
-            n_rows = min(n_rows, source.n_samples**2 / (objective.weight @ objective.weight))
-        self.mean, self.objectives, self.n_rows = mean, objectives, n_rows
+            folds.append(rows)
+            n_rows = min(n_rows, source.n_samples**2 / (rows.weight @ rows.weight))
+        self.mean, self.folds, self.n_rows = mean, folds, n_rows
+        self.n_passes = self.difficulty = 0  # the most passes that a C took; and that as the metrics of a C know it
         self.metrics = self._metrics(QuadraticCurvature if l1_ratio else Curvature)
-        self.n_passes = 0
         self.noise = 4 * np.finfo(source.dtype).eps
         shape = self.n_folds, self.stack.n_outputs, source.n_features + int(fit_intercept)
         self.trail = [(np.nan, np.zeros(shape))]  # log(C) and points, of the last two C
@@ -245,8 +236,13 @@ class _Walk:
         self.before = [None] * self.n_folds  # the last point of each and the gradient there
 
     def _metrics(self, kind):
-        curvatures = [kind(objective) for objective in self.objectives]
-        return _Metrics(kind(self.mean), curvatures, self.stack.absent, self.n_rows)
+        def passes_so_far():
+            return self.difficulty
+
+        nets, absent = self.stack.elastic_nets, self.stack.absent
+        curvatures = [kind(rows, nets[m], passes_so_far, absent=absent[m]) for m, rows in enumerate(self.folds)]
+        mean = kind(self.mean, ElasticNet(), passes_so_far, n_problems=self.n_folds)
+        return _Metrics(mean, curvatures, absent, self.n_rows)
 
     def to(self, C):
         """Minimise for the next C, which should be larger than the last.
@@ -256,18 +252,19 @@ class _Walk:
         list of Solution, one a fold
         """
         stack = self.stack
-        before = stack.l2_reg_strength.copy()  # which the memories and the gradients are for
-        stack.l2_reg_strength[:] = (1 - self.l1_ratio) / (C * stack.sw_sum * self.unit**2)
-        stack.l1_reg_strength[:] = self.l1_ratio / (C * stack.sw_sum * self.unit)
+        before = stack.elastic_nets  # which the memories and the gradients are for
+        stack.elastic_nets = [ElasticNet.of(float(C), self.l1_ratio, s, self.unit) for s in stack.sw_sum.tolist()]
         if self.l1_ratio and np.isinf(C):  # no penalty
             self.metrics = self._metrics(Curvature)
         p, points = stack.source.n_features, self.trail[-1][1]
-        for m, change in enumerate(stack.l2_reg_strength - before):
+        for m, (old, new) in enumerate(zip(before, stack.elastic_nets, strict=True)):
+            change = new.l2_reg_strength - old.l2_reg_strength
             self.memories[m].hand_on(_HANDED_ON, change, points[m].shape, p)
             if self.before[m] is not None:
                 point, grad = self.before[m]
                 grad[:, :p] += change * point[:, :p]
-        self.metrics.begin(stack.l2_reg_strength, stack.l1_reg_strength, self.n_passes)
+        self.difficulty = self.n_passes
+        self.metrics.begin(stack.elastic_nets)
         start = self._start(np.log(C))
         solvers = {m: self._solver(m, start[m]) for m in range(self.n_folds)}
         n_passes = stack.n_passes
@@ -291,11 +288,10 @@ class _Walk:
             "report": lambda solution: self.metrics.move(m, solution.point, solution.objective),
         }
         curvature = self.metrics.curvatures[m]
-        if self.stack.l1_reg_strength[m]:
+        if self.stack.elastic_nets[m].l1_reg_strength:
             common |= {"threshold": self.stack.threshold(m), "settle": partial(self.stack.settled, m)}
             common["exact"] = curvature.is_exact
             return proximal_newton(start, make_metric, memory=_PAIRS, **common)
-        curvature.absent = self.stack.absent[m]
         if curvature.is_exact:
             return newton(start, curvature.small, **common)
         common |= {"memory": self.memories[m], "before": self.before[m], "rows": self._rows(m)}
@@ -400,7 +396,7 @@ def _lockstep(stack, solvers, begin):
             for m, point, (objective, grad) in zip(going, points, results, strict=True):
                 if stack.n_passes == len(going):
                     check_start(stack, objective, grad)
-                l1 = l1_norm(point, stack.threshold(m)) if stack.l1_reg_strength[m] else 0.0
+                l1 = l1_norm(point, stack.threshold(m)) if stack.elastic_nets[m].l1_reg_strength else 0.0
                 begin(m, point, objective + l1)
         for m, result in zip(going, results, strict=True):
             tell(m, result)

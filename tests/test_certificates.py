@@ -62,7 +62,7 @@ def test_the_bound_holds():
     for _ in range(400):
         objective, exact = random_problem(rng)
         *_, best = reference.minimise(exact)
-        small = SmallObjective(objective)
+        small = SmallObjective(objective, objective.l2_reg_strength)
         for size in (0.03, 0.3, 3.0):
             point, theta = start_of(rng, objective, size), float(rng.choice([0.0, 0.1, 1.0]))
             for _ in range(3):
@@ -102,7 +102,7 @@ def test_a_certificate_from_hessian_products_holds(dtype):
                 n_threads=1,
                 offset=offset,
             )
-        small = SmallObjective(objective)
+        small = SmallObjective(objective, objective.l2_reg_strength)
         point = start_of(rng, objective, 0.3)
         for _ in range(3):
             gap = exact.loss(*exact.unpack(point)) - best
@@ -123,7 +123,7 @@ def test_a_certificate_in_few_products():
     objective = SoftmaxObjective(ArraySource(X), y, 10, **params)
     point = np.hstack([clf.coef_, clf.intercept_[:, None]])
     value, holds = certified(
-        objective, point, objective.evaluate(point)[1], Curvature(objective).metric(point), 1e-5 * np.log(10), 12
+        objective, point, objective.evaluate(point)[1], Curvature.of(objective).metric(point), 1e-5 * np.log(10), 12
     )
     assert holds
     assert clf.objective_ - best <= value <= 3 * (clf.objective_ - best)

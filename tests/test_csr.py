@@ -14,6 +14,7 @@ import reference
 from softmax_clf import SoftmaxRegressionClassifier
 from softmax_clf.kernels.softmax import RAW
 from softmax_clf.objective import SoftmaxObjective
+from softmax_clf.penalty import ElasticNet
 from softmax_clf.sources.arrays import ArraySource
 from softmax_clf.sources.sparse import CsrSource
 
@@ -86,7 +87,7 @@ def test_stacked_problems():
     results = []
     for source in (CsrSource(X), ArraySource(X.toarray())):
         stack = StackedObjectives(source, y, 3, sample_weight=weight, fit_intercept=True, n_threads=1)
-        stack.l2_reg_strength[:] = [0.1, 0.2, 0.3, 0.4]
+        stack.elastic_nets = [ElasticNet(strength) for strength in (0.1, 0.2, 0.3, 0.4)]
         results.append(stack.evaluate([0, 1, 2, 3], points))
     for (loss, grad), (expected_loss, expected) in zip(*results, strict=True):
         assert_allclose(loss, expected_loss, rtol=1e-12)

@@ -16,6 +16,7 @@ from test_sources import ORDERS, read_only, values
 import reference
 from softmax_clf.kernels.dense import DensePass
 from softmax_clf.objective import SoftmaxObjective, StackedObjectives
+from softmax_clf.penalty import ElasticNet
 from softmax_clf.row_space import RowSpaceObjective
 from softmax_clf.sources.arrays import DTYPES, ArraySource
 from softmax_clf.sources.sparse import CsrSource
@@ -267,7 +268,7 @@ def test_stacked_objectives_are_those_alone(n_classes, sparse_rows, scaled, fit_
         source, y, n_classes, sample_weight=list(weight), fit_intercept=fit_intercept, n_threads=2, scale=scale
     )
     assert stack.row_state is None
-    stack.l2_reg_strength[:] = [0.1, 0.2, 0.3, 0.4]
+    stack.elastic_nets = [ElasticNet(strength) for strength in (0.1, 0.2, 0.3, 0.4)]
     points, directions = rng.standard_normal((2, 4, stack.n_outputs, 30 + fit_intercept))
     stack.curve([0, 1, 2, 3], points)
     stack.curve([3, 1], [points[3], points[1]], [factors[3], factors[1]])
@@ -275,7 +276,7 @@ def test_stacked_objectives_are_those_alone(n_classes, sparse_rows, scaled, fit_
         products = stack.hessian_products(asked, [directions[m] for m in asked])
         for m, product in zip(asked, products, strict=True):
             alone = SoftmaxObjective(
-                source, y, n_classes, sample_weight=weight[m], l2_reg_strength=stack.l2_reg_strength[m],
+                source, y, n_classes, sample_weight=weight[m], l2_reg_strength=stack.elastic_nets[m].l2_reg_strength,
                 fit_intercept=fit_intercept, n_threads=1, scale=None if scale is None else scale[m],
             )  # fmt: skip
             alone.curve(points[m], factors[m])
@@ -287,7 +288,7 @@ def test_stacked_objectives_are_those_alone(n_classes, sparse_rows, scaled, fit_
     stack.curve([0], points[:1], factors[1:2])
     for m, product in zip([0, 1], stack.hessian_products([0, 1], directions[:2]), strict=True):
         alone = SoftmaxObjective(
-            source, y, n_classes, sample_weight=weight[m], l2_reg_strength=stack.l2_reg_strength[m],
+            source, y, n_classes, sample_weight=weight[m], l2_reg_strength=stack.elastic_nets[m].l2_reg_strength,
             fit_intercept=fit_intercept, n_threads=1, scale=None if scale is None else scale[m],
         )  # fmt: skip
         alone.curve(points[m], factors[1] if m == 0 else None)

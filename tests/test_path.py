@@ -32,6 +32,7 @@ import reference
 import softmax_clf.path
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
 from softmax_clf.metrics.scheduled import ScheduledMetric
+from softmax_clf.penalty import ElasticNet
 from softmax_clf.sources.sparse import CsrSource
 
 CS = np.logspace(-3, 2, 6)
@@ -793,8 +794,13 @@ class _Recorded:
     effective_dim = 1.0
 
     def __init__(self, n_columns=3):
-        self.objective = SimpleNamespace(null_objective=1.0, n_columns=n_columns, l2_reg_strength=1.0)
+        self.rows = SimpleNamespace(null_objective=1.0, n_columns=n_columns)
         self.asked = []
+
+    def foresee(self, elastic_net):
+        pass
+
+    set_penalty = foresee
 
     def metric(self, point):
         self.asked.append(point)
@@ -805,7 +811,7 @@ def test_a_shared_metric_is_made_where_folds_are_not_where_they_try():
     """A step that is rejected may be far out, or overflow; what it leaves must not stay."""
     mean, folds = _Recorded(), [_Recorded(), _Recorded()]
     metrics = softmax_clf.path._Metrics(mean, folds, np.zeros((2, 3), bool), 1e6)
-    metrics.begin(np.ones(2), np.zeros(2), 0)
+    metrics.begin([ElasticNet(1.0)] * 2)
     assert metrics.shared
 
     def solver(m, trials):
@@ -826,7 +832,7 @@ def test_a_shared_metric_is_made_where_folds_are_not_where_they_try():
     stack = SimpleNamespace(
         source=SimpleNamespace(dtype=np.dtype(float)),
         n_passes=2,
-        l1_reg_strength=np.zeros(2),
+        elastic_nets=[ElasticNet()] * 2,
         evaluate=lambda going, points: [(losses.get(p[0], np.nan), np.zeros(3)) for p in points],
     )
     softmax_clf.path._lockstep(stack, solvers, metrics.move)

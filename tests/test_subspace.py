@@ -10,6 +10,7 @@ from test_hessian_products import CONTAINERS, one_problem
 import reference
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
 from softmax_clf.objective import SoftmaxObjective, StackedObjectives
+from softmax_clf.penalty import ElasticNet
 from softmax_clf.solvers.subspace import Rows, Subspace, n_slots
 from softmax_clf.sources.arrays import ArraySource
 
@@ -116,7 +117,7 @@ def test_stacked_problems_have_scores_of_their_own():
     X, y = rng.standard_normal((200, 8)), rng.integers(0, 4, 200)
     weights = [rng.uniform(0, 1, 200), np.repeat([0.0, 1.0], 100), (y != 2).astype(float)]
     stack = StackedObjectives(ArraySource(X), y, 4, sample_weight=list(weights), fit_intercept=True, n_threads=2)
-    stack.l2_reg_strength[:] = [0.1, 0.2, 0.3]
+    stack.elastic_nets = [ElasticNet(strength) for strength in (0.1, 0.2, 0.3)]
     points = list(rng.standard_normal((3, 4, 9)))
     points[2][2] = 0.0  # a class that no row of weight has
     for problems in ([0, 1, 2], [0, 2]):

@@ -21,14 +21,14 @@ class GramSums:
 
     Parameters
     ----------
-    objective : SoftmaxObjective
+    rows : LabelledRows
     n_features, n_blocks : int
     """
 
-    def __init__(self, objective, n_features, n_blocks):
-        self.objective, self.n_rows, p = objective, 0, n_features
+    def __init__(self, rows, n_features, n_blocks):
+        self.rows, self.n_rows, p = rows, 0, n_features
         # small ones in float64, for the sake of ill-conditioned data
-        dtype = np.float32 if objective.source.dtype == np.float32 and p > MAX_FLOAT64 else np.float64
+        dtype = np.float32 if rows.source.dtype == np.float32 and p > MAX_FLOAT64 else np.float64
         # filled, not np.zeros: pages that threads read before they write cost them 10 us each, on a virtual machine
         self.grams = [np.full((p, p), 0.0, dtype) for _ in range(n_blocks)]
         self.masses = np.full(n_blocks, np.finfo(np.float64).tiny)
@@ -40,14 +40,14 @@ class GramSums:
         self.n_rows += len(X)
         mass, sums = row_weight.sum(axis=0), np.zeros((len(self.grams), X.shape[1]))
         origin = self._origin(X, row_weight).astype(X.dtype)
-        add_weighted_grams(X, row_weight, origin, self.grams, sums, self.objective.n_threads)
+        add_weighted_grams(X, row_weight, origin, self.grams, sums, self.rows.n_threads)
         self.masses += mass
         self.panels.append((origin, sums, mass))
 
     def _origin(self, X, row_weight):
         """A point so close to the weighted means that what is left is subtracted without cancellation; or zero."""
         X = X[:: -(-len(X) // ORIGIN_ROWS)].astype(np.float64, copy=False)
-        if not self.objective.fit_intercept:
+        if not self.rows.fit_intercept:
             self.variance = np.maximum(self.variance, np.square(X).mean(axis=0))
             return np.zeros(X.shape[1])
         self.variance = np.maximum(self.variance, X.var(axis=0))
@@ -60,7 +60,7 @@ class GramSums:
         """The k-th matrix, lower triangle, about the mean of its rows, which is used up; that mean; and a floor."""
         gram, center = self.grams[k], None
         self.grams[k] = None  # or all of them would be kept beside their factors
-        if self.objective.fit_intercept:
+        if self.rows.fit_intercept:
             mass = np.array([masses[k] for _, _, masses in self.panels])[:, None]
             offset = np.stack([sums[k] for _, sums, _ in self.panels]) / np.maximum(mass, np.finfo(np.float64).tiny)
             means = np.stack([origin for origin, _, _ in self.panels]) + offset
@@ -75,14 +75,14 @@ class GramSums:
         diagonal, alike = gram.diagonal(), LEAST_SHARE * self.masses[k] * self.variance
         least = max(float(diagonal.mean()), float(alike.mean())) / self.n_rows
         if center is not None:
-            rounding = 1e-3 * np.finfo(self.objective.source.dtype).eps * center
+            rounding = 1e-3 * np.finfo(self.rows.source.dtype).eps * center
             alike = np.maximum(alike, self.masses[k] * np.square(rounding))
         return gram, center, (diagonal <= alike) * least
 
     def factor(self, ridge):
         """The inverse of the one matrix plus a ridge; it is used up."""
         gram, center, empty = self.centred(0)
-        o = self.objective
+        o = self.rows
         return GramFactor(gram, ridge, center, self.masses[0], o.source.dtype, o.n_outputs, o.n_threads, empty)
 
     def roots(self, ridge):
@@ -92,5 +92,5 @@ class GramSums:
             gram, center, empty = self.centred(k)
             return gram, center, self.masses[k], empty
 
-        o = self.objective
+        o = self.rows
         return GramRoots(make, len(self.grams), ridge, o.source.dtype, o.n_threads)

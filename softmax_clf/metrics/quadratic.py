@@ -6,10 +6,11 @@ import numpy as np
 
 from ..kernels.lasso import GramBlock
 from ..solvers.proximal import QuadraticMetric, violation
-from .curvature import PANEL_BYTES, Curvature
+from .curvature import Curvature
 from .grams import GramSums
 from .kinds import BlocksMetric, ExactMetric, KroneckerMetric, laplacian
 from .plan import BLOCKS
+from .sample import PANEL_BYTES
 from .small import LEAST_MASS
 
 _MAX_FEATURES = 2500  # with more of them, a model knows those that matter: its Gram matrix takes 50 MB of float64
@@ -26,21 +27,22 @@ class QuadraticCurvature(Curvature):
 
     Parameters
     ----------
-    objective : SoftmaxObjective
-        With an L1 penalty.
+    rows : LabelledRows
+    *args, **kwargs
+        As in :class:`~.curvature.Curvature`, the penalty having an L1 part.
     """
 
-    def __init__(self, objective):
-        self.is_partial = objective.source.n_features > _MAX_FEATURES
+    def __init__(self, rows, *args, **kwargs):
+        self.is_partial = rows.source.n_features > _MAX_FEATURES
         self.columns = None
-        super().__init__(objective)
+        super().__init__(rows, *args, **kwargs)
 
     def _plan(self, of_all_rows=False):
         plan = super()._plan(of_all_rows)
-        return replace(plan, n_rows=max(plan.n_rows, self._enough_rows(self.objective.n_columns)))
+        return replace(plan, n_rows=max(plan.n_rows, self._enough_rows(self.rows.n_columns)))
 
     def _enough_rows(self, n_columns):
-        return min(self.objective.source.n_samples, max(_LEAST_ROWS, _ROWS_PER_FEATURE * n_columns))
+        return min(self.rows.source.n_samples, max(_LEAST_ROWS, _ROWS_PER_FEATURE * n_columns))
 
     def metric(self, point, grad):
         """The metric at a point (n_outputs, n_columns), about features that matter at a gradient.
@@ -59,11 +61,11 @@ class QuadraticCurvature(Curvature):
 
         Where these are too many, those that are the furthest from their optimality conditions.
         """
-        o = self.objective
-        p, strength = o.source.n_features, o.l1_reg_strength
+        o = self.rows
+        p, strength = o.source.n_features, self.elastic_net.l1_reg_strength
         used = point[:, :p].any(axis=0)
         n_used = np.count_nonzero(used)
-        excess = violation(point, grad, o.threshold())[:, :p].max(axis=0) / strength
+        excess = violation(point, grad, self.elastic_net.threshold(point.shape, p))[:, :p].max(axis=0) / strength
         key = np.where(used, 1 + excess, np.abs(grad[:, :p]).max(axis=0) / strength)
         if 2 * n_used <= _MAX_FEATURES:
             key[used] = np.inf
@@ -71,12 +73,12 @@ class QuadraticCurvature(Curvature):
         return np.sort(np.argsort(-key, kind="stable")[:n_columns])
 
     def _from_sample(self, point, rows, row_weight):
-        o = self.objective
+        o = self.rows
         if self.is_partial:
-            rows, row_weight = self._sample(self._enough_rows(len(self.columns)))
+            rows, row_weight = self.sample.draw(self._enough_rows(len(self.columns)))
             panels, size = self._partial_panels(point, rows, row_weight), len(self.columns)
         else:
-            panels, size = self._panels(point, rows, row_weight), o.source.n_features
+            panels, size = self.sample.panels(point, rows, row_weight), o.source.n_features
         as_blocks = self.plan.kind == BLOCKS and not self.is_partial
         n_blocks = o.n_outputs if as_blocks else 1
         sums, between = GramSums(o, size, n_blocks), np.zeros((o.n_outputs, o.n_outputs))
@@ -93,17 +95,17 @@ class QuadraticCurvature(Curvature):
             outputs, one = (slice(k, k + 1), np.ones((1, 1))) if as_blocks else (slice(None), between / sums.masses[0])
             gram, center, floor = sums.centred(k)
             gram = self._whole(gram, floor, sums.masses[k])
-            blocks.append(GramBlock(outputs, gram, one, o.l2_reg_strength, size))
+            blocks.append(GramBlock(outputs, gram, one, self.elastic_net.l2_reg_strength, size))
             centers.append(center)
         center = np.stack(centers) if o.fit_intercept else None
         slack = _SLACK * (BlocksMetric.slack if as_blocks else KroneckerMetric.slack)
         return QuadraticMetric(blocks, slack, o.source.n_features, center, self.columns)
 
     def _partial_panels(self, point, rows, row_weight):
-        """As :meth:`_panels`, of the features that matter."""
-        o = self.objective
+        """As :meth:`~.sample.RowSample.panels`, of the features that matter."""
+        o = self.rows
         if not o.source.is_wide_and_sparse:
-            for X, proba, weight in self._panels(point, rows, row_weight):
+            for X, proba, weight in self.sample.panels(point, rows, row_weight):
                 yield np.take(X, self.columns, axis=1), proba, weight
             return
         proba = o.proba(point)
@@ -118,7 +120,7 @@ class QuadraticCurvature(Curvature):
     def _whole(self, gram, floor, mass):
         """All of a matrix whose lower triangle is given, with a column for the intercept."""
         size = len(gram)
-        whole = np.zeros((size + self.objective.fit_intercept,) * 2, gram.dtype)
+        whole = np.zeros((size + self.rows.fit_intercept,) * 2, gram.dtype)
         for start in range(0, size, 256):  # in bands, to make no other matrix of this size
             band = slice(start, min(start + 256, size))
             whole[band, : band.stop] = gram[band, : band.stop]
@@ -126,7 +128,7 @@ class QuadraticCurvature(Curvature):
             inner = gram[band, band]
             whole[band, band] = np.tril(inner) + np.tril(inner, -1).T
         whole[range(size), range(size)] += floor
-        if self.objective.fit_intercept:
+        if self.rows.fit_intercept:
             whole[size, size] = mass
         return whole
 
@@ -136,5 +138,5 @@ class QuadraticCurvature(Curvature):
             return None
         hess, center = exact
         block = GramBlock(slice(None), hess, np.ones((1, 1)), 0.0, len(hess))
-        slack, p = _SLACK * ExactMetric.slack, self.objective.source.n_features
+        slack, p = _SLACK * ExactMetric.slack, self.rows.source.n_features
         return QuadraticMetric([block], slack, p, center, flat=True)

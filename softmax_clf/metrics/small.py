@@ -79,7 +79,9 @@ class SmallObjective:
 
     Parameters
     ----------
-    objective : SoftmaxObjective
+    labelled : LabelledRows
+    strength : float
+        Of the L2 penalty; it may be set anew.
     absent : array (n_outputs,) bool, or None
         Outputs that are held at a probability of zero.
 
@@ -109,13 +111,14 @@ class SmallObjective:
     the quadratic says nothing.
     """
 
-    def __init__(self, objective, absent=None):
-        self.objective = o = objective
+    def __init__(self, labelled, strength, absent=None):
+        self.labelled, self.strength = labelled, strength
+        o = labelled
         self.present = None if absent is None or not absent.any() else np.flatnonzero(~absent)
         n = o.source.n_samples
         # rows without weight may hold anything
         rows = np.arange(n) if o.weight is None else np.flatnonzero(o.weight)
-        X, self.offset = o.rows(rows)
+        X, self.offset = o.take(rows)
         self.design = X.astype(np.float64, copy=False)
         self.weight = np.full(n, 1.0 / n) if o.weight is None else o.weight[rows] / n
         n_classes = o.n_classes
@@ -142,11 +145,6 @@ class SmallObjective:
             self.size = self.weight @ np.abs(self.design)  # of the features, for rounding
         self.constant = self._constant_columns() if o.fit_intercept else None
 
-    @property
-    def strength(self):
-        """Of the L2 penalty, which may be set anew."""
-        return self.objective.l2_reg_strength
-
     def _among(self, point):
         return point if self.present is None else point[self.present]
 
@@ -154,7 +152,7 @@ class SmallObjective:
         """A point of outputs that are present, zero for the others."""
         if self.present is None:
             return among
-        point = np.zeros((self.objective.n_outputs, among.shape[1]))
+        point = np.zeros((self.labelled.n_outputs, among.shape[1]))
         point[self.present] = among
         return point
 
@@ -168,7 +166,7 @@ class SmallObjective:
         """X times a point of outputs that are present, without offsets."""
         p = self.design.shape[1]
         scores = self.design @ among[:, :p].T
-        return scores + among[:, p] if self.objective.fit_intercept else scores
+        return scores + among[:, p] if self.labelled.fit_intercept else scores
 
     def by_class(self, scores):
         """Scores (n, n_classes) of scores (n, n_outputs)."""
@@ -180,7 +178,7 @@ class SmallObjective:
         grad = np.empty_like(among)
         np.matmul(errors.T, self.design, out=grad[:, :p])
         grad[:, :p] += self.strength * among[:, :p]
-        if self.objective.fit_intercept:
+        if self.labelled.fit_intercept:
             grad[:, p] = errors.sum(axis=0)
         return grad
 
@@ -190,7 +188,7 @@ class SmallObjective:
 
     def cost_of_rounding(self, point):
         """What F rises by where coefficients are kept in the dtype of X."""
-        o = self.objective
+        o = self.labelled
         if o.source.dtype == np.float64:
             return 0.0
         coef, intercept = (part.astype(o.source.dtype).astype(np.float64) for part in o.split(point))
@@ -229,7 +227,7 @@ class SmallObjective:
         Bayesian parameter estimation via variational methods, Statistics and Computing 10, 2000). A factor on the row's
         matrix would raise the curvature between the other classes too, by orders of magnitude.
         """
-        o, x, center = self.objective, self.design, None
+        o, x, center = self.labelled, self.design, None
         n, p = x.shape
         K, columns = log_proba.shape[1] - self.first, p + int(o.fit_intercept)
         one, other = self.pairs
@@ -375,7 +373,7 @@ class Surroundings:
         if not self.reach < _FAR:
             return np.inf, False
         if self.dual is None:
-            args = small.weight, small.target, small.objective.fit_intercept
+            args = small.weight, small.target, small.labelled.fit_intercept
             self.dual = dual_rows(self.log_proba, self.moved, *args)
             self.rest = small.pull(self.dual[0] - small.target, self.point + self.inner)
         alpha, imbalance = self.dual
