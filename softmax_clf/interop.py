@@ -22,6 +22,7 @@ from .fitted import coefficients
 from .inspection._linear import last_step, take_apart
 from .labels import check_labels_present, places
 from .path import SoftmaxRegressionClassifierCV
+from .prediction import SoftmaxClassifier
 from .sources.arrays import as_numpy
 
 __all__ = ["SKOPS_TRUSTED", "from_linear", "register_onnx_converter", "to_sklearn", "to_torch"]
@@ -100,7 +101,7 @@ def _penalty(clf):
 
 def _coefficients(clf):
     """Those of one of our classifiers, fitted; TypeError for what is none."""
-    if not isinstance(clf, SoftmaxRegressionClassifier):
+    if not isinstance(clf, SoftmaxClassifier):
         raise TypeError(
             f"Expected a SoftmaxRegressionClassifier, its CV class, or a pipeline or search that ends with one, got a "
             f"{type(clf).__name__}. Remedy: pass one of these, fitted."

@@ -6,7 +6,7 @@ from scipy.special import expit, xlog1py
 from .kernels.search import RowSearch
 from .kernels.softmax import RAW
 from .penalty import ElasticNet
-from .rows import LabelledRows
+from .rows import ABSENT, LabelledRows
 
 _BLOCK_ROWS = 1 << 14  # worked on at a time, where an array of all of them is not needed
 
@@ -290,9 +290,6 @@ class StackedObjectives:
     curvature : array (n_problems,)
         As there, of each problem along its last direction.
     """
-
-    #: In the place of minus infinity, whose product with the weight zero is not a number.
-    ABSENT = -1e30
 
     def __init__(self, source, y, n_classes, *, sample_weight, fit_intercept, n_threads, scale=None):
         self.source, self.y, self.n_threads, self.fit_intercept = source, y, n_threads, fit_intercept

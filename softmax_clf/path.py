@@ -34,26 +34,16 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
 from .callbacks import Task
-from .estimator import (
-    SoftmaxRegressionClassifier,
-    all_or_nothing,
-    check_start,
-    check_sum,
-    checked_weight,
-    comparable,
-    holdout,
-    overflow_named,
-    penalty_strength,
-    unit_of,
-    weights_of_classes,
-)
+from .estimator import SoftmaxRegressionClassifier, all_or_nothing
 from .kernels.threads import Pieces, effective_n_threads, on_one_blas_thread
+from .messages import check_start, overflow_named
 from .metrics.curvature import Curvature
 from .metrics.kinds import AmongClasses
 from .metrics.quadratic import QuadraticCurvature
 from .objective import StackedObjectives
-from .penalty import ElasticNet
-from .rows import LabelledRows, cross_entropy
+from .penalty import ElasticNet, penalty_strength
+from .prediction import SoftmaxClassifier
+from .rows import ABSENT, LabelledRows, cross_entropy
 from .solvers.lbfgs import Memory
 from .solvers.newton import newton, relay
 from .solvers.proximal import l1_norm, proximal_newton
@@ -63,6 +53,8 @@ from .solvers.subspace import Rows, n_slots
 from .sources.arrays import as_numpy
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource
+from .training_data import TrainingData, standard_deviations, unit_of, without_constants
+from .validation import checked_weight, comparable, holdout, targets_among
 
 _STACK_BYTES = 1 << 28  # what the problems that are solved at a time may take, beside X
 _SHARED_NOISE = 0.2  # relative difference of two folds' Hessians up to which they share a metric
@@ -449,7 +441,7 @@ def _as_l1_ratios(l1_ratios):
 # The estimator
 
 
-class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
+class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
     """:class:`SoftmaxRegressionClassifier` that chooses C and l1_ratio by cross-validation.
 
     All folds share each pass over X. Each cell of the table, an l1_ratio and a C on a fold, is a fit of its own to its
@@ -686,6 +678,12 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
             warnings.warn(walked.not_converged(), ConvergenceWarning, stacklevel=4)
         return self
 
+    def _scale(self, source, weight, n_threads):
+        return standard_deviations(source, weight, self.fit_intercept, n_threads)
+
+    def _without_constants(self, source, weight, scale):
+        return without_constants(source, weight, self.fit_intercept, scale)
+
     def _l1_share(self):
         return self.l1_ratio_ if hasattr(self, "l1_ratio_") else _as_l1_ratios(self.l1_ratios).min()
 
@@ -758,7 +756,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
 
             @cache
             def target_and_weight(n_samples):
-                target = self._targets_among(classes, y, n_samples)
+                target = targets_among(classes, y, n_samples)
                 weight = params.get("sample_weight")
                 if weight is not None and not np.any(weight):
                     raise ValueError(
@@ -842,20 +840,16 @@ class _Rows:
     """
 
     def __init__(self, estimator, X, y, sample_weight):
-        self.source = estimator._source(X, reset=True)
-        self.X = self.source.X
-        self.classes, self.y_index = estimator._targets(y, self.source.n_samples)
+        self.data = data = TrainingData.of(estimator, X, y, sample_weight)
+        self.source, self.X = data.source, data.source.X
+        self.classes, self.y_index = data.classes, data.y
         if self.y_index.ndim > 1:
             raise ValueError(
                 "Expected y to hold labels, a 1-d array, to choose C by, got target probabilities, a 2-d array. "
                 "Remedy: take GridSearchCV with a scoring for such targets."
             )
         self.y = self.classes[self.y_index]
-        self.class_weight = estimator.class_weight
-        self.sample_weight = checked_weight(sample_weight, self.y_index)
-        # or it says what is wrong with them
-        weight, _ = estimator._weights(self.classes, self.y_index, self.sample_weight)
-        self.sw_sum = float(len(self.y_index) if weight is None else weight.sum())
+        self.sample_weight, self.sw_sum = data.sample_weight, data.weight_sum
 
     def held_out(self, test):
         """Some rows, to predict."""
@@ -866,19 +860,7 @@ class _Rows:
 
     def weight(self, train, fold):
         """s for the training rows, zero for others."""
-        weight = np.bincount(train, minlength=len(self.y)).astype(np.float64)
-        if self.sample_weight is not None:
-            weight *= self.sample_weight
-        if self.class_weight is not None:
-            weight *= weights_of_classes(self.class_weight, self.classes, self.y_index, weight)[self.y_index]
-        present = np.unique(self.y_index[weight > 0])
-        if len(present) < 2:
-            raise ValueError(
-                f"Expected at least 2 classes of positive weight in the training rows of every fold, but fold {fold} "
-                f"has {self.classes[present].tolist()}. Remedy: take a cv that stratifies, or fewer folds."
-            )
-        check_sum(weight, "sample_weight times class_weight")
-        return weight
+        return self.data.fold_weight(train, fold)
 
 
 class _Walked:
@@ -981,7 +963,7 @@ class _Walked:
         clf.classes_, clf.n_features_in_ = self.rows.classes, self.rows.X.shape[1]
         clf.coef_, clf.intercept_ = self._split(self.paths[f, r, c])
         # scores that can be calculated with
-        clf.intercept_ = np.maximum(clf.intercept_, clf.intercept_.dtype.type(StackedObjectives.ABSENT))
+        clf.intercept_ = np.maximum(clf.intercept_, clf.intercept_.dtype.type(ABSENT))
         return clf
 
     def as_on_all_rows(self, r, c):

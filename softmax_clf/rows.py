@@ -6,6 +6,9 @@ from scipy.special import expit, log_expit
 from .kernels.softmax import LOG_PROBA, PROBA, RAW
 from .kernels.threads import Pieces, on_one_blas_thread
 
+#: The intercept of a class that no row has, in the place of minus infinity, whose product with zero is not a number.
+ABSENT = -1e30
+
 
 class LabelledRows:
     """The rows of one problem: labels, weights, offsets, and features in the columns of a point.

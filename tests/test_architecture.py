@@ -1,7 +1,8 @@
 """The rules of the house, read off the import statements.
 
-An arrow points down only: estimator, path -> callbacks, row_space, objective, solvers -> sources -> kernels. What
-stands beside (inspection, features, interop, datasets) is imported by none of these.
+An arrow points down only: path, estimator -> training data, prediction -> validation; fitting -> row space -> metrics
+-> objective -> solvers, sources -> kernels. What stands beside (inspection, features, interop, datasets) is imported by
+none of these.
 """
 
 import ast
@@ -19,27 +20,36 @@ PACKAGE = Path(softmax_clf.__file__).parent
 
 # What each part of the package may import of the others, and of the world: None is anything that is installed
 # with the package. `kernels.jit` and `kernels.threads` are the two modules of kernels that meet the machine.
+BELOW_FITS = {"metrics", "objective", "penalty", "rows", "solvers", "sources", "kernels"}
 OURS = {
+    "path": {"estimator", "prediction", "training_data", "validation", "messages", "callbacks", *BELOW_FITS},
     "estimator": {
+        "prediction",
+        "training_data",
+        "validation",
+        "fitting",
+        "messages",
+        "watch",
+        "online",
         "callbacks",
         "fitted",
-        "labels",
-        "online",
-        "penalty",
-        "row_space",
-        "rows",
-        "metrics",
         "objective",
-        "solvers",
+        "penalty",
+        "rows",
         "sources",
         "kernels",
     },
-    "path": {"estimator", "callbacks", "metrics", "objective", "penalty", "rows", "solvers", "sources", "kernels"},
+    "prediction": {"callbacks", "fitted", "validation", "messages", "rows", "sources", "kernels"},
+    "training_data": {"validation", "sources"},
+    "validation": {"fitted", "labels", "sources", "kernels"},
+    "fitting": {"messages", "row_space", *BELOW_FITS},
+    "messages": set(),
+    "watch": {"messages", "solvers"},
     "callbacks": set(),
     "fitted": set(),
     "labels": set(),
-    "online": {"metrics", "objective", "solvers", "sources", "kernels"},
-    "row_space": {"metrics", "objective", "solvers", "sources", "kernels"},
+    "online": {"metrics", "solvers", "sources", "kernels"},
+    "row_space": {"metrics", "objective", "kernels"},
     "metrics": {"contracts", "solvers", "kernels"},
     "objective": {"penalty", "rows", "kernels"},
     "penalty": {"solvers"},
@@ -51,8 +61,14 @@ OURS = {
 }
 NUMERIC = {"numpy", "scipy"}
 WORLD = {
-    "estimator": {*NUMERIC, "sklearn", "joblib", "threadpoolctl"},
-    "path": {*NUMERIC, "sklearn", "joblib", "threadpoolctl"},
+    "estimator": {*NUMERIC, "sklearn"},
+    "path": {*NUMERIC, "sklearn"},
+    "prediction": {*NUMERIC, "sklearn"},
+    "training_data": NUMERIC,
+    "validation": {*NUMERIC, "sklearn"},
+    "fitting": NUMERIC,
+    "messages": NUMERIC,
+    "watch": NUMERIC,
     "callbacks": {"sklearn"},
     "fitted": NUMERIC,
     "labels": NUMERIC,
@@ -130,7 +146,7 @@ def test_imports_are_read():
     assert "numba" in imports_of_the_world("kernels.jit")
     assert "joblib" in imports_of_the_world("kernels.threads")
     assert "estimator" in imports_of_ours("")
-    assert "objective" in imports_of_ours("estimator")
+    assert "fitting" in imports_of_ours("estimator")
     assert "kernels.gram" in imports_of_ours("metrics.grams")
 
 

@@ -27,7 +27,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import problems
 import reference
-from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, estimator, softmax_regression_path
+from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path, validation
 
 IRIS, SPECIES = load_iris(return_X_y=True)
 CANCER, BENIGN = load_breast_cancer(return_X_y=True)
@@ -194,7 +194,7 @@ def test_few_rows_are_not_checked_for_longer_than_they_take(monkeypatch, method,
     clf = SoftmaxRegressionClassifier().fit(IRIS.astype(dtype), SPECIES)
     X = IRIS[50:53].astype(dtype)
     expected = getattr(clf, method)(np.ma.masked_array(X))
-    monkeypatch.setattr(estimator, "validate_data", None)
+    monkeypatch.setattr(validation, "validate_data", None)
     for made in (X, np.asfortranarray(X), np.repeat(X, 2, axis=0)[::2]):
         assert_array_equal(getattr(clf, method)(made), expected)
 

@@ -281,7 +281,7 @@ def test_weights_of_wide_rows_lie_side_by_side(monkeypatch):
             layouts.append(weight.flags.c_contiguous)
             return super().moments(weight, n_threads)
 
-    monkeypatch.setattr("softmax_clf.estimator.ArraySource", Source)
+    monkeypatch.setattr("softmax_clf.validation.ArraySource", Source)
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((20, 5000)), np.arange(20) % 3
     SoftmaxRegressionClassifier().partial_fit(X, y, [0, 1, 2])

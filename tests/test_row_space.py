@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
 import reference
-from softmax_clf import SoftmaxRegressionClassifier, estimator
+from softmax_clf import SoftmaxRegressionClassifier, fitting
 from softmax_clf.row_space import RowSpaceCurvature, RowSpaceObjective, suits_row_space
 from softmax_clf.sources.sparse import CsrSource
 
@@ -40,7 +40,7 @@ def in_row_space(monkeypatch):
         seen.append(suits_row_space(source, start))
         return seen[-1]
 
-    monkeypatch.setattr(estimator, "suits_row_space", asked)
+    monkeypatch.setattr(fitting, "suits_row_space", asked)
     return seen
 
 
@@ -231,7 +231,7 @@ def test_rows_that_are_fitted_well_are_in_float32_too(C, path, monkeypatch):
     y = np.where(np.random.default_rng(0).random(len(y)) < 0.05, (y + 1) % 4, y)
     best = SoftmaxRegressionClassifier(C, tol=1e-12).fit(X, y).objective_
     if path:
-        monkeypatch.setattr(estimator, "suits_row_space", lambda *args: False)
+        monkeypatch.setattr(fitting, "suits_row_space", lambda *args: False)
     clf = SoftmaxRegressionClassifier(C).fit(X.astype(np.float32), y)
     exact = reference.Objective(X.toarray(), reference.one_hot(y), C)
     assert clf.converged_

@@ -5,10 +5,10 @@ import pytest
 from scipy.sparse import csr_array
 
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
-from softmax_clf.estimator import unit_of
 from softmax_clf.sources.arrays import ArraySource
 from softmax_clf.sources.sparse import CsrSource
 from softmax_clf.sources.stream import StreamSource
+from softmax_clf.training_data import unit_of
 
 
 class Stream:

@@ -199,7 +199,7 @@ def test_folds_that_are_hard_are_fitted_in_lockstep():
 
 
 def test_little_memory_leaves_it_to_the_other_method(monkeypatch):
-    monkeypatch.setattr("softmax_clf.estimator.n_slots", lambda *sizes: None)
+    monkeypatch.setattr("softmax_clf.fitting.n_slots", lambda *sizes: None)
     X, y = rare_features()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,0 +1,194 @@
+"""From an objective to its minimum: which metrics and which solver suit it, and when it is to end."""
+
+import numpy as np
+
+from .kernels.threads import Pieces, on_one_blas_thread
+from .messages import check_start
+from .metrics.curvature import Curvature
+from .metrics.quadratic import QuadraticCurvature
+from .objective import SoftmaxObjective
+from .row_space import RowSpaceCurvature, RowSpaceObjective, suits_row_space
+from .solvers.lbfgs import Memory, n_pairs, run
+from .solvers.newton import newton, relay
+from .solvers.proximal import proximal_newton
+from .solvers.stopping import allowed_suboptimality
+from .solvers.subspace import Rows, n_slots
+
+_PAIRS_BYTES = 3 << 26  # of the solver's memory, where it is kept short: all of it is read in each iteration
+
+
+def make_objective(data, elastic_net, start, *, fit_intercept, scale, n_threads):
+    """The objective of all rows, in the coordinates that suit it.
+
+    Parameters
+    ----------
+    data : TrainingData
+    elastic_net : ElasticNet
+    start : array (n_outputs, n_columns)
+        Coefficients and intercepts to start from.
+    fit_intercept, scale, n_threads
+        As in :class:`~.rows.LabelledRows`.
+
+    Returns
+    -------
+    objective : SoftmaxObjective or RowSpaceObjective
+    start : array
+        As a point of it.
+    """
+    options = {
+        "sample_weight": data.weight,
+        "l2_reg_strength": elastic_net.l2_reg_strength,
+        "fit_intercept": fit_intercept,
+        "n_threads": n_threads,
+        "offset": data.offset,
+        "scale": scale,
+    }
+    if not elastic_net.l1_reg_strength and suits_row_space(data.source, start):
+        objective = RowSpaceObjective(data.source, data.y, data.n_classes, **options)
+    else:
+        options["l1_reg_strength"] = elastic_net.l1_reg_strength
+        objective = SoftmaxObjective(data.source, data.y, data.n_classes, **options)
+    return objective, objective.start_point(start)
+
+
+def choose_solver(start, curvature, make_metric, *, l1_options, lbfgs_options, **common):
+    """The solver of one problem: its kind follows from the penalty and from what a Hessian costs.
+
+    Parameters
+    ----------
+    start : array
+    curvature : Curvature
+    make_metric : callable
+        From a point, and with an L1 penalty the gradient there, to a metric.
+    l1_options : dict or None
+        What :func:`~.solvers.proximal.proximal_newton` takes besides; None without an L1 penalty.
+    lbfgs_options : callable () -> dict
+        What :func:`~.solvers.lbfgs.lbfgs` takes besides: its memory is made where it is needed.
+    **common : dict
+        What all take.
+
+    Returns
+    -------
+    generator
+    """
+    if l1_options is not None:
+        return proximal_newton(start, make_metric, exact=curvature.is_exact, **l1_options, **common)
+    if curvature.is_exact:
+        return newton(start, curvature.small, **common)
+    return relay(start, curvature, make_metric, **lbfgs_options(), **common)
+
+
+def stopping_rule(tol, null_objective, penalty, blur, noise):
+    """What F may be above its minimum where a fit ends, as a function of the point.
+
+    Parameters
+    ----------
+    tol, null_objective, noise : float
+        As in :func:`~.solvers.stopping.allowed_suboptimality`.
+    penalty, blur : callable point -> float
+        The second part of F, and what the rounding of its scores may hide.
+    """
+
+    def target(point):
+        return allowed_suboptimality(tol, null_objective, penalty(point), noise) - blur(point)
+
+    return target
+
+
+def rows_of(objective, curvature, start):
+    """What a solver may know of the rows of an objective, if there is memory for it: a quarter of X, or 100 MB.
+
+    Nothing of wide sparse ones: their metric is a diagonal for the most part, with which searches creep as well.
+    """
+    source = objective.source
+    if source.is_wide_and_sparse:
+        return None
+    row_bytes = source.n_samples * objective.n_outputs * source.dtype.itemsize
+    n = n_slots(max(source.nbytes / 4, 1e8), row_bytes, start.nbytes)
+    return (
+        None
+        if n is None
+        else Rows(
+            objective.row_search,
+            n,
+            objective.penalty_product,
+            curvature.metric_of_all_rows,
+            curvature.passes_of_all_rows,
+        )
+    )
+
+
+class _WatchedObjective:
+    """An objective at points whose scores are known; each of them begins an iteration of a watch."""
+
+    def __init__(self, objective, watch):
+        self.objective, self.watch = objective, watch
+
+    def raw_scores(self, point, out, is_direction):
+        self.objective.raw_scores(point, out, is_direction)
+
+    def evaluate_at(self, point, scores):
+        self.watch.begin()
+        return self.objective.evaluate_at(point, scores)
+
+
+@on_one_blas_thread
+def minimise(objective, start, watch, *, tol, max_iter, verbose):
+    """Let the solver name points and tell it the objective there, until it has ended.
+
+    Parameters
+    ----------
+    objective : SoftmaxObjective or RowSpaceObjective
+    start : array
+    watch : Watch
+    tol, max_iter, verbose
+        As in the classifier.
+
+    Returns
+    -------
+    Solution
+    """
+    noise, l1_options = 4 * np.finfo(objective.source.dtype).eps, None
+    target = stopping_rule(tol, objective.null_objective, objective.penalty, objective.blur, noise)
+    if isinstance(objective, RowSpaceObjective):
+        curvature = RowSpaceCurvature(objective)
+    else:
+        curvature = (QuadraticCurvature if objective.l1_reg_strength else Curvature).of(objective)
+    most_pairs = n_pairs(start.size, _PAIRS_BYTES)
+    if objective.l1_reg_strength:
+        l1_options = {"memory": most_pairs, "threshold": objective.threshold(), "settle": objective.settled}
+
+    def lbfgs_options():
+        memory = Memory(most_pairs, Pieces(start.size, objective.n_threads))
+        return {"memory": memory, "rows": rows_of(objective, curvature, start)}
+
+    def evaluate(point):
+        is_first = not objective.n_passes
+        if not is_first:
+            watch.begin()
+        value, grad = objective.evaluate(point)
+        if is_first:
+            check_start(objective, value, grad)
+        return value, grad
+
+    solver = choose_solver(
+        start,
+        curvature,
+        curvature.metric,
+        l1_options=l1_options,
+        lbfgs_options=lbfgs_options,
+        target=target,
+        max_iter=max_iter,
+        noise=noise,
+        report=watch.report,
+    )
+    solution = run(solver, evaluate, _WatchedObjective(objective, watch))
+    solution.prove(objective.gradient_bound(solution.grad), target)
+    watch.end()
+    if verbose:
+        how = "converged" if solution.converged else "stopped" if solution.stopped else "not converged"
+        print(
+            f"{how} after {solution.n_iter} iterations and {objective.n_passes:g} passes: objective "
+            f"{solution.objective:.8g}, above the minimum by an estimated {solution.suboptimality:.1e}"
+        )
+    return solution

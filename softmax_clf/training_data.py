@@ -1,0 +1,218 @@
+"""The data of a fit, checked and put together once, before there is any objective."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .sources.arrays import Source
+from .validation import (
+    as_source,
+    check_sum,
+    check_validation,
+    checked_offset,
+    checked_weight,
+    holdout,
+    row_weights,
+    targets,
+    targets_among,
+    weights_of_classes,
+)
+
+_TINY = 2.0**-30  # float32 values whose squares, weighted, begin to underflow
+
+
+@dataclass(frozen=True)
+class ValidationData:
+    """Rows that are watched, not fitted.
+
+    Attributes
+    ----------
+    source, y
+        As in :class:`TrainingData`.
+    weight : array (n_samples,) float64, or None
+        Of the rows, times that of their classes.
+    offset : array (n_samples, n_outputs), or None
+    """
+
+    source: Source
+    y: np.ndarray
+    weight: np.ndarray | None
+    offset: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The rows of a fit, their labels and what they weigh.
+
+    Attributes
+    ----------
+    source : Source of n_samples rows
+    classes : array (n_classes,)
+    y : array (n_samples,) intp, or (n_samples, n_classes)
+        Labels as indices of the classes; or target probabilities.
+    sample_weight : array (n_samples,) float64, or None
+        Of the rows, as they were given.
+    class_weight : dict, 'balanced' or None
+        As it was given.
+    weight : array (n_samples,) float64, or None
+        s: of the rows, times that of their classes, and zero for those that are held out. None where all are one.
+    offset : array (n_samples, n_outputs), or None
+        Added to the scores.
+    validation : ValidationData, or None
+    """
+
+    source: Source
+    classes: np.ndarray
+    y: np.ndarray
+    sample_weight: np.ndarray | None
+    class_weight: Any
+    weight: np.ndarray | None
+    offset: np.ndarray | None = None
+    validation: ValidationData | None = None
+
+    @classmethod
+    def of(cls, estimator, X, y, sample_weight, offset=None, early_stopping=None, X_val=None, y_val=None):
+        """The data that a fit of an estimator is given.
+
+        Parameters
+        ----------
+        early_stopping : tuple (validation_fraction, random_state), or None
+            Which rows to hold out where ``X_val`` is None; None for none.
+        """
+        check_validation(early_stopping is not None, X_val, y_val, offset)
+        source = as_source(estimator, X, reset=True)
+        classes, y_index = targets(y, source.n_samples, name=type(estimator).__name__)
+        offset = checked_offset(offset, source.n_samples, len(classes))
+        sample_weight = checked_weight(sample_weight, y_index)
+        held_out = None
+        if early_stopping is not None and X_val is None:
+            held_out = _held_out(y_index, sample_weight, *early_stopping)
+        weight, by_class = row_weights(estimator.class_weight, classes, y_index, sample_weight, held_out)
+        validation = None
+        if held_out is not None:
+            given = (None if a is None else a[held_out] for a in (sample_weight, offset))
+            validation = _validation(source.select(held_out), y_index[held_out], *given, by_class)
+        elif X_val is not None:
+            source_val = as_source(estimator, X_val, reset=False)
+            target = targets_among(classes, y_val, source_val.n_samples)
+            validation = _validation(source_val, target, None, None, by_class)
+        return cls(source, classes, y_index, sample_weight, estimator.class_weight, weight, offset, validation)
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def n_outputs(self) -> int:
+        """Scores of a row: for two classes there is that of the second."""
+        return 1 if self.n_classes == 2 else self.n_classes
+
+    @property
+    def weight_sum(self) -> float:
+        """S, the sum of s."""
+        return float(self.source.n_samples if self.weight is None else self.weight.sum())
+
+    def fold_weight(self, train, fold):
+        """s of a fold: for its training rows, as often as each is among them, and zero for others."""
+        weight = np.bincount(train, minlength=len(self.y)).astype(np.float64)
+        if self.sample_weight is not None:
+            weight *= self.sample_weight
+        if self.class_weight is not None:
+            weight *= weights_of_classes(self.class_weight, self.classes, self.y, weight)[self.y]
+        present = np.unique(self.y[weight > 0])
+        if len(present) < 2:
+            raise ValueError(
+                f"Expected at least 2 classes of positive weight in the training rows of every fold, but fold {fold} "
+                f"has {self.classes[present].tolist()}. Remedy: take a cv that stratifies, or fewer folds."
+            )
+        check_sum(weight, "sample_weight times class_weight")
+        return weight
+
+
+def _validation(source, target, weight, offset, by_class):
+    if by_class is not None:
+        by_row = by_class[target] if target.ndim == 1 else target @ by_class
+        weight = by_row if weight is None else weight * by_row
+    if weight is not None and not weight.sum() > 0:
+        raise ValueError(
+            "Expected validation rows with a positive total weight, but class_weight is zero for all of them. "
+            "Remedy: give rows of other classes."
+        )
+    return ValidationData(source, target, weight, offset)
+
+
+def _held_out(y_index, row_weight, validation_fraction, random_state):
+    """Rows held out for early stopping, increasing; none without weight, nor all of a class."""
+    rows = np.arange(len(y_index)) if row_weight is None else np.flatnonzero(row_weight)
+    y = y_index[rows]
+    train, held_out = next(holdout(y, validation_fraction, random_state).split(y, y))
+    if y.ndim == 1:
+        held_out = held_out[np.isin(y[held_out], y[train])]
+    if not len(held_out):
+        raise ValueError(
+            f"Expected rows to hold out for early_stopping, but of {len(rows)} rows none can be spared. Remedy: "
+            "give X_val and y_val, or a larger validation_fraction."
+        )
+    return np.sort(rows[held_out])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The features' scales
+
+
+def feature_scale(source, weight, *, standardize, unit, fit_intercept, n_threads):
+    """What the features are divided by, (n_features,), or None for nothing; inf for one that is left out.
+
+    Parameters
+    ----------
+    source : Source
+    weight : array (n_samples,) float64, or None
+    standardize : bool
+        Whether to divide them by their standard deviations.
+    unit : float or None
+        As :func:`unit_of` has it; not used where they are standardised.
+    fit_intercept : bool
+    n_threads : int
+    """
+    if standardize:
+        return standard_deviations(source, weight, fit_intercept, n_threads)
+    scale = None if unit is None else np.full(source.n_features, unit)
+    return without_constants(source, weight, fit_intercept, scale)
+
+
+def unit_of(source, weight):
+    """A power of two as large as the largest value, where they are so small in float32 that metrics would underflow.
+
+    Rows that weigh nothing do not count.
+    """
+    if source.dtype != np.float32:
+        return None
+    peak = source.peak(weight, _TINY)
+    # one whose inverse is finite, too
+    return max(2.0 ** np.floor(np.log2(peak)), 2.0**-126) if 0 < peak < _TINY else None
+
+
+def standard_deviations(source, weight, fit_intercept, n_threads):
+    """Standard deviations of the features; of those that do not vary, inf if there is an intercept, else 1."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, variance = source.moments(weight, n_threads)
+    if not np.isfinite(variance).all():
+        source.check_finite(n_threads)
+        raise ValueError("Expected X of a size that can be squared, but its variances overflow. Remedy: scale X down.")
+    # Squares are those of differences from the mean, of which rounding leaves little, however many rows there are.
+    constant = variance <= np.square(4 * np.finfo(np.float64).eps * mean)
+    return np.where(constant, np.inf if fit_intercept else 1.0, np.sqrt(variance))
+
+
+def without_constants(source, weight, fit_intercept, scale):
+    """The scale (n_features,), or None for ones, but inf for features that do not vary beside an intercept.
+
+    It does all that they can, without a penalty; rounding would have them share.
+    """
+    constants = source.constants(weight) if fit_intercept else ()
+    if not len(constants):
+        return scale
+    scale = np.ones(source.n_features) if scale is None else scale.copy()
+    scale[constants] = np.inf
+    return scale
