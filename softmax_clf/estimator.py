@@ -6,9 +6,7 @@ from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
-from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from .callbacks import Task
@@ -17,10 +15,11 @@ from .fitting import make_objective, minimise
 from .kernels.threads import effective_n_threads
 from .messages import check_start, not_converged, overflow_named
 from .objective import SoftmaxObjective
-from .online import update
+from .online import Stream, update
 from .penalty import ElasticNet, penalty_strength
 from .prediction import SoftmaxClassifier
 from .rows import MeanCrossEntropy
+from .sklearn_private import Interval, StrOptions, fit_context
 from .sources.arrays import as_numpy
 from .training_data import TrainingData, feature_scale, unit_of
 from .validation import as_source, checked_weight, classes_of_stream, row_weights, start_point, targets
@@ -144,6 +143,9 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
     0.97...
     """
 
+    _stream_: Stream  # the memory of partial_fit
+    _strength_: tuple  # C and fit_intercept, which that is for
+
     _parameter_constraints: ClassVar[dict] = {
         "C": [Interval(Real, 0, None, closed="right")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
@@ -194,7 +196,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X,
@@ -289,11 +291,11 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
     def _set_fitted(self, objective, watch, solution):
         """Set the attributes of a fit that has ended."""
         n_iter = solution.n_iter
-        vars(self).pop("validation_loss_curve_", None)  # of an earlier fit
+        self.__dict__.pop("validation_loss_curve_", None)  # of an earlier fit
         if watch.best is not None:
             self.validation_loss_curve_ = watch.best.loss_curve
             solution = watch.best.of(solution)
-        vars(self).update(watch.coefficients(solution.point))
+        self.__dict__.update(watch.coefficients(solution.point))
         self.n_iter_ = n_iter
         self.converged_ = solution.converged
         self.objective_ = float(solution.objective)
@@ -301,10 +303,10 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         self.suboptimality_is_bound_ = solution.is_bound
         self.loss_curve_ = solution.loss_curve
         for name in ("_stream_", "n_samples_seen_"):  # what partial_fit has left
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
 
     @available_if(_has_partial_fit)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Take in one batch of a stream, so that one pass over it comes close to a fit on all of it.
 
@@ -409,7 +411,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
                 report=watch.report,
                 check_start=check_start,
             )
-        vars(self).update(watch.coefficients(solution.point))
+        self.__dict__.update(watch.coefficients(solution.point))
         self.n_iter_ = solution.n_iter
         self.converged_ = solution.converged
         self.n_samples_seen_ = stream.n_samples
@@ -420,7 +422,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
             "loss_curve_",
             "validation_loss_curve_",
         ):  # of a fit before
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         self._stream_, self._strength_ = stream, strength
         if not solution.converged:
             null_objective = weight_sum * np.log(n_classes)

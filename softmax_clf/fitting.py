@@ -43,6 +43,7 @@ def make_objective(data, elastic_net, start, *, fit_intercept, scale, n_threads)
         "offset": data.offset,
         "scale": scale,
     }
+    objective: RowSpaceObjective | SoftmaxObjective
     if not elastic_net.l1_reg_strength and suits_row_space(data.source, start):
         objective = RowSpaceObjective(data.source, data.y, data.n_classes, **options)
     else:

@@ -1,5 +1,7 @@
 """The objective over any source of rows: its value and its gradient."""
 
+from typing import Any
+
 import numpy as np
 from scipy.special import expit, xlog1py
 
@@ -46,8 +48,11 @@ class SoftmaxObjective(LabelledRows):
         empty = np.empty((0, 0), source.dtype)
         self.pass_weight = empty if self.weight is None else self.weight.astype(source.dtype)[None]
         self.weighting = np.zeros(1, np.intp)
-        self.row_state = self.curvature_weight = self.curvature = None
-        self.n_passes = self.n_products = 0
+        self.row_state: Any = None
+        self.curvature_weight: Any = None
+        self.curvature: Any = None
+        self.n_passes: float = 0
+        self.n_products = 0
 
     @property
     def l2_reg_strength(self):
@@ -311,9 +316,12 @@ class StackedObjectives:
         if fit_intercept and n_classes > 2:
             self.absent |= frequency == 0
         self.elastic_nets = [ElasticNet()] * len(sample_weight)
-        self.passes = self.row_state = self.factored_weight = self.stored = None
+        self.row_state: Any = None
+        self.stored: Any = None
+        self.passes = self.factored_weight = None
         self.curvature = np.zeros(len(sample_weight))
-        self.n_passes = self.n_products = 0
+        self.n_passes: float = 0
+        self.n_products = 0
 
     def split(self, problems, points, held=ABSENT):
         """Coefficients (n_problems, n_outputs, n_features) and intercepts (n_problems, n_outputs) of points.

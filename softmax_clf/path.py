@@ -18,20 +18,11 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn import config_context
-from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
 from sklearn.model_selection import check_cv
-from sklearn.utils import _safe_indexing
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metadata_routing import (
-    MetadataRouter,
-    MethodMapping,
-    _raise_for_params,
-    _routing_enabled,
-    process_routing,
-)
-from sklearn.utils.validation import _check_method_params, check_is_fitted
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.validation import check_is_fitted
 
 from .callbacks import Task
 from .estimator import SoftmaxRegressionClassifier, all_or_nothing
@@ -44,6 +35,15 @@ from .objective import StackedObjectives
 from .penalty import ElasticNet, penalty_strength
 from .prediction import SoftmaxClassifier
 from .rows import ABSENT, LabelledRows, cross_entropy
+from .sklearn_private import (
+    Interval,
+    StrOptions,
+    check_method_params,
+    fit_context,
+    raise_for_params,
+    routing_enabled,
+    safe_indexing,
+)
 from .solvers.lbfgs import Memory
 from .solvers.newton import newton, relay
 from .solvers.proximal import l1_norm, proximal_newton
@@ -579,7 +579,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
     def partial_fit(self):
         raise AttributeError(f"{type(self).__name__} has no partial_fit: folds are made of all the rows.")
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, **params):
         """Fit every C on every fold, choose, and fit the chosen C on all rows.
 
@@ -597,7 +597,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         -------
         self
         """
-        _raise_for_params(params, self, "fit")
+        raise_for_params(params, self, "fit")
         with all_or_nothing(self), np.errstate(under="ignore"):
             return self._fit_cv(X, y, sample_weight, params)
 
@@ -623,7 +623,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         scores = np.empty((len(folds), len(l1_ratios), len(Cs)))
         with config_context(assume_finite=True):  # the rows have been looked at once
             for f, (_, test) in enumerate(folds):
-                fold_params = _check_method_params(rows.X, params=score_params, indices=test)
+                fold_params = check_method_params(rows.X, params=score_params, indices=test)
                 scores[f] = self._fold_scores(rows, walked, f, test, fold_params)
         mean_scores = _finite_means(scores, l1_ratios, Cs)
         chosen = self._chosen(scores, mean_scores, Cs)
@@ -731,7 +731,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
 
     def _routed(self, sample_weight, rows, params):
         """What the splitter and the scorer are given."""
-        if _routing_enabled():
+        if routing_enabled():
             routed = process_routing(self, "fit", sample_weight=sample_weight, **params)
             # 'holdout' is no object that metadata could be routed to
             return {} if isinstance(self.cv, str) else routed.splitter.split, routed.scorer.score
@@ -741,7 +741,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         if self.scoring is not None:
             return get_scorer(self.scoring)
         scorer = get_scorer("neg_log_loss")
-        return scorer.set_score_request(sample_weight=True) if _routing_enabled() else scorer
+        return scorer.set_score_request(sample_weight=True) if routing_enabled() else scorer
 
     def _fold_scores(self, rows, walked, f, test, params):
         """Scores (n_l1_ratios, n_Cs) of one fold, whose copy of its rows ends with this call."""
@@ -806,11 +806,11 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         float
         """
         check_is_fitted(self)
-        _raise_for_params(score_params, self, "score")
+        raise_for_params(score_params, self, "score")
         X, y = as_numpy(X, "X"), as_numpy(y, "y")
         if sample_weight is not None:
             score_params["sample_weight"] = as_numpy(sample_weight, "sample_weight")
-        if _routing_enabled():
+        if routing_enabled():
             score_params = process_routing(self, "score", **score_params).scorer.score
         with comparable(y, self.classes_):
             return self._score_on(X, y, np.asarray(self.classes_), score_params)(self)
@@ -854,7 +854,7 @@ class _Rows:
     def held_out(self, test):
         """Some rows, to predict."""
         if not isinstance(self.source, StreamSource):
-            return _safe_indexing(self.X, test)
+            return safe_indexing(self.X, test)
         rows, place = np.unique(test, return_inverse=True)  # a stream is read in increasing order
         return self.source.take(rows)[place]
 

@@ -6,7 +6,6 @@ from scipy.special import expit
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils._array_api import get_namespace
 from sklearn.utils.validation import check_is_fitted
 
 from .callbacks import CallbackSupportMixin
@@ -15,6 +14,7 @@ from .kernels.softmax import LOG_PROBA, PROBA, RAW
 from .kernels.threads import effective_n_threads
 from .messages import check_offset_finite, or_as_float64
 from .rows import ABSENT, cross_entropy, log_proba_of_two
+from .sklearn_private import get_namespace
 from .sources.arrays import as_numpy, is_foreign
 from .validation import as_source, checked_offset, comparable, targets_among
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .sources.arrays import Source
+from .contracts import Source
 from .validation import (
     as_source,
     check_sum,
@@ -91,8 +91,8 @@ class TrainingData:
         weight, by_class = row_weights(estimator.class_weight, classes, y_index, sample_weight, held_out)
         validation = None
         if held_out is not None:
-            given = (None if a is None else a[held_out] for a in (sample_weight, offset))
-            validation = _validation(source.select(held_out), y_index[held_out], *given, by_class)
+            weight_val, offset_val = (None if a is None else a[held_out] for a in (sample_weight, offset))
+            validation = _validation(source.select(held_out), y_index[held_out], weight_val, offset_val, by_class)
         elif X_val is not None:
             source_val = as_source(estimator, X_val, reset=False)
             target = targets_among(classes, y_val, source_val.n_samples)

@@ -9,11 +9,12 @@ from sklearn import get_config
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
-from sklearn.utils.validation import _check_sample_weight, assert_all_finite, column_or_1d, validate_data
+from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
 
 from .fitted import coefficients, count
 from .kernels.threads import effective_n_threads
 from .labels import check_labels_present, missing_named, places, weights_by_label
+from .sklearn_private import check_sample_weight
 from .sources.arrays import DTYPES, ArraySource, as_numpy, check_finite
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource, is_stream
@@ -228,7 +229,7 @@ def checked_weight(sample_weight, y_index):
     if sample_weight is None:
         return None
     sample_weight = as_numpy(sample_weight, "sample_weight")
-    weight = _check_sample_weight(sample_weight, y_index, dtype=np.float64, ensure_non_negative=True)
+    weight = check_sample_weight(sample_weight, y_index, dtype=np.float64, ensure_non_negative=True)
     if weight.any():
         check_sum(weight, "sample_weight")
     return weight

@@ -1,5 +1,7 @@
 """Iterations of a fit, told to the user and to callbacks, and the loss on rows that are not fitted."""
 
+from typing import Any
+
 import numpy as np
 
 from .messages import or_as_float64
@@ -23,7 +25,7 @@ class Watch:
         self.verbose, self.objective, self.classes = clf.verbose, objective, classes
         self.task, self.iteration = task, None
         self.validation = validation
-        self.best = None if validation is None else BestIterate(clf.n_iter_no_change)
+        self.best: Any = None if validation is None else BestIterate(clf.n_iter_no_change)
 
     def coefficients(self, point):
         """Fitted attributes of a point."""

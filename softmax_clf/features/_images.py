@@ -6,7 +6,9 @@ from math import prod
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import _check_feature_names, _get_feature_names, check_array, check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from ..sklearn_private import check_column_names, get_feature_names
 
 # Pixels converted to float32 at a time: 16 MB, which the caches and the smallest machine can bear.
 _BATCH_PIXELS = 4 * 2**20
@@ -61,13 +63,13 @@ class ImageTransformer(TransformerMixin, BaseEstimator):
 
     def _read_images(self, X):
         """Check X to be fitted on, and return it as a view (n, H, W, C)."""
-        _get_feature_names(X)  # refuses mixed ones, before long work
+        get_feature_names(X)  # refuses mixed ones, before long work
         X = check_numeric(self, X)
         return self._view(X, self._find_shape(X.shape))
 
     def _set_fitted(self, X, images, **learned):
         """Set all fitted attributes: the last thing that fit does, so that one that fails leaves them as they were."""
-        _check_feature_names(self, X, reset=True)
+        check_column_names(self, X, reset=True)
         self.image_shape_ = images.shape[1:]
         self.n_features_in_ = prod(self.image_shape_)
         vars(self).update(learned)
@@ -76,7 +78,7 @@ class ImageTransformer(TransformerMixin, BaseEstimator):
     def _check_images(self, X):
         """Check X against what was fitted, and return it as a view (n, H, W, C)."""
         check_is_fitted(self)
-        _check_feature_names(self, X, reset=False)
+        check_column_names(self, X, reset=False)
         X = check_numeric(self, X)
         if X.ndim == 2 and X.shape[1] != self.n_features_in_:
             raise ValueError(

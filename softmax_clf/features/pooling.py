@@ -5,8 +5,9 @@ from math import prod
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import _check_feature_names, _check_feature_names_in, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
+from ..sklearn_private import check_column_names, check_feature_names_in
 from ._images import ImageTransformer, batches, check_numeric
 
 
@@ -45,7 +46,7 @@ class Flatten(TransformerMixin, BaseEstimator):
         self
         """
         rows = check_numeric(self, X)
-        _check_feature_names(self, X, reset=True)
+        check_column_names(self, X, reset=True)
         self.sample_shape_ = rows.shape[1:]
         self.n_features_in_ = prod(self.sample_shape_)
         return self
@@ -68,7 +69,7 @@ class Flatten(TransformerMixin, BaseEstimator):
             If the samples have another shape than in fit.
         """
         check_is_fitted(self)
-        _check_feature_names(self, X, reset=False)
+        check_column_names(self, X, reset=False)
         X = check_numeric(self, X, dtype=np.float32)
         if X.shape[1:] != self.sample_shape_:
             raise ValueError(
@@ -91,7 +92,7 @@ class Flatten(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if len(self.sample_shape_) == 1 or input_features is not None:
-            return _check_feature_names_in(self, input_features)
+            return check_feature_names_in(self, input_features)
         indices = product(*map(range, self.sample_shape_))
         return np.array(["_".join(("pixel", *map(str, index))) for index in indices], dtype=object)
 

@@ -8,9 +8,10 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import _check_feature_names, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from ..fitted import coefficients
+from ..sklearn_private import check_column_names
 
 # Numbers that the steps of a pipeline are probed with at a time: 32 MB of float64.
 _PROBE_NUMBERS = 4 * 2**20
@@ -175,7 +176,7 @@ def check_columns(clf, X):
             f"Expected X with the {expected} features that {type(clf).__name__} was fitted on, got {got}. Remedy: give "
             "the same columns as in fit."
         )
-    _check_feature_names(clf, X, reset=False)
+    check_column_names(clf, X, reset=False)
 
 
 def check_class_names(class_names, classes):

@@ -1,6 +1,7 @@
 """Metrics of an objective at a point, made from a sample of its rows."""
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -183,8 +184,8 @@ class Curvature:
         o = self.rows
         between = np.zeros((o.n_outputs, o.n_outputs))
         low_rank = n_rows < n_features
-        sums = None if low_rank else GramSums(o, n_features, 1)
-        kept = np.empty((n_rows, n_features), o.source.dtype) if low_rank else None
+        sums: Any = None if low_rank else GramSums(o, n_features, 1)
+        kept: Any = np.empty((n_rows, n_features), o.source.dtype) if low_rank else None
         curvature = np.empty(0)
         for X, proba, weight in panels:
             weighted = proba * weight[:, None]

@@ -1,5 +1,7 @@
 """Inverses of weighted Gram matrices, applied to gradients: metrics are made of them."""
 
+from typing import Any
+
 import numpy as np
 
 from ..kernels.dense import DensePass
@@ -25,6 +27,10 @@ class _Factor:
 
     def __init__(self, center, mass):
         self.center, self.mass = center, mass
+
+    def _solve(self, grad):
+        """Rows (n_rows, n_features) of steps, for the coefficients alone."""
+        raise NotImplementedError
 
     def solve(self, grad):
         """Rows (n_outputs, n_columns) with ``grad`` as image: block diagonal in the columns (x - center, 1)."""
@@ -119,7 +125,9 @@ class GramRoots:
     """
 
     def __init__(self, make, n_outputs, ridge, dtype, n_threads):
-        self.factors, self.centers, self.masses = [None] * n_outputs, [None] * n_outputs, np.empty((n_outputs, 1))
+        self.factors: Any = [None] * n_outputs
+        self.centers: Any = [None] * n_outputs
+        self.masses = np.empty((n_outputs, 1))
         effective_dims, raised = np.empty(n_outputs), np.zeros(n_outputs, bool)
 
         def task(k, slot):

@@ -1,5 +1,7 @@
 """Weighted Gram matrices of rows as they come."""
 
+from typing import Any
+
 import numpy as np
 
 from ..kernels.gram import add_weighted_grams
@@ -30,7 +32,7 @@ class GramSums:
         # small ones in float64, for the sake of ill-conditioned data
         dtype = np.float32 if rows.source.dtype == np.float32 and p > MAX_FLOAT64 else np.float64
         # filled, not np.zeros: pages that threads read before they write cost them 10 us each, on a virtual machine
-        self.grams = [np.full((p, p), 0.0, dtype) for _ in range(n_blocks)]
+        self.grams: list[Any] = [np.full((p, p), 0.0, dtype) for _ in range(n_blocks)]
         self.masses = np.full(n_blocks, np.finfo(np.float64).tiny)
         self.variance = np.zeros(p)  # of a few rows of each panel
         self.panels = []  # of each its origin, sums (n_blocks, n_features) about it, and masses

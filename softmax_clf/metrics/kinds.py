@@ -59,7 +59,7 @@ class KroneckerMetric(Metric):
     l2_reg_strength : float
     """
 
-    slack = 20
+    slack: float = 20
 
     def __init__(self, factored, between, l2_reg_strength):
         values, self.vectors = np.linalg.eigh(between)
@@ -88,7 +88,7 @@ class BlocksMetric(Metric):
         B.
     """
 
-    slack = 10
+    slack: float = 10
     _believed = 0.5  # of the correlations
 
     def __init__(self, roots, between):
@@ -117,7 +117,7 @@ class DiagonalMetric(Metric):
         Of the columns, worked on side by side.
     """
 
-    slack = 20  # as for the Kronecker metric: many features share a direction
+    slack: float = 20  # as for the Kronecker metric: many features share a direction
 
     def __init__(self, diagonal, pieces):
         self.diagonal, self.pieces = diagonal, pieces
@@ -146,7 +146,7 @@ class HeadMetric(Metric):
         On these columns.
     """
 
-    slack = 20
+    slack: float = 20
 
     def __init__(self, diagonal, head, kronecker):
         self.diagonal, self.head, self.kronecker = diagonal, head, kronecker
@@ -169,7 +169,7 @@ class ExactMetric(Metric):
         None where a point has no column for an intercept.
     """
 
-    slack = 3
+    slack: float = 3
 
     def __init__(self, hess, center=None):
         self.center = None if center is None else np.append(center, 0.0)

@@ -1,6 +1,7 @@
 """Quadratic models of an objective around a point, for the solver of an L1 penalty: products, not inverses."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class QuadraticCurvature(Curvature):
 
     def __init__(self, rows, *args, **kwargs):
         self.is_partial = rows.source.n_features > _MAX_FEATURES
-        self.columns = None
+        self.columns: Any = None
         super().__init__(rows, *args, **kwargs)
 
     def _plan(self, of_all_rows=False):
@@ -44,7 +45,7 @@ class QuadraticCurvature(Curvature):
     def _enough_rows(self, n_columns):
         return min(self.rows.source.n_samples, max(_LEAST_ROWS, _ROWS_PER_FEATURE * n_columns))
 
-    def metric(self, point, grad):
+    def metric(self, point, grad):  # type: ignore[override]
         """The metric at a point (n_outputs, n_columns), about features that matter at a gradient.
 
         Raises

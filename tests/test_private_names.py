@@ -1,0 +1,58 @@
+"""Names that other packages do not promise, each imported in one module, and what of them is relied upon."""
+
+import ast
+import inspect
+
+import numpy as np
+import pytest
+from test_architecture import modules
+
+from softmax_clf import sklearn_private
+
+
+def private_imports(tree):
+    """Names of scikit-learn that are imported from a private module, or are private themselves."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "sklearn":
+            is_private = any(part.startswith("_") for part in node.module.split("."))
+            yield from (alias.name for alias in node.names if is_private or alias.name.startswith("_"))
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_private_names_of_scikit_learn_have_one_home(name):
+    found = set(private_imports(modules()[name]))
+    assert (name == "sklearn_private") == bool(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("fit_context", ["prefer_skip_nested_validation"]),
+        ("safe_indexing", ["X", "indices"]),
+        ("get_namespace", ["arrays"]),
+        ("Interval", ["type", "left", "right", "closed"]),
+        ("StrOptions", ["options"]),
+        ("raise_for_params", ["params", "owner", "method"]),
+        ("routing_enabled", []),
+        ("check_column_names", ["estimator", "X", "reset"]),
+        ("check_feature_names_in", ["estimator", "input_features"]),
+        ("check_method_params", ["X", "params", "indices"]),
+        ("check_sample_weight", ["sample_weight", "X", "dtype", "ensure_non_negative"]),
+        ("get_feature_names", ["X"]),
+    ],
+)
+def test_private_names_take_what_they_are_given(name, parameters):
+    assert name in sklearn_private.__all__
+    assert set(parameters) <= set(inspect.signature(getattr(sklearn_private, name)).parameters)
+
+
+def test_a_scorer_tells_its_parts():
+    """Of scorers too: the function, its arguments, its sign and the method that it looks at."""
+    from sklearn.metrics import get_scorer
+
+    scorer = get_scorer("neg_log_loss")
+    assert callable(scorer._score_func)
+    assert isinstance(scorer._kwargs, dict)
+    assert scorer._sign == -1
+    assert scorer._response_method == "predict_proba"
+    assert np.isfinite(scorer._score_func([0, 1], [[0.5, 0.5], [0.5, 0.5]]))
