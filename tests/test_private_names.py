@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,3 +58,14 @@ def test_a_scorer_tells_its_parts():
     assert scorer._sign == -1
     assert scorer._response_method == "predict_proba"
     assert np.isfinite(scorer._score_func([0, 1], [[0.5, 0.5], [0.5, 0.5]]))
+
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_oldest_dependencies_are_those_of_the_project():
+    """What `.ci/run oldest` installs is what pyproject.toml admits."""
+    oldest = dict(re.findall(r"^([\w.-]+)==([\d.]+)$", (ROOT / ".ci/oldest.txt").read_text(), re.M))
+    admitted = dict(re.findall(r'"([\w.-]+)>=([\d.]+)', (ROOT / "pyproject.toml").read_text()))
+    assert {"numba", "numpy", "scikit-learn", "scipy"} <= set(oldest)
+    assert oldest.items() <= admitted.items()
