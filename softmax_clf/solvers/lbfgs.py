@@ -7,28 +7,30 @@ from scipy.linalg.lapack import dtrtrs
 
 from .line_search import MAX_BACKTRACKS, accepts, shortened
 from .questions import AtScores, Naturals, Scores
-from .stopping import ROUNDING, Solution, staleness, suboptimality
+from .refresh import Refresh
+from .stopping import ROUNDING, Solution, suboptimality
 from .subspace import subspace
 
-_WINDOW = 4  # iterations that the rate of convergence is taken from
-_RATE = 1.0  # that of a metric just made: by so much the logarithm of what is left shrinks in an iteration
-# A fit that starts near its minimum ends where its first metric was made: that one serves so many times as long.
-_ALIKE, _LONGER = 1.01, 4  # by the ratio of the objectives
 # A fit is hard that has had so many steps shortened, or that after so many iterations, in which easy ones end, has so
 # many before it.
 _MANY_SHORTENED, _EASY, _MANY_LEFT = 3, 30, 30
 _STANDING = 200  # iterations in all of which rounding hides what the objective has decreased: there is no more to gain
-_TINY = np.finfo(np.float64).tiny
 _TOGETHER_BYTES = 1 << 22  # of gradients that are solved for at once
 
 
 def _is_curvature(product, terms):
-    """Whether a step and a change of gradient have a product that rounding has left: ``terms`` of it add up to that."""
+    """Whether the product of a step and a change of the gradient is positive beyond its rounding errors.
+
+    ``terms`` is the sum of the sizes of the terms that add up to the product.
+    """
     return product > max(1e-14 * terms, 1e-280) and np.isfinite(product)
 
 
 def _too_stiff(curvature, y_natural):
-    """How many times too stiff a metric is along y, by s'y and y' times its step; None if rounding hides that."""
+    """How many times too stiff a metric is along a change y of the gradient; None if rounding hides that.
+
+    ``curvature`` is s'y, and ``y_natural`` the product of y with y as a step of the metric.
+    """
     return curvature / y_natural if y_natural > 1e-30 * curvature else None
 
 
@@ -237,21 +239,6 @@ def run(solver, evaluate, objective=None):
             answer = evaluate(asked)
 
 
-def _iterations_left(excess):
-    """How many there are left at the rate of the last ones."""
-    if len(excess) <= _WINDOW:
-        return np.inf
-    gained = excess[-1 - _WINDOW] - excess[-1]
-    return _WINDOW * excess[-1] / gained if gained > 0 else np.inf
-
-
-def _is_hard(iteration, left, n_shortened, rows):
-    """Whether a fit had better go on by :func:`~.subspace.subspace`, which takes a dear metric and then few passes."""
-    if n_shortened >= _MANY_SHORTENED:
-        return True
-    return iteration >= _EASY and _MANY_LEFT + rows.metric_passes() / 2 < left < np.inf
-
-
 def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, before=None, rows=None):
     """Minimise a smooth convex function.
 
@@ -260,9 +247,8 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, before
     1. Step: the L-BFGS direction, its initial matrix being the metric scaled to the last step.
     2. Line search from step one: accepted on sufficient decrease, or, where rounding hides that, on a slope that has
        shrunk while the objective stands (W. W. Hager and H. Zhang, SIAM Journal on Optimization 16, 2005, section 2).
-    3. Every so often the metric is made anew at the current point, unless what is left takes less time; steps and
-       gradient changes, being facts about the function, are kept. A metric that was handed on with the memory, from
-       another function, is made anew as soon as that pays; a first one that was made near the minimum, much later.
+    3. Every so often the metric is made anew at the current point (:class:`~.refresh.Refresh`); steps and gradient
+       changes, being facts about the function, are kept. Where no step is found, it is made at the origin.
     4. Stop when the estimate of F - F* is at most ``target(point)``.
 
     Parameters
@@ -288,99 +274,159 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, before
     -------
     Solution
     """
-    shape, pieces, made_at = point.shape, memory.pieces, 0
-    objective, grad = yield point
-    metric = make_metric(point)
-    objective_there = max(objective, metric.objective_there)  # where the metric was made
-    gap = next_refresh = metric.patience
-    solution, at_origin = Solution(point), False
-    excess = []  # of the estimates over the target, in logarithms, since the metric was made
-    handed_on, n_shortened = metric.is_handed_on, 0
-    if before is None:
-        scale, (natural,) = yield from memory.renew(metric, grad)
-        memory.begin(grad, natural)
-    else:
-        point_before, grad_before = before
-        scale, (natural, natural_before) = yield from memory.renew(metric, grad, grad_before)
-        memory.begin(grad_before, natural_before)
-        scale = memory.add(point - point_before, 1.0, grad, natural) or scale
-        del natural_before
+    descent = _Descent(point, make_metric, target, max_iter, noise, report, memory, rows)
+    yield from descent.begin(before)
+    for iteration in itertools.count():
+        descent.aim()  # 1.
+        if descent.stops(iteration):  # 4.
+            return descent.solution
+        is_hard = descent.is_hard(iteration)
+        found = False if is_hard else (yield from descent.search())  # 2.
+        if found:
+            yield from descent.go_on(iteration)  # 3.
+        elif rows is not None:
+            return (yield from descent.hand_over())
+        elif descent.is_out_of_digits():
+            descent.solution.reason = ROUNDING
+            return descent.solution
+        else:
+            yield from descent.return_to_origin(iteration)
 
-    def moved(point, step, direction):
-        result, point, direction = np.empty(shape), point.ravel(), direction.ravel()
+
+class _Descent:
+    """Where :func:`lbfgs` is, and each of its steps. Parameters as there.
+
+    Attributes
+    ----------
+    point, objective, grad
+        Where it is.
+    natural : array
+        The gradient as a step of the metric.
+    scale : float
+        By how much the metric is too stiff along the last step.
+    direction : array
+    slope, square : float
+        The gradient along the direction, and squared in the metric.
+    left : float
+        Iterations that are left, at the rate of the last ones.
+    trial : tuple (step, point, objective, grad)
+        What the line search has found.
+    """
+
+    def __init__(self, point, make_metric, target, max_iter, noise, report, memory, rows):
+        self.point, self.make_metric, self.memory, self.rows = point, make_metric, memory, rows
+        self.target, self.max_iter, self.noise, self.report = target, max_iter, noise, report
+        self.solution = Solution(point)
+        self.n_shortened, self.at_origin, self.trial = 0, False, None
+
+    def begin(self, before):
+        """Evaluate the start and make a metric there."""
+        self.objective, self.grad = yield self.point
+        self.metric = self.make_metric(self.point)
+        self.refresh = Refresh(self.metric, self.objective)
+        if before is None:
+            yield from self._renew()
+            return
+        point, grad = before
+        self.scale, (self.natural, natural) = yield from self.memory.renew(self.metric, self.grad, grad)
+        self.memory.begin(grad, natural)
+        self.scale = self.memory.add(self.point - point, 1.0, self.grad, self.natural) or self.scale
+
+    def _renew(self):
+        """Let the memory start from the metric, here."""
+        self.scale, (self.natural,) = yield from self.memory.renew(self.metric, self.grad)
+        self.memory.begin(self.grad, self.natural)
+
+    def aim(self):
+        """Find a direction, and whether it leads down."""
+        self.direction = self.memory.direction(self.scale).reshape(self.point.shape)
+        self.slope = self._dot(self.grad, self.direction)
+        self.rounding, self.square = self.noise * abs(self.objective), self._dot(self.grad, self.natural)
+        self.descends = self.slope < 0 or not self.grad.any()
+
+    def stops(self, iteration):
+        """Take note of an iteration and tell of it; whether it is the last."""
+        slope, square, solution = self.slope, self.square, self.solution
+        if self.descends:
+            decrement = self.metric.slack * max(square, -slope) / 2
+        else:  # either rounding errors are all that is left, or they have made the metric indefinite
+            decrement = self.rounding if max(abs(slope), abs(square)) <= self.rounding else np.inf
+        decrement *= self.refresh.staleness(self.objective)
+        estimate = suboptimality(decrement, solution.loss_curve[self.refresh.made_at :], self.objective)
+        allowed = self.target(self.point)
+        known = self.point, self.objective, self.grad, estimate, False, allowed
+        if solution.is_final(*known, self.max_iter, self.report):
+            return True
+        curve = solution.loss_curve
+        if iteration >= _STANDING and curve[-1 - _STANDING] - self.objective <= self.rounding:
+            solution.reason = ROUNDING
+            return True
+        self.refresh.note(estimate, allowed)
+        self.left = self.refresh.iterations_left()
+        return False
+
+    def is_hard(self, iteration):
+        """Whether searches, which take a dear metric and then few passes, had better go on."""
+        if self.rows is None:
+            return False
+        if self.n_shortened >= _MANY_SHORTENED:
+            return True
+        return iteration >= _EASY and _MANY_LEFT + self.rows.metric_passes() / 2 < self.left < np.inf
+
+    def search(self):
+        """Search along the direction, from step one; whether a point was found."""
+        step = 1.0
+        for _ in range(MAX_BACKTRACKS if self.descends else 0):
+            point = self._moved(step)
+            objective, grad = yield point
+            slope = self._dot(grad, self.direction)  # not finite, if any of the gradient is not
+            if accepts(step, self.objective, self.slope, objective, slope, self.rounding):
+                self.trial = step, point, objective, grad
+                return True
+            step = shortened(step, self.objective, self.slope, objective, slope)
+            self.n_shortened += 1
+        return False
+
+    def is_out_of_digits(self):
+        """Whether, where no point was found, none will be."""
+        return self.at_origin or max(abs(self.slope), abs(self.square)) <= 10 * self.rounding
+
+    def hand_over(self):
+        """Let searches in subspaces go on from here."""
+        self.memory.clear()
+        self.metric = None  # its memory is the next one's
+        common = {"target": self.target, "max_iter": self.max_iter, "noise": self.noise, "report": self.report}
+        return (yield from subspace(self.point, self.objective, self.grad, self.solution, rows=self.rows, **common))
+
+    def return_to_origin(self, iteration):
+        """Stay, but with the metric at the origin, and without a memory."""
+        self.metric, self.at_origin = self.make_metric(np.zeros_like(self.point)), True
+        objective_there = max(self.solution.loss_curve[0], self.objective)
+        self.refresh.made_at_origin(self.metric, iteration, objective_there)
+        self.memory.clear()
+        yield from self._renew()
+
+    def go_on(self, iteration):
+        """Be where the line search has led, and make the metric anew where that is due."""
+        before, direction, self.at_origin = self.grad, self.direction, False
+        step, self.point, self.objective, self.grad = self.trial
+        self.trial = None
+        if self.refresh.is_due(iteration, self.objective, self.left, self.metric.passes):
+            self.metric = None  # the old one's memory is the new one's
+            self.metric = self.make_metric(self.point)
+            self.refresh.made(self.metric, iteration, self.objective)
+            _, (self.natural, natural) = yield from self.memory.renew(self.metric, self.grad, before)
+            self.memory.begin(before, natural)
+        else:
+            (self.natural,) = yield Naturals(self.metric, [self.grad])
+        self.scale = self.memory.add(direction, step, self.grad, self.natural) or self.scale
+
+    def _moved(self, step):
+        result, point, direction = np.empty(self.point.shape), self.point.ravel(), self.direction.ravel()
         flat = result.ravel()
-        pieces.each(lambda q: np.add(point[q], step * direction[q], out=flat[q]))
+        self.memory.pieces.each(lambda q: np.add(point[q], step * direction[q], out=flat[q]))
         return result
 
-    def dot(a, b):
+    def _dot(self, a, b):
         a, b = a.ravel(), b.ravel()
-        return float(pieces.sum(lambda q: a[q] @ b[q]))
-
-    for iteration in itertools.count():
-        direction = memory.direction(scale).reshape(shape)
-        slope = dot(grad, direction)
-        rounding, square = noise * abs(objective), dot(grad, natural)
-        descends = slope < 0 or not grad.any()
-        if descends:
-            decrement = metric.slack * max(square, -slope) / 2
-        else:  # either rounding errors are all that is left, or they have made the metric indefinite
-            decrement = rounding if max(abs(slope), abs(square)) <= rounding else np.inf
-        decrement *= staleness(objective_there, objective)
-        estimate = suboptimality(decrement, solution.loss_curve[made_at:], objective)
-        allowed = target(point)
-        if solution.is_final(point, objective, grad, estimate, False, allowed, max_iter, report):
-            return solution
-        if iteration >= _STANDING and solution.loss_curve[-1 - _STANDING] - objective <= rounding:
-            solution.reason = ROUNDING
-            return solution
-        excess.append(np.log(estimate) - np.log(max(allowed, _TINY)))
-        left = _iterations_left(excess)
-        is_hard = rows is not None and _is_hard(iteration, left, n_shortened, rows)
-
-        # line search
-        step = 1.0
-        for _ in range(MAX_BACKTRACKS if descends and not is_hard else 0):
-            new_objective, new_grad = yield (trial := moved(point, step, direction))
-            new_slope = dot(new_grad, direction)  # not finite, if any of the gradient is not
-            if accepts(step, objective, slope, new_objective, new_slope, rounding):
-                break
-            step = shortened(step, objective, slope, new_objective, new_slope)
-            n_shortened += 1
-        else:
-            if rows is not None:
-                memory.clear()
-                metric = None  # its memory is the next one's
-                common = {"rows": rows, "target": target, "max_iter": max_iter, "noise": noise, "report": report}
-                return (yield from subspace(point, objective, grad, solution, **common))
-            if at_origin or max(abs(slope), abs(square)) <= 10 * rounding:
-                solution.reason = ROUNDING
-                return solution
-            # Far out the Hessian all but vanishes, and its steps lead nowhere or up. At the origin it is largest.
-            metric, made_at, at_origin = make_metric(np.zeros_like(point)), iteration, True
-            objective_there = max(solution.loss_curve[0], objective)
-            memory.clear()
-            excess, handed_on = [], False
-            scale, (natural,) = yield from memory.renew(metric, grad)
-            memory.begin(grad, natural)
-            next_refresh = iteration + 1 + metric.patience
-            continue
-
-        at_origin = False
-        previous_grad, point, objective, grad = grad, trial, new_objective, new_grad
-        if iteration + 1 == next_refresh == gap and not handed_on and objective_there <= _ALIKE * objective:
-            next_refresh *= _LONGER
-        renewed = iteration + 1 >= next_refresh and left > metric.passes
-        if handed_on and len(excess) > _WINDOW:
-            renewed = renewed or left > metric.passes + excess[-1] / _RATE
-        if renewed:
-            metric = None  # the old one's memory is the new one's
-            metric = make_metric(point)
-            objective_there = max(objective, metric.objective_there)
-            _, (natural, previous_natural) = yield from memory.renew(metric, grad, previous_grad)
-            memory.begin(previous_grad, previous_natural)
-            made_at, excess, handed_on = iteration + 1, [], False
-            gap = max(gap * 3 // 2, metric.patience)
-            next_refresh = iteration + 1 + gap
-        else:
-            (natural,) = yield Naturals(metric, [grad])
-        scale = memory.add(direction, step, grad, natural) or scale
+        return float(self.memory.pieces.sum(lambda q: a[q] @ b[q]))
