@@ -284,8 +284,10 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         self._set_fitted(objective, watch, solution)
         task.end(dict)
         if interrupted:
-            told = not_converged(solution, objective.null_objective, source.dtype, tol=self.tol, max_iter=self.max_iter)
-            warnings.warn(told, ConvergenceWarning, stacklevel=4)
+            message = not_converged(
+                solution, objective.null_objective, source.dtype, tol=self.tol, max_iter=self.max_iter
+            )
+            warnings.warn(message, ConvergenceWarning, stacklevel=4)
         return self
 
     def _set_fitted(self, objective, watch, solution):
@@ -426,8 +428,8 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         self._stream_, self._strength_ = stream, strength
         if not solution.converged:
             null_objective = weight_sum * np.log(n_classes)
-            told = not_converged(solution, null_objective, source.dtype, tol=self.tol, max_iter=self.max_iter)
-            warnings.warn(told, ConvergenceWarning, stacklevel=4)
+            message = not_converged(solution, null_objective, source.dtype, tol=self.tol, max_iter=self.max_iter)
+            warnings.warn(message, ConvergenceWarning, stacklevel=4)
         return self
 
 

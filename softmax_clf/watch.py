@@ -45,7 +45,7 @@ class Watch:
 
     def report(self, solution):
         """The solver has done an iteration, or is at its start; whether it is to stop."""
-        told, stop = "", False
+        text, stop = "", False
         if self.validation is not None:
             loss = self.validation.evaluate(*self.objective.split(solution.point))
             if not np.isfinite(loss):
@@ -55,11 +55,11 @@ class Watch:
                     f"Expected finite scores X_val @ coef_.T, but they overflow {dtype}. Remedy: scale X and X_val "
                     f"down{or_as_float64(dtype, 'them')}."
                 )
-            told, stop = f", validation loss {loss:.8g}", self.best.add(solution, loss)
+            text, stop = f", validation loss {loss:.8g}", self.best.add(solution, loss)
         if self.verbose > 1:
             print(
                 f"iteration {solution.n_iter}: objective {solution.objective:.8g}, above the minimum by an estimated "
-                f"{solution.suboptimality:.1e}{told}"
+                f"{solution.suboptimality:.1e}{text}"
             )
         if self.iteration is not None:
             stop |= self.iteration.end(lambda: self.coefficients(solution.point))

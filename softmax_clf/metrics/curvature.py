@@ -114,10 +114,10 @@ class Curvature:
         return ScheduledMetric(metric, patience(passes, self.n_problems), passes / self.n_problems)
 
     def _make(self, point):
-        """The metric at a point; where no row there is unsure of its class, the next that there is.
+        """Make the metric at a point, or at the origin if all rows are sure of their class at the point.
 
-        The one at the origin leads back from far out. With offsets all rows can be sure there too: then the metric is
-        that of even probabilities, at no point (None).
+        Such rows have no curvature to make a metric of. The metric at the origin leads back from far out. With offsets
+        all rows can be sure of their class there too: then the metric is that of even probabilities.
         """
         sample = () if self.is_exact else self.sample.draw(self.plan.n_rows)
         for at in (point, np.zeros_like(point), None):
@@ -222,9 +222,10 @@ class Curvature:
             rows -= center.astype(rows.dtype)
         rows *= np.sqrt(row_weight).astype(rows.dtype)[:, None]
         trace = float(np.vdot(rows, rows))
-        # A sample leaves out the small directions of the rest: their share, by measurement about 0.3 of a direction's
-        # mean. All rows leave out nothing, but the inverse is a difference, with digits for directions up to so much
-        # larger.
+        # A sample has no curvature in directions that only other rows have. By measurement the mean direction of these
+        # has about 0.3 of the curvature that a sampled one has. With all rows nothing is left out. But Woodbury's
+        # inverse is a difference of two terms: where the curvature is more than 1 / (100 eps) times the ridge, the
+        # difference has no digits.
         n_present = o.source.n_samples if o.weight is None else np.count_nonzero(o.weight)
         left_out = 0.3 / len(rows) if len(rows) < n_present else 100 * np.finfo(rows.dtype).eps
         return LowRankFactor(rows, ridge + left_out * trace, center, mass, o.n_outputs, o.n_threads)

@@ -16,7 +16,8 @@ from .small import LEAST_MASS
 
 _MAX_FEATURES = 2500  # with more of them, a model knows those that matter: its Gram matrix takes 50 MB of float64
 _LEAST_FEATURES = 250  # that it knows then
-# Of the slack of L-BFGS's metrics: there the larger of two decrements is taken, one without pairs. Measured on digits.
+# Times the slack of the metric in L-BFGS. L-BFGS estimates F - F* twice, by the metric alone and by the metric with its
+# pairs, and takes the larger estimate. This solver has one estimate, and needs more slack. Measured on digits.
 _SLACK = 2
 # Rows for a model. In directions that a sample leaves out there is nothing but the L1 penalty to hold a step back:
 # digits (1,797 x 64) took 74 passes with 1000 rows, 47 with all.
