@@ -3,9 +3,10 @@
 import warnings
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
 
@@ -165,22 +166,22 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
 
     def __init__(
         self,
-        C=1.0,
+        C: float = 1.0,
         *,
-        l1_ratio=0.0,
-        fit_intercept=True,
-        standardize=False,
-        class_weight=None,
-        tol=1e-6,
-        max_iter=1000,
-        warm_start=False,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=5,
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
-    ):
+        l1_ratio: float | None = 0.0,
+        fit_intercept: bool = True,
+        standardize: bool = False,
+        class_weight: dict | str | None = None,
+        tol: float = 1e-6,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
         self.C = C
         self.l1_ratio = l1_ratio
         self.fit_intercept = fit_intercept
@@ -199,16 +200,16 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
-        X,
-        y,
-        sample_weight=None,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
         *,
-        offset=None,
-        X_val=None,
-        y_val=None,
-        coef_init=None,
-        intercept_init=None,
-    ):
+        offset: ArrayLike | None = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        coef_init: ArrayLike | None = None,
+        intercept_init: ArrayLike | None = None,
+    ) -> "SoftmaxRegressionClassifier":
         """Fit to the minimum of the objective.
 
         Parameters
@@ -309,7 +310,9 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
 
     @available_if(_has_partial_fit)
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(
+        self, X: Any, y: Any, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> "SoftmaxRegressionClassifier":
         """Take in one batch of a stream, so that one pass over it comes close to a fit on all of it.
 
         The loss of the batch and a quadratic memory of the batches before are minimised together: the online Laplace

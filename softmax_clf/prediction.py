@@ -1,6 +1,9 @@
 """What fitted classifiers have in common: predictions, losses, sparse coefficients."""
 
+from typing import Any, TypeVar
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import csr_matrix, issparse
 from scipy.special import expit
 from sklearn import get_config
@@ -20,6 +23,8 @@ from .validation import as_source, checked_offset, comparable, targets_among
 
 _FEW_VALUES, _FEW_ROWS = 1 << 14, 8  # more coefficients are looked at, for so few rows, only where scores are odd
 
+Classifier = TypeVar("Classifier", bound="SoftmaxClassifier")
+
 
 class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """A linear classifier whose probabilities are the softmax of its scores, once it is fitted.
@@ -30,6 +35,10 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     intercept_ : ndarray (n_classes,) or (1,)
     classes_ : ndarray (n_classes,)
     """
+
+    coef_: Any  # sparse, after `sparsify`
+    intercept_: np.ndarray
+    classes_: np.ndarray
 
     def _predict(self, X, kind, offset):
         if not (hasattr(self, "coef_") and hasattr(self, "classes_")):  # what follows takes as long as ten rows
@@ -63,7 +72,7 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         out[:, absent] = 0.0 if kind == PROBA else -np.inf
         return out
 
-    def decision_function(self, X, offset=None):
+    def decision_function(self, X: Any, offset: ArrayLike | None = None) -> Any:
         """Scores X @ coef_.T + intercept_ + offset.
 
         Parameters
@@ -79,7 +88,7 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         raw_prediction = self._predict(X, RAW, offset)
         return _as_came(raw_prediction[:, 0] if raw_prediction.shape[1] == 1 else raw_prediction, X)
 
-    def predict(self, X, offset=None):
+    def predict(self, X: Any, offset: ArrayLike | None = None) -> Any:
         """The class of the largest score.
 
         Parameters
@@ -98,7 +107,7 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         )
         return _as_came(np.asarray(self.classes_)[best], X)
 
-    def predict_proba(self, X, offset=None):
+    def predict_proba(self, X: Any, offset: ArrayLike | None = None) -> Any:
         """Probabilities of the classes, the softmax of the scores.
 
         Parameters
@@ -117,7 +126,7 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 proba = np.concatenate([expit(-proba), expit(proba)], axis=1)
         return _as_came(proba, X)
 
-    def predict_log_proba(self, X, offset=None):
+    def predict_log_proba(self, X: Any, offset: ArrayLike | None = None) -> Any:
         """Logarithms of the probabilities, taken from the scores: finite where a probability is zero.
 
         Zero, as the logarithms of those that :meth:`predict_proba` gives, where these are one to all their digits;
@@ -145,7 +154,7 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         with np.errstate(under="ignore"):
             return log_proba_of_two(log_proba)
 
-    def score(self, X, y, sample_weight=None, offset=None):
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None) -> float:
         """Accuracy: the share of the rows whose class is predicted.
 
         Parameters
@@ -165,7 +174,7 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         with comparable(y, self.classes_):
             return accuracy_score(y, predicted, sample_weight=sample_weight)
 
-    def sample_loss(self, X, y, offset=None):
+    def sample_loss(self, X: Any, y: Any, offset: ArrayLike | None = None) -> Any:
         """Cross-entropy of each row, ``-log(probability of its label)``, natural logarithm.
 
         Parameters
@@ -185,7 +194,7 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         with np.errstate(under="ignore"):
             return _as_came(cross_entropy(log_proba, target), X)
 
-    def sparsify(self):
+    def sparsify(self: Classifier) -> Classifier:
         """Make `coef_` a sparse matrix, which saves memory where most of it is zero.
 
         Predictions stay what they are. Another fit makes it dense again.
@@ -197,7 +206,7 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self.coef_ = csr_matrix(self._coef())
         return self
 
-    def densify(self):
+    def densify(self: Classifier) -> Classifier:
         """Make `coef_` a dense array again, after :meth:`sparsify`.
 
         Returns
@@ -214,7 +223,7 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         return self.coef_.toarray() if issparse(self.coef_) else self.coef_
 
     @property
-    def penalty(self):
+    def penalty(self) -> str:
         """'l1', where the penalty is L1 only: by this name :class:`~sklearn.feature_selection.SelectFromModel` knows
         that features are left out whose coefficients are zero, and no others.
         """
