@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_architecture import modules
+from test_architecture import imports, modules
 
 from softmax_clf import sklearn_private
 
@@ -58,6 +58,41 @@ def test_a_scorer_tells_its_parts():
     assert scorer._sign == -1
     assert scorer._response_method == "predict_proba"
     assert np.isfinite(scorer._score_func([0, 1], [[0.5, 0.5], [0.5, 0.5]]))
+
+
+# numba.core is numba's own; what of it the cache is made of is tried at import, and tests/test_jit.py takes it away.
+HOMES = {
+    "numba.core": {"kernels.jit", "kernels.tiles", "kernels.csr"},
+    "_thread": {"kernels.threads"},
+}
+
+
+@pytest.mark.parametrize("module", HOMES)
+def test_private_modules_have_a_home(module):
+    found = {name for name in modules() if any(f"{i}.".startswith(f"{module}.") for i in imports(name))}
+    assert found == HOMES[module]
+
+
+def test_private_names_of_numba():
+    from numba.core import cgutils
+    from numba.core.caching import NullCache
+    from numba.core.compiler import CompileResult
+    from numba.core.registry import cpu_target
+    from numba.core.serialize import dumps
+
+    for name in ("alloca_once", "for_range", "for_range_slice", "get_or_insert_function"):
+        assert callable(getattr(cgutils, name))
+    assert callable(NullCache)
+    assert callable(CompileResult._reduce)
+    assert callable(CompileResult._rebuild)
+    assert cpu_target.target_context.codegen().magic_tuple()
+    assert dumps(1)
+
+
+def test_private_names_of_the_standard_library():
+    from _thread import start_new_thread
+
+    assert callable(start_new_thread)
 
 
 ROOT = Path(__file__).parent.parent
