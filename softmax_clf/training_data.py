@@ -87,7 +87,7 @@ class TrainingData:
         sample_weight = checked_weight(sample_weight, y_index)
         held_out = None
         if early_stopping is not None and X_val is None:
-            held_out = _held_out(y_index, sample_weight, *early_stopping)
+            held_out = rows_held_out(y_index, sample_weight, *early_stopping)
         weight, by_class = row_weights(estimator.class_weight, classes, y_index, sample_weight, held_out)
         validation = None
         if held_out is not None:
@@ -142,7 +142,7 @@ def _validation(source, target, weight, offset, by_class):
     return ValidationData(source, target, weight, offset)
 
 
-def _held_out(y_index, row_weight, validation_fraction, random_state):
+def rows_held_out(y_index, row_weight, validation_fraction, random_state):
     """Rows held out for early stopping, increasing; none without weight, nor all of a class."""
     rows = np.arange(len(y_index)) if row_weight is None else np.flatnonzero(row_weight)
     y = y_index[rows]

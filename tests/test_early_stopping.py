@@ -20,6 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import reference
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
 from softmax_clf.sources.stream import StreamSource
+from softmax_clf.training_data import rows_held_out
 
 DIGITS, DIGIT = load_digits(return_X_y=True)
 (TRAIN, HELD_OUT) = (
@@ -211,7 +212,7 @@ def test_no_class_is_held_out_altogether(class_weight):
     y[5] = 10
     for seed in range(30):
         clf = stopping(0.01, validation_fraction=0.5, random_state=seed, class_weight=class_weight)
-        assert 5 not in clf._held_out(y, None)
+        assert 5 not in rows_held_out(y, None, 0.5, seed)
         clf.fit(DIGITS[:100], y[:100])
         assert np.isfinite(clf.validation_loss_curve_).all()
 
