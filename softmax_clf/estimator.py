@@ -28,6 +28,7 @@ from sklearn.utils.validation import (
 )
 
 from .callbacks import CallbackSupportMixin, Task
+from .columns import Columns, suits_columns
 from .fitted import check_values, coefficients, count
 from .kernels.softmax import LOG_PROBA, PROBA, RAW
 from .kernels.threads import Pieces, effective_n_threads, on_one_blas_thread
@@ -42,6 +43,7 @@ from .solvers.newton import newton, relay
 from .solvers.proximal import proximal_newton
 from .solvers.stopping import BestIterate, allowed_suboptimality
 from .solvers.subspace import Rows, n_slots
+from .solvers.working_set import working_set
 from .sources.arrays import DTYPES, ArraySource, as_numpy, check_finite, is_foreign
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource, is_stream
@@ -739,7 +741,10 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             return allowed - objective.blur(point)
 
         tol, noise = float(self.tol), 4 * np.finfo(objective.source.dtype).eps
-        if objective.l1_reg_strength:
+        by_columns = bool(objective.l1_reg_strength) and suits_columns(objective.source, objective.n_outputs)
+        if by_columns:
+            curvature = None
+        elif objective.l1_reg_strength:
             curvature = QuadraticCurvature(objective)
         else:
             curvature = (RowSpaceCurvature if isinstance(objective, RowSpaceObjective) else Curvature)(objective)
@@ -749,7 +754,10 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             "noise": noise,
             "report": watch.report,
         }
-        if objective.l1_reg_strength:
+        if by_columns:
+            columns = Columns(objective)
+            solver = working_set(start, columns, **columns.penalties(), **common)
+        elif objective.l1_reg_strength:
             common |= {"threshold": objective.threshold(), "settle": objective.settled, "exact": curvature.is_exact}
             solver = proximal_newton(start, curvature.metric, memory=n_pairs(start.size, _PAIRS_BYTES), **common)
         elif curvature.is_exact:

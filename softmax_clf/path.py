@@ -34,6 +34,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import _check_method_params, check_is_fitted
 
 from .callbacks import Task
+from .columns import Columns, suits_columns
 from .estimator import (
     SoftmaxRegressionClassifier,
     all_or_nothing,
@@ -58,6 +59,7 @@ from .solvers.proximal import l1_norm, proximal_newton
 from .solvers.questions import AtScores, Naturals, Scores
 from .solvers.stopping import allowed_suboptimality
 from .solvers.subspace import Rows, n_slots
+from .solvers.working_set import working_set
 from .sources.arrays import as_numpy
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource
@@ -236,6 +238,9 @@ class _Walk:
             n_rows = min(n_rows, source.n_samples**2 / (objective.weight @ objective.weight))
         self.mean, self.objectives, self.n_rows = mean, objectives, n_rows
         self.metrics = self._metrics(QuadraticCurvature if l1_ratio else Curvature)
+        self.columns = None
+        if l1_ratio and suits_columns(source, self.stack.n_outputs):
+            self.columns = [Columns(o, absent) for o, absent in zip(objectives, self.stack.absent, strict=True)]
         self.n_passes = 0
         self.noise = 4 * np.finfo(source.dtype).eps
         shape = self.n_folds, self.stack.n_outputs, source.n_features + int(fit_intercept)
@@ -262,7 +267,8 @@ class _Walk:
         if self.l1_ratio and np.isinf(C):  # no penalty
             self.metrics = self._metrics(Curvature)
         p, points = stack.source.n_features, self.trail[-1][1]
-        for m, change in enumerate(stack.l2_reg_strength - before):
+        by_columns = self.columns and stack.l1_reg_strength.any()
+        for m, change in enumerate(() if by_columns else stack.l2_reg_strength - before):
             self.memories[m].hand_on(_HANDED_ON, change, points[m].shape, p)
             if self.before[m] is not None:
                 point, grad = self.before[m]
@@ -291,6 +297,8 @@ class _Walk:
             "report": lambda solution: self.metrics.move(m, solution.point, solution.objective),
         }
         curvature = self.metrics.curvatures[m]
+        if self.stack.l1_reg_strength[m] and self.columns:
+            return working_set(start, self.columns[m], **self.columns[m].penalties(), **common)
         if self.stack.l1_reg_strength[m]:
             common |= {"threshold": self.stack.threshold(m), "settle": partial(self.stack.settled, m)}
             common["exact"] = curvature.is_exact
@@ -326,7 +334,7 @@ class _Walk:
         """On, along the line through the last two solutions in log(C): 15 % fewer passes than from the last."""
         (before_log_C, before), (last_log_C, last) = self.trail[0], self.trail[-1]
         gap = last_log_C - before_log_C
-        if not (gap > 0 and np.isfinite(log_C)):
+        if self.columns or not (gap > 0 and np.isfinite(log_C)):
             return last
         return last + min((log_C - last_log_C) / gap, 1.0) * (last - before)
 

@@ -22,6 +22,7 @@ PACKAGE = Path(softmax_clf.__file__).parent
 OURS = {
     "estimator": {
         "callbacks",
+        "columns",
         "fitted",
         "labels",
         "online",
@@ -32,8 +33,9 @@ OURS = {
         "sources",
         "kernels",
     },
-    "path": {"estimator", "callbacks", "metrics", "objective", "solvers", "sources", "kernels"},
+    "path": {"estimator", "callbacks", "columns", "metrics", "objective", "solvers", "sources", "kernels"},
     "callbacks": set(),
+    "columns": {"sources", "kernels"},
     "fitted": set(),
     "labels": set(),
     "online": {"metrics", "objective", "solvers", "sources", "kernels"},
@@ -50,6 +52,7 @@ WORLD = {
     "estimator": {*NUMERIC, "sklearn", "joblib", "threadpoolctl"},
     "path": {*NUMERIC, "sklearn", "joblib", "threadpoolctl"},
     "callbacks": {"sklearn"},
+    "columns": NUMERIC,
     "fitted": NUMERIC,
     "labels": NUMERIC,
     "online": NUMERIC,
