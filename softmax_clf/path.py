@@ -63,11 +63,13 @@ from .solvers.working_set import working_set
 from .sources.arrays import as_numpy
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource
+from .strengths import largest_C
 
 _STACK_BYTES = 1 << 28  # what the problems that are solved at a time may take, beside X
 _SHARED_NOISE = 0.2  # relative difference of two folds' Hessians up to which they share a metric
 _PAIRS = 20  # steps and gradient changes that L-BFGS keeps for a problem
 _HANDED_ON = 10  # of them, to the next C
+_WIDE_RANGE, _RANGE = 1e2, 1e3  # of an integer Cs beside an L1 penalty, where features outnumber rows or not
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -436,7 +438,7 @@ def _turns(n_folds, *sizes, sparse=False):
 def _as_Cs(Cs):
     """The values of C, as an array."""
     if isinstance(Cs, Integral):
-        return np.logspace(-4, 4, int(Cs))
+        return np.logspace(-4, 4, int(Cs))  # which :func:`_from_C_max` replaces beside an L1 penalty
     values = np.asarray(Cs, dtype=np.float64)
     if values.ndim != 1 or not len(values) or not (values > 0).all():
         raise ValueError(
@@ -444,6 +446,18 @@ def _as_Cs(Cs):
             "such as np.logspace(-4, 4, 10)."
         )
     return values
+
+
+def _from_C_max(estimator, rows, l1_ratios, Cs):
+    """The values of C; for an integer and L1 penalties as many from where all coefficients are zero."""
+    if not isinstance(estimator.Cs, Integral) or not l1_ratios.all():
+        return Cs
+    weight, _ = estimator._weights(rows.classes, rows.y_index, rows.sample_weight)
+    largest = largest_C(estimator, rows.source, rows.y_index, len(rows.classes), weight)
+    if not np.isfinite(largest):
+        return Cs
+    span = _WIDE_RANGE if rows.source.n_features > rows.source.n_samples else _RANGE
+    return np.geomspace(l1_ratios.min() * largest, span * l1_ratios.max() * largest, len(Cs))
 
 
 def _as_l1_ratios(l1_ratios):
@@ -470,7 +484,9 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
     Parameters
     ----------
     Cs : int or array-like, default=10
-        The values of C; for an integer, as many from 1e-4 to 1e4 in equal ratios. ``np.inf`` is no penalty.
+        The values of C; for an integer, as many from 1e-4 to 1e4 in equal ratios. ``np.inf`` is no penalty. Where all
+        `l1_ratios` are positive, an integer counts from where all coefficients are zero, the :func:`C_max` of the least
+        of them, to 1000 times that of the largest, or 100 times where features outnumber rows.
     cv : int, splitter, iterable of (train, test) or 'holdout', default=None
         None is 5 stratified folds, an integer that many. 'holdout' is one fold: a random `validation_fraction` of the
         rows is held out, by class where each has rows enough. A row that ``train`` names twice counts twice.
@@ -630,6 +646,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxRegressionClassifier):
         Cs, l1_ratios = _as_Cs(self.Cs), _as_l1_ratios(self.l1_ratios)
         task = Task.of_fit(self, 1 + self.refit, X, y, sample_weight=sample_weight)
         rows = _Rows(self, X, y, sample_weight)
+        Cs = _from_C_max(self, rows, l1_ratios, Cs)
         split_params, score_params = self._routed(sample_weight, rows, params)
         folds = self._folds(rows, split_params)
         if self.selection == "1se" and len(folds) < 2:
@@ -1080,7 +1097,8 @@ def softmax_regression_path(
     X : array-like (n_samples, n_features)
     y : array-like (n_samples,)
     Cs : int or array-like, default=10
-        The values of C; for an integer, as many from 1e-4 to 1e4 in equal ratios.
+        The values of C; for an integer, as many from 1e-4 to 1e4 in equal ratios; beside an L1 penalty from
+        :func:`C_max` to 1000 times that, or 100 times where features outnumber rows.
     sample_weight : array-like (n_samples,), default=None
     l1_ratio, fit_intercept, standardize, class_weight, tol, max_iter, n_jobs, verbose
         As in :class:`SoftmaxRegressionClassifier`.
@@ -1115,6 +1133,7 @@ def softmax_regression_path(
     estimator._validate_params()
     Cs, l1_ratios = _as_Cs(Cs), _as_l1_ratios([l1_ratio])
     rows = _Rows(estimator, X, y, sample_weight)
+    Cs = _from_C_max(estimator, rows, l1_ratios, Cs)
     with np.errstate(under="ignore"):
         walked = _Walked(estimator, rows, [np.arange(len(rows.y))], l1_ratios, Cs, Task(estimator))
     if not walked.converged.all():
