@@ -36,8 +36,9 @@ class Columns:
     target : array (n_outputs, n_samples) float64
     present : array of intp
         Outputs that are not held: arrays of outputs have these only.
-    last : tuple, or None
-        The strength of the L1 penalty, the point and the gradient where the last fit has ended.
+    last, before : tuple, or None
+        The strength of the L1 penalty, the coefficients and the gradient where the last fit has ended, and the one
+        before.
     """
 
     def __init__(self, objective, absent=None):
@@ -69,7 +70,7 @@ class Columns:
         n_outputs = len(self.present)
         self.proba, self.residual = np.empty((2, n_outputs, n))
         self.loss, self.work = np.empty(n), np.empty((2, n))
-        self.scores, self.value, self.last = None, np.inf, None
+        self.scores, self.value, self.last, self.before = None, np.inf, None, None
 
     def penalties(self):
         """Strengths of the L1 and the L2 penalty by feature."""
@@ -128,14 +129,19 @@ class Columns:
             return step
         for _ in range(10):
             slope = self.residual.sum(axis=1)
-            if np.abs(slope).max() <= 1e-15:
+            if np.abs(slope).max() <= 1e-14:
                 break
             by_weight = self.proba * self.weight
             hess = np.diag(by_weight.sum(axis=1)) - by_weight @ self.proba.T
-            more = -np.linalg.lstsq(hess, slope, rcond=1e-13)[0]
-            before = self.value, self.scores
-            if not self.move_to(self.scores + more[:, None]) <= before[0] + 1e-15 * abs(before[0]):
-                self.move_to(before[1])
+            if len(hess) > 1:
+                hess += hess.trace() / len(hess) ** 2  # a shift of all makes no difference
+            try:
+                more = -np.linalg.solve(hess, slope)
+            except np.linalg.LinAlgError:  # rows are sure of their classes
+                break
+            value, scores = self.value, self.scores
+            if not self.move_to(scores + more[:, None]) <= value + 4e-16 * abs(value):
+                self.move_to(scores)
                 break
             step += more
         return step

@@ -151,6 +151,7 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
     suboptimality_is_bound_ : bool
         Whether `suboptimality_` is a bound that holds, but for rounding errors, or an estimate. It is a bound for small
         problems with an L2 penalty, but for one so weak that rounding errors are more than `tol` over its strength.
+        With an L1 penalty it is one, the duality gap, where features outnumber rows or are sparse and thousands.
     loss_curve_ : list of float
         F at the start and after each iteration.
     validation_loss_curve_ : list of float
@@ -736,8 +737,9 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
     def _minimise(self, objective, start, watch):
         """Let the solver name points and tell it the objective there, until it has ended."""
 
-        def target(point):
-            allowed = allowed_suboptimality(tol, objective.null_objective, objective.penalty(point), noise)
+        def target(point, penalty=None):
+            penalty = objective.penalty(point) if penalty is None else penalty
+            allowed = allowed_suboptimality(tol, objective.null_objective, penalty, noise)
             return allowed - objective.blur(point)
 
         tol, noise = float(self.tol), 4 * np.finfo(objective.source.dtype).eps

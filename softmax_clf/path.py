@@ -326,8 +326,9 @@ class _Walk:
     def _target(self, m):
         """What a fold's objective may be above its minimum, as a function of the point: the rule of the classifier."""
 
-        def target(point):
-            null_objective, penalty = self.stack.null_objective[m], self.stack.penalty(m, point)
+        def target(point, penalty=None):
+            null_objective = self.stack.null_objective[m]
+            penalty = self.stack.penalty(m, point) if penalty is None else penalty
             return allowed_suboptimality(self.tol, null_objective, penalty, self.noise) - self.stack.blur(m, point)
 
         return target

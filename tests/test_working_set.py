@@ -8,6 +8,7 @@ from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import PredefinedSplit
 
+import problems
 import reference
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
 
@@ -121,3 +122,60 @@ def test_digits_that_rounding_hides():
     with pytest.warns(ConvergenceWarning, match="rounding"):
         clf = SoftmaxRegressionClassifier(1.0, l1_ratio=1.0, tol=1e-18).fit(X, y)
     assert clf.suboptimality_ < 1e-12
+
+
+# glmnet 4.1 of R, family = "multinomial", standardize = FALSE, thresh = 1e-16: alpha, lambda, intercepts of mean zero,
+# and (class, feature): coefficient
+GLMNET = [
+    (
+        1.0,
+        0.05,
+        [0.058822, -0.105699, 0.046877],
+        {
+            (0, 36): -0.658111,
+            (0, 44): -0.94516,
+            (0, 46): 0.266573,
+            (0, 53): 0.539003,
+            (0, 54): 0.749656,
+            (1, 10): -0.619409,
+            (1, 29): 0.160255,
+            (1, 50): -1.014153,
+            (2, 37): -0.861411,
+            (2, 45): -0.168131,
+        },
+    ),
+    (
+        0.6,
+        0.1,
+        [0.258169, -0.292601, 0.034432],
+        {
+            (0, 3): 0.070681,
+            (0, 35): -0.09689,
+            (0, 36): -0.373707,
+            (0, 44): -0.493091,
+            (0, 46): 0.228007,
+            (0, 53): 0.188983,
+            (0, 54): 0.226393,
+            (1, 10): -0.247483,
+            (1, 18): -0.001972,
+            (1, 29): 0.07852,
+            (1, 44): 0.114181,
+            (1, 50): -0.31664,
+            (2, 37): -0.35,
+            (2, 45): -0.127518,
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("alpha", "strength", "intercept", "nonzero"), GLMNET)
+def test_coefficients_are_those_of_glmnet(alpha, strength, intercept, nonzero):
+    problem = problems.load("digits")
+    X, y = problem.X[:60] / 16, problem.y[:60] % 3
+    clf = SoftmaxRegressionClassifier(1 / (strength * len(y)), l1_ratio=alpha, tol=1e-10).fit(X, y)
+    expected = np.zeros((3, 64))
+    for place, value in nonzero.items():
+        expected[place] = value
+    np.testing.assert_array_equal(clf.coef_ != 0, expected != 0)
+    np.testing.assert_allclose(clf.coef_, expected, atol=1e-4)
+    np.testing.assert_allclose(clf.intercept_, intercept, atol=1e-4)

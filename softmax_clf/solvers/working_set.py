@@ -44,7 +44,8 @@ def working_set(point, columns, *, threshold, ridge, target, max_iter, report, *
     columns : Columns
     threshold, ridge : array (n_features,)
         Strengths of the penalties by feature.
-    target, max_iter, report
+    target : callable (point, penalty) -> float
+    max_iter, report
         As in :func:`~.lbfgs.lbfgs`.
 
     Returns
@@ -65,17 +66,20 @@ class _Fit:
         p, present = columns.n_features, columns.present
         self.start, self.coef = point, point[present, :p]
         self.intercept = point[present, p] if columns.fit_intercept else np.zeros(len(present))
-        self.solution, self.lower, self.allowed, self.damping = Solution(point), 0.0, 0.0, 0.0
+        self.solution, self.lower, self.allowed, self.damping = Solution(point), 0.0, None, 0.0
 
     def run(self):
         c = self.columns
+        strength, coef, grad = c.last or (None, None, None)
+        follows = coef is not None and np.array_equal(coef, self.coef)
+        if follows:
+            self.coef = self._ahead()
         c.begin(self.coef, self.intercept)
-        self.intercept = self.intercept + c.balance()
-        strength, point, grad = c.last or (None, None, None)
-        if grad is None or not np.array_equal(point, self.coef):
+        if not follows:
+            self.intercept = self.intercept + c.balance()
             strength, grad = None, c.gradient()
         self._choose(self._strong(grad, strength))
-        ended = self._check(grad)
+        ended = self._record() if follows else self._check(grad)
         while not ended:
             grad, standing, least = None, 0, np.inf
             for step in range(_MAX_STEPS):
@@ -98,9 +102,24 @@ class _Fit:
                 self._choose(self.mask | self._most(self._violates(grad), grad))
         if grad is None:
             grad = c.gradient()
-        c.last = c.objective.l1_reg_strength, self._whole_coef(), grad
+        c.before, c.last = c.last, (c.objective.l1_reg_strength, self._whole_coef(), grad)
         self.solution.grad = self._whole_grad(grad)
         return self.solution
+
+    def _ahead(self):
+        """On in a line through the last two solutions, but for what is zero or would change its sign."""
+        c, coef = self.columns, self.coef
+        if c.before is None:
+            return coef
+        (first, before, _), (last, _, _) = c.before, c.last
+        if not first > last:
+            return coef
+        share = min((last - c.objective.l1_reg_strength) / (first - last), 1.0)
+        places = np.nonzero(coef)
+        ahead = coef[places] + share * (coef[places] - before[places])
+        coef = coef.copy()
+        coef[places] = np.where(ahead * coef[places] > 0, ahead, coef[places])
+        return coef
 
     # ----------------------------------------------------------------------------------------------- working sets
 
@@ -195,8 +214,8 @@ class _Fit:
             point[c.present, p] = self.intercept
             if len(c.present) > 1:
                 point[c.present, p] -= self.intercept.mean()
-        if checked and not above > self.allowed > 0:
-            self.allowed = self.target(point)
+        if not self.allowed or (checked and above <= self.allowed):
+            self.allowed = self.target(point, self.penalty)
         args = self.allowed, self.max_iter, self.report
         return self.solution.is_final(point, objective, None, above, True, *args)
 
