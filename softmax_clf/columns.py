@@ -1,5 +1,7 @@
 """The objective by columns of X, for the solver of sparse coefficients: what a coefficient costs is its own column."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from .kernels.active import divergence, kernels, row_states, sparse_gradient
@@ -20,6 +22,14 @@ def suits_columns(source, n_outputs):
     return source.n_features > source.n_samples or source.is_wide_and_sparse
 
 
+@dataclass
+class Gradient:
+    """Derivatives (n_outputs, n_features), and the largest size (n_features,) of each feature's."""
+
+    values: np.ndarray
+    steepest: np.ndarray
+
+
 class Columns:
     """The objective of sparse coefficients, with the state of its rows at a point.
 
@@ -36,9 +46,8 @@ class Columns:
     target : array (n_outputs, n_samples) float64
     present : array of intp
         Outputs that are not held: arrays of outputs have these only.
-    last, before : tuple, or None
-        The strength of the L1 penalty, the coefficients and the gradient where the last fit has ended, and the one
-        before.
+    last, before : Ended, or None
+        Where the last fit has ended, and the one before.
     """
 
     def __init__(self, objective, absent=None):
@@ -110,16 +119,14 @@ class Columns:
         self.value = row_states(scores, self.target, self.weight, self.proba, self.residual, self.loss, self.work)
         return self.value
 
-    def begin(self, coef, intercept):
-        """The rows at a point."""
-        classes, features = np.nonzero(coef)
+    def begin(self, classes, features, coef, intercept):
+        """The rows at a point, of which coefficients are given that are not zero."""
         scores = np.zeros_like(self.proba)
         if len(features):
             places = self.use(features)
-            change = coef[classes, features]
-            self.add_scores_kernel(self.columns, places, classes, change, scores)
+            self.add_scores_kernel(self.columns, places, classes, coef, scores)
             if not self.sparse:
-                scores += np.bincount(classes, change * self.center[features], len(coef))[:, None]
+                scores += np.bincount(classes, coef * self.center[features], len(scores))[:, None]
         return self.move_to(scores + intercept[:, None] + self.offset)
 
     def balance(self):
@@ -147,9 +154,9 @@ class Columns:
         return step
 
     def gradient(self):
-        """Of the mean loss by the coefficients (n_outputs, n_features)."""
+        """Of the mean loss by the coefficients: a :class:`Gradient`."""
         source, p = self.objective.source, self.n_features
-        grad = np.empty((len(self.present), p))
+        grad, steepest = np.empty((len(self.present), p)), np.empty(p)
         stored = source.X.nnz if self.sparse else source.X.size
         n_tasks = int(min(max(stored * len(grad) / _TASK_FLOPS, 1), 64, p))
         if self.sparse:  # as many stored values a task
@@ -168,9 +175,11 @@ class Columns:
                 np.matmul(self.residual, source.X[:, some].astype(np.float64, copy=False), out=grad[:, some])
                 if self.factor is not None:
                     grad[:, some] *= self.factor[some]
+            # while it lies in cache
+            np.maximum(grad[:, some].max(axis=0), -grad[:, some].min(axis=0), out=steepest[some])
 
         run_tasks(task, n_tasks, self.n_threads)
-        return grad
+        return Gradient(grad, steepest)
 
     def divergence(self, share):
         """At most what the dual point loses that is so far on the way from the probabilities to the targets."""

@@ -1,5 +1,7 @@
 """Sparse coefficients, of which few matter: Newton steps on working sets, and a bound by a point of the dual."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from .proximal import shift_of_least_penalty
@@ -57,28 +59,47 @@ def working_set(point, columns, *, threshold, ridge, target, max_iter, report, *
     return _Fit(point, columns, threshold, ridge, target, max_iter, report).run()
 
 
+@dataclass
+class Ended:
+    """Where a fit has ended: the strength of its L1 penalty, coefficients that are not zero, and the gradient."""
+
+    strength: float
+    numbers: np.ndarray
+    coef: np.ndarray
+    grad: object
+
+
 class _Fit:
-    """What is known of a fit on its way. Parameters as of :func:`working_set`."""
+    """What is known of a fit on its way. Parameters as of :func:`working_set`.
+
+    Coordinates have numbers, ``class * n_features + feature``: nothing here is as long as all of them but gradients.
+    """
 
     def __init__(self, point, columns, threshold, ridge, target, max_iter, report):
         self.columns, self.threshold, self.ridge = columns, threshold, ridge
         self.target, self.max_iter, self.report = target, max_iter, report
         p, present = columns.n_features, columns.present
-        self.start, self.coef = point, point[present, :p]
+        classes, features = np.nonzero(point[:, :p])
+        kept = np.isin(classes, present)
+        classes, features = classes[kept], features[kept]
+        self.shape, self.at = point.shape, point[classes, features]
+        self.numbers = np.searchsorted(present, classes) * p + features
         self.intercept = point[present, p] if columns.fit_intercept else np.zeros(len(present))
         self.solution, self.lower, self.allowed, self.damping = Solution(point), 0.0, None, 0.0
 
     def run(self):
-        c = self.columns
-        strength, coef, grad = c.last or (None, None, None)
-        follows = coef is not None and np.array_equal(coef, self.coef)
+        c, last = self.columns, self.columns.last
+        follows = last is not None and np.array_equal(last.numbers, self.numbers) and np.array_equal(last.coef, self.at)
         if follows:
-            self.coef = self._ahead()
-        c.begin(self.coef, self.intercept)
-        if not follows:
+            self.at = self._ahead()
+        c.begin(*np.divmod(self.numbers, c.n_features), self.at, self.intercept)
+        if follows:
+            grad = last.grad
+            bound = np.maximum(2 - last.strength / c.objective.l1_reg_strength, 0.5) * self.threshold
+        else:
             self.intercept = self.intercept + c.balance()
-            strength, grad = None, c.gradient()
-        self._choose(self._strong(grad, strength))
+            grad, bound = c.gradient(), self.threshold
+        self._choose(np.union1d(self.numbers, self._steepest(grad, bound)))
         ended = self._record() if follows else self._check(grad)
         while not ended:
             grad, standing, least = None, 0, np.inf
@@ -92,74 +113,63 @@ class _Fit:
                     self.intercept += c.balance()
                     grad = c.gradient()
                     ended = self._check(grad)
-                    if standing == _STANDING and not ended and not self._violates(grad).any():
-                        self.solution.reason, ended = ROUNDING, True
                     break
                 ended = self._record()
                 if ended:
                     break
             if not ended:
-                self._choose(self.mask | self._most(self._violates(grad), grad))
-        if grad is None:
-            grad = c.gradient()
-        c.before, c.last = c.last, (c.objective.l1_reg_strength, self._whole_coef(), grad)
-        self.solution.grad = self._whole_grad(grad)
+                numbers = np.union1d(self.numbers, self._steepest(grad, self.threshold))
+                if standing == _STANDING and len(numbers) == len(self.numbers):
+                    self.solution.reason, ended = ROUNDING, True
+                else:
+                    self._choose(numbers)
+        grad = c.gradient() if grad is None else grad
+        used = self.at != 0
+        c.before = c.last
+        c.last = Ended(c.objective.l1_reg_strength, self.numbers[used], self.at[used], grad)
+        self.solution.grad = self._whole_grad(grad.values)
         return self.solution
 
     def _ahead(self):
         """On in a line through the last two solutions, but for what is zero or would change its sign."""
-        c, coef = self.columns, self.coef
-        if c.before is None:
-            return coef
-        (first, before, _), (last, _, _) = c.before, c.last
-        if not first > last:
-            return coef
-        share = min((last - c.objective.l1_reg_strength) / (first - last), 1.0)
-        places = np.nonzero(coef)
-        ahead = coef[places] + share * (coef[places] - before[places])
-        coef = coef.copy()
-        coef[places] = np.where(ahead * coef[places] > 0, ahead, coef[places])
-        return coef
+        before, last, now = self.columns.before, self.columns.last, self.columns.objective.l1_reg_strength
+        if before is None or not before.strength > last.strength:
+            return self.at
+        share = min((last.strength - now) / (before.strength - last.strength), 1.0)
+        there = np.zeros_like(self.at)
+        _, here, places = np.intersect1d(self.numbers, before.numbers, assume_unique=True, return_indices=True)
+        there[here] = before.coef[places]
+        ahead = self.at + share * (self.at - there)
+        return np.where(ahead * self.at > 0, ahead, self.at)
 
     # ----------------------------------------------------------------------------------------------- working sets
 
-    def _strong(self, grad, strength):
-        """The first set, at the gradient of a solution for another strength of the penalty, or of none."""
-        bound = self.threshold
-        if strength:
-            now = self.columns.objective.l1_reg_strength
-            bound = np.maximum(2 - strength / now, 0.5) * self.threshold
-        return (self.coef != 0) | self._most(np.abs(grad) > bound, grad)
+    def _exceeding(self, grad, bound):
+        """Numbers of coordinates whose derivatives exceed a bound by feature (n_features,), and their sizes."""
+        features = np.flatnonzero(grad.steepest > bound)
+        size = np.abs(grad.values[:, features])
+        classes, places = np.nonzero(size > bound[features])
+        return classes * self.columns.n_features + features[places], size[classes, places]
 
-    def _violates(self, grad):
-        return (np.abs(grad) > self.threshold) & ~self.mask
+    def _steepest(self, grad, bound):
+        """Of coordinates that exceed it those that do most for their thresholds, as many as a set may grow by."""
+        numbers, size = self._exceeding(grad, bound)
+        n_most = max(2 * len(self.numbers), _LEAST_SET)
+        if len(numbers) > n_most:
+            ratio = size / np.maximum(self.threshold[numbers % self.columns.n_features], 1e-300)
+            numbers = numbers[np.argpartition(-ratio, n_most)[:n_most]]
+        return numbers
 
-    def _most(self, candidates, grad):
-        """Of candidates those with the largest derivatives for their thresholds, as many as a set may grow by."""
-        n_used = np.count_nonzero(self.mask) if hasattr(self, "mask") else np.count_nonzero(self.coef)
-        n_most = max(2 * n_used, _LEAST_SET)
-        found = np.flatnonzero(candidates)
-        if len(found) > n_most:
-            ratio = (np.abs(grad) / np.maximum(self.threshold, 1e-300)).ravel()[found]
-            candidates = np.zeros_like(candidates)
-            candidates.ravel()[found[np.argpartition(-ratio, n_most)[:n_most]]] = True
-        return candidates
-
-    def _choose(self, mask):
-        """Work on a set from now on."""
-        coef = self._whole_coef() if hasattr(self, "mask") else self.coef
-        self.coef, self.mask = coef, mask
-        self.classes, self.features = np.nonzero(mask)
+    def _choose(self, numbers):
+        """Work on a set from now on, of which what has been worked on is a part."""
+        at = np.zeros(len(numbers))
+        at[np.searchsorted(numbers, self.numbers)] = self.at
+        self.at, self.numbers = at, numbers
+        self.classes, self.features = np.divmod(numbers, self.columns.n_features)
         self.model = self.columns.model(self.classes, self.features)
         self.model.update()
-        self.at = coef[self.classes, self.features]
         self.thresholds, self.ridges = self.threshold[self.features], self.ridge[self.features]
         self.penalty = self._penalty(self.at)
-
-    def _whole_coef(self):
-        coef = np.zeros_like(self.coef)
-        coef[self.classes, self.features] = self.at
-        return coef
 
     def _penalty(self, at):
         return float(self.thresholds @ np.abs(at) + self.ridges @ np.square(at) / 2)
@@ -194,8 +204,10 @@ class _Fit:
 
     def _check(self, grad):
         """Take in where it is, with the duality gap; whether it is the last."""
-        threshold, ridge = (np.broadcast_to(a, grad.shape) for a in (self.threshold, self.ridge))
-        gap = self._gap(grad[self.classes, self.features], np.abs(grad), threshold, ridge)
+        numbers, size = self._exceeding(grad, self.threshold)
+        features = numbers % self.columns.n_features
+        args = size, self.threshold[features], self.ridge[features]
+        gap = self._gap(grad.values[self.classes, self.features], *args)
         unbalanced = float(np.abs(self.columns.residual.sum(axis=1)).sum()) if self.columns.fit_intercept else 0.0
         gap += unbalanced * (1 + float(np.abs(self.columns.scores).max())) + 4 * _EPS * self._objective()
         self.lower = max(self.lower, self._objective() - gap)
@@ -208,7 +220,7 @@ class _Fit:
         objective = self._objective()
         above = objective - self.lower
         # the point with its zeros, of which only those pages are touched that others share
-        point, p, c = np.zeros(self.start.shape), self.columns.n_features, self.columns
+        point, p, c = np.zeros(self.shape), self.columns.n_features, self.columns
         point[c.present[self.classes], self.features] = self.at
         if c.fit_intercept:
             point[c.present, p] = self.intercept
@@ -222,7 +234,7 @@ class _Fit:
     def _whole_grad(self, grad):
         """Of F without the L1 penalty, of all outputs."""
         c = self.columns
-        whole = np.zeros(self.start.shape)
+        whole = np.zeros(self.shape)
         whole[c.present, : c.n_features] = grad
         whole[c.present[self.classes], self.features] += self.ridges * self.at
         return whole
