@@ -124,6 +124,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
     suboptimality_is_bound_ : bool
         Whether `suboptimality_` is a bound that holds, but for rounding errors, or an estimate. It is a bound for small
         problems with an L2 penalty, but for one so weak that rounding errors are more than `tol` over its strength.
+        With an L1 penalty it is one, the duality gap, where features outnumber rows or are sparse and thousands.
     loss_curve_ : list of float
         F at the start and after each iteration.
     validation_loss_curve_ : list of float

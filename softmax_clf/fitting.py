@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .columns import Columns, suits_columns
 from .kernels.threads import Pieces, on_one_blas_thread
 from .messages import check_start
 from .metrics.curvature import Curvature
@@ -13,6 +14,7 @@ from .solvers.newton import newton, relay
 from .solvers.proximal import proximal_newton
 from .solvers.stopping import allowed_suboptimality
 from .solvers.subspace import Rows, n_slots
+from .solvers.working_set import working_set
 
 _PAIRS_BYTES = 3 << 26  # of the solver's memory, where it is kept short: all of it is read in each iteration
 
@@ -52,7 +54,7 @@ def make_objective(data, elastic_net, start, *, fit_intercept, scale, n_threads)
     return objective, objective.start_point(start)
 
 
-def choose_solver(start, curvature, make_metric, *, l1_options, lbfgs_options, **common):
+def choose_solver(start, curvature, make_metric, *, columns_options, l1_options, lbfgs_options, **common):
     """The solver of one problem: its kind follows from the penalty and from what a Hessian costs.
 
     Parameters
@@ -61,6 +63,8 @@ def choose_solver(start, curvature, make_metric, *, l1_options, lbfgs_options, *
     curvature : Curvature
     make_metric : callable
         From a point, and with an L1 penalty the gradient there, to a metric.
+    columns_options : dict or None
+        What :func:`~.solvers.working_set.working_set` takes besides; None where it does not suit. It needs no metric.
     l1_options : dict or None
         What :func:`~.solvers.proximal.proximal_newton` takes besides; None without an L1 penalty.
     lbfgs_options : callable () -> dict
@@ -72,6 +76,8 @@ def choose_solver(start, curvature, make_metric, *, l1_options, lbfgs_options, *
     -------
     generator
     """
+    if columns_options is not None:
+        return working_set(start, **columns_options, **common)
     if l1_options is not None:
         return proximal_newton(start, make_metric, exact=curvature.is_exact, **l1_options, **common)
     if curvature.is_exact:
@@ -80,7 +86,7 @@ def choose_solver(start, curvature, make_metric, *, l1_options, lbfgs_options, *
 
 
 def stopping_rule(tol, null_objective, penalty, blur, noise):
-    """What F may be above its minimum where a fit ends, as a function of the point.
+    """What F may be above its minimum where a fit ends, as a function of the point, and of the penalty if known.
 
     Parameters
     ----------
@@ -90,10 +96,18 @@ def stopping_rule(tol, null_objective, penalty, blur, noise):
         The second part of F, and what the rounding of its scores may hide.
     """
 
-    def target(point):
-        return allowed_suboptimality(tol, null_objective, penalty(point), noise) - blur(point)
+    def target(point, known_penalty=None):
+        known_penalty = penalty(point) if known_penalty is None else known_penalty
+        return allowed_suboptimality(tol, null_objective, known_penalty, noise) - blur(point)
 
     return target
+
+
+def curvature_of(objective):
+    """What makes the metrics of an objective."""
+    if isinstance(objective, RowSpaceObjective):
+        return RowSpaceCurvature(objective)
+    return (QuadraticCurvature if objective.l1_reg_strength else Curvature).of(objective)
 
 
 def rows_of(objective, curvature, start):
@@ -149,13 +163,15 @@ def minimise(objective, start, watch, *, tol, max_iter, verbose):
     -------
     Solution
     """
-    noise, l1_options = 4 * np.finfo(objective.source.dtype).eps, None
+    noise, columns_options, l1_options = 4 * np.finfo(objective.source.dtype).eps, None, None
     target = stopping_rule(tol, objective.null_objective, objective.penalty, objective.blur, noise)
-    if isinstance(objective, RowSpaceObjective):
-        curvature = RowSpaceCurvature(objective)
+    most_pairs, curvature, make_metric = n_pairs(start.size, _PAIRS_BYTES), None, None
+    if objective.l1_reg_strength and suits_columns(objective.source, objective.n_outputs):
+        columns = Columns(objective)
+        columns_options = {"columns": columns, **columns.penalties(objective.elastic_net)}
     else:
-        curvature = (QuadraticCurvature if objective.l1_reg_strength else Curvature).of(objective)
-    most_pairs = n_pairs(start.size, _PAIRS_BYTES)
+        curvature = curvature_of(objective)
+        make_metric = curvature.metric
     if objective.l1_reg_strength:
         l1_options = {"memory": most_pairs, "threshold": objective.threshold(), "settle": objective.settled}
 
@@ -175,7 +191,8 @@ def minimise(objective, start, watch, *, tol, max_iter, verbose):
     solver = choose_solver(
         start,
         curvature,
-        curvature.metric,
+        make_metric,
+        columns_options=columns_options,
         l1_options=l1_options,
         lbfgs_options=lbfgs_options,
         target=target,

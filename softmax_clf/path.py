@@ -25,6 +25,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.validation import check_is_fitted
 
 from .callbacks import Task
+from .columns import Columns, suits_columns
 from .estimator import SoftmaxRegressionClassifier, all_or_nothing
 from .kernels.threads import Pieces, effective_n_threads, on_one_blas_thread
 from .messages import check_start, overflow_named
@@ -50,9 +51,11 @@ from .solvers.proximal import l1_norm, proximal_newton
 from .solvers.questions import AtScores, Naturals, Scores
 from .solvers.stopping import allowed_suboptimality
 from .solvers.subspace import Rows, n_slots
+from .solvers.working_set import working_set
 from .sources.arrays import as_numpy
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource
+from .strengths import largest_C
 from .training_data import TrainingData, standard_deviations, unit_of, without_constants
 from .validation import checked_weight, comparable, holdout, targets_among
 
@@ -60,6 +63,7 @@ _STACK_BYTES = 1 << 28  # what the problems that are solved at a time may take, 
 _SHARED_NOISE = 0.2  # relative difference of two folds' Hessians up to which they share a metric
 _PAIRS = 20  # steps and gradient changes that L-BFGS keeps for a problem
 _HANDED_ON = 10  # of them, to the next C
+_WIDE_RANGE, _RANGE = 1e2, 1e3  # of an integer Cs beside an L1 penalty, where features outnumber rows or not
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -220,6 +224,9 @@ class _Walk:
         self.mean, self.folds, self.n_rows = mean, folds, n_rows
         self.n_passes = self.difficulty = 0  # the most passes that a C took; and that as the metrics of a C know it
         self.metrics = self._metrics(QuadraticCurvature if l1_ratio else Curvature)
+        self.columns = None
+        if l1_ratio and suits_columns(source, self.stack.n_outputs):
+            self.columns = [Columns(rows, absent) for rows, absent in zip(folds, self.stack.absent, strict=True)]
         self.noise = 4 * np.finfo(source.dtype).eps
         shape = self.n_folds, self.stack.n_outputs, source.n_features + int(fit_intercept)
         self.trail = [(np.nan, np.zeros(shape))]  # log(C) and points, of the last two C
@@ -249,7 +256,9 @@ class _Walk:
         if self.l1_ratio and np.isinf(C):  # no penalty
             self.metrics = self._metrics(Curvature)
         p, points = stack.source.n_features, self.trail[-1][1]
-        for m, (old, new) in enumerate(zip(before, stack.elastic_nets, strict=True)):
+        by_columns = self.columns and any(net.l1_reg_strength for net in stack.elastic_nets)
+        changes = [] if by_columns else list(zip(before, stack.elastic_nets, strict=True))
+        for m, (old, new) in enumerate(changes):
             change = new.l2_reg_strength - old.l2_reg_strength
             self.memories[m].hand_on(_HANDED_ON, change, points[m].shape, p)
             if self.before[m] is not None:
@@ -280,7 +289,10 @@ class _Walk:
             "report": lambda solution: self.metrics.move(m, solution.point, solution.objective),
         }
         curvature = self.metrics.curvatures[m]
-        if self.stack.elastic_nets[m].l1_reg_strength:
+        elastic_net = self.stack.elastic_nets[m]
+        if elastic_net.l1_reg_strength and self.columns:
+            return working_set(start, self.columns[m], **self.columns[m].penalties(elastic_net), **common)
+        if elastic_net.l1_reg_strength:
             common |= {"threshold": self.stack.threshold(m), "settle": partial(self.stack.settled, m)}
             common["exact"] = curvature.is_exact
             return proximal_newton(start, make_metric, memory=_PAIRS, **common)
@@ -304,8 +316,9 @@ class _Walk:
     def _target(self, m):
         """What a fold's objective may be above its minimum, as a function of the point: the rule of the classifier."""
 
-        def target(point):
-            null_objective, penalty = self.stack.null_objective[m], self.stack.penalty(m, point)
+        def target(point, penalty=None):
+            null_objective = self.stack.null_objective[m]
+            penalty = self.stack.penalty(m, point) if penalty is None else penalty
             return allowed_suboptimality(self.tol, null_objective, penalty, self.noise) - self.stack.blur(m, point)
 
         return target
@@ -314,7 +327,7 @@ class _Walk:
         """On, along the line through the last two solutions in log(C): 15 % fewer passes than from the last."""
         (before_log_C, before), (last_log_C, last) = self.trail[0], self.trail[-1]
         gap = last_log_C - before_log_C
-        if not (gap > 0 and np.isfinite(log_C)):
+        if self.columns or not (gap > 0 and np.isfinite(log_C)):
             return last
         return last + min((log_C - last_log_C) / gap, 1.0) * (last - before)
 
@@ -416,7 +429,7 @@ def _turns(n_folds, *sizes, sparse=False):
 def _as_Cs(Cs):
     """The values of C, as an array."""
     if isinstance(Cs, Integral):
-        return np.logspace(-4, 4, int(Cs))
+        return np.logspace(-4, 4, int(Cs))  # which :func:`_from_C_max` replaces beside an L1 penalty
     values = np.asarray(Cs, dtype=np.float64)
     if values.ndim != 1 or not len(values) or not (values > 0).all():
         raise ValueError(
@@ -424,6 +437,17 @@ def _as_Cs(Cs):
             "such as np.logspace(-4, 4, 10)."
         )
     return values
+
+
+def _from_C_max(estimator, rows, l1_ratios, Cs):
+    """The values of C; for an integer and L1 penalties as many from where all coefficients are zero."""
+    if not isinstance(estimator.Cs, Integral) or not l1_ratios.all():
+        return Cs
+    largest = largest_C(estimator, rows.data)
+    if not np.isfinite(largest):
+        return Cs
+    span = _WIDE_RANGE if rows.source.n_features > rows.source.n_samples else _RANGE
+    return np.geomspace(l1_ratios.min() * largest, span * l1_ratios.max() * largest, len(Cs))
 
 
 def _as_l1_ratios(l1_ratios):
@@ -450,7 +474,9 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
     Parameters
     ----------
     Cs : int or array-like, default=10
-        The values of C; for an integer, as many from 1e-4 to 1e4 in equal ratios. ``np.inf`` is no penalty.
+        The values of C; for an integer, as many from 1e-4 to 1e4 in equal ratios. ``np.inf`` is no penalty. Where all
+        `l1_ratios` are positive, an integer counts from where all coefficients are zero, the :func:`C_max` of the least
+        of them, to 1000 times that of the largest, or 100 times where features outnumber rows.
     cv : int, splitter, iterable of (train, test) or 'holdout', default=None
         None is 5 stratified folds, an integer that many. 'holdout' is one fold: a random `validation_fraction` of the
         rows is held out, by class where each has rows enough. A row that ``train`` names twice counts twice.
@@ -610,6 +636,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         Cs, l1_ratios = _as_Cs(self.Cs), _as_l1_ratios(self.l1_ratios)
         task = Task.of_fit(self, 1 + self.refit, X, y, sample_weight=sample_weight)
         rows = _Rows(self, X, y, sample_weight)
+        Cs = _from_C_max(self, rows, l1_ratios, Cs)
         split_params, score_params = self._routed(sample_weight, rows, params)
         folds = self._folds(rows, split_params)
         if self.selection == "1se" and len(folds) < 2:
@@ -1050,7 +1077,8 @@ def softmax_regression_path(
     X : array-like (n_samples, n_features)
     y : array-like (n_samples,)
     Cs : int or array-like, default=10
-        The values of C; for an integer, as many from 1e-4 to 1e4 in equal ratios.
+        The values of C; for an integer, as many from 1e-4 to 1e4 in equal ratios; beside an L1 penalty from
+        :func:`C_max` to 1000 times that, or 100 times where features outnumber rows.
     sample_weight : array-like (n_samples,), default=None
     l1_ratio, fit_intercept, standardize, class_weight, tol, max_iter, n_jobs, verbose
         As in :class:`SoftmaxRegressionClassifier`.
@@ -1085,6 +1113,7 @@ def softmax_regression_path(
     estimator._validate_params()
     Cs, l1_ratios = _as_Cs(Cs), _as_l1_ratios([l1_ratio])
     rows = _Rows(estimator, X, y, sample_weight)
+    Cs = _from_C_max(estimator, rows, l1_ratios, Cs)
     with np.errstate(under="ignore"):
         walked = _Walked(estimator, rows, [np.arange(len(rows.y))], l1_ratios, Cs, Task(estimator))
     if not walked.converged.all():

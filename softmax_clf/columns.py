@@ -1,0 +1,251 @@
+"""The objective by columns of X, for the solver of sparse coefficients: what a coefficient costs is its own column."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .kernels.active import divergence, kernels, row_states, sparse_gradient
+from .kernels.threads import run_tasks
+from .sources.arrays import ArraySource
+from .sources.sparse import CsrSource
+
+_TASK_FLOPS = 2e6
+_MAX_STATE = 1 << 26  # bytes of an array of rows by classes, of which there are a dozen
+
+
+def suits_columns(source, n_outputs):
+    """Whether columns are what to go by: where features outnumber rows, or are sparse."""
+    if not isinstance(source, ArraySource | CsrSource) or source.X.dtype != source.dtype:
+        return False
+    if 8 * source.n_samples * n_outputs > _MAX_STATE:
+        return False
+    return source.n_features > source.n_samples or source.is_wide_and_sparse
+
+
+@dataclass
+class Gradient:
+    """Derivatives (n_outputs, n_features), and the largest size (n_features,) of each feature's."""
+
+    values: np.ndarray
+    steepest: np.ndarray
+
+
+class Columns:
+    """The objective of sparse coefficients, with the state of its rows at a point.
+
+    Parameters
+    ----------
+    labelled : LabelledRows
+    absent : array (n_outputs,) bool, or None
+        Outputs that are held.
+
+    Attributes
+    ----------
+    weight : array (n_samples,) float64
+        Of sum one.
+    target : array (n_outputs, n_samples) float64
+    present : array of intp
+        Outputs that are not held: arrays of outputs have these only.
+    last, before : Ended, or None
+        Where the last fit has ended, and the one before.
+    """
+
+    def __init__(self, labelled, absent=None):
+        self.labelled = o = labelled
+        source, n = o.source, o.source.n_samples
+        self.n_features, self.n_threads = source.n_features, o.n_threads
+        self.present = np.arange(o.n_outputs) if absent is None else np.flatnonzero(~absent)
+        self.fit_intercept = o.fit_intercept
+        self.weight = np.full(n, 1.0 / n) if o.weight is None else o.weight / n
+        if o.y.ndim == 1:
+            classes = self.present + (o.n_classes == 2)
+            self.target = (o.y == classes[:, None]).astype(np.float64)
+        else:
+            self.target = np.ascontiguousarray(o.y.T[self.present], np.float64)
+            if o.n_outputs > 1:
+                self.target /= self.target.sum(axis=0)
+        self.offset = 0.0 if o.offset is None else np.ascontiguousarray(o.offset.T[self.present], np.float64)
+        self.sparse = isinstance(source, CsrSource)
+        self.add_scores_kernel, self.prepare_kernel, self.descend_kernel = kernels(self.sparse)
+        self.factor = o.unscale
+        if self.sparse:
+            c = source.columns
+            factor = np.ones(self.n_features) if o.unscale is None else o.unscale
+            self.columns: tuple = (c.data, c.indices, c.indptr, factor)
+        else:
+            self.place = np.full(self.n_features, -1, np.intp)  # of columns that are kept, centred
+            self.kept, self.n_kept, self.center = np.empty((0, n)), 0, np.zeros(self.n_features)
+            self.columns = (self.kept,)
+        n_outputs = len(self.present)
+        self.proba, self.residual = np.empty((2, n_outputs, n))
+        self.loss, self.work = np.empty(n), np.empty((2, n))
+        self.scores, self.value, self.last, self.before = None, np.inf, None, None
+
+    def penalties(self, elastic_net):
+        """Strengths of the L1 and the L2 penalty by feature."""
+        threshold = np.full(self.n_features, elastic_net.l1_reg_strength)
+        if self.factor is not None:
+            threshold[self.factor == 0] = np.inf  # of features that are to have no coefficients
+        return {"threshold": threshold, "ridge": np.full(self.n_features, elastic_net.l2_reg_strength)}
+
+    def use(self, features):
+        """Places of features' columns."""
+        if self.sparse:
+            return features
+        places = self.place[features]
+        if (places < 0).any():
+            new = np.unique(features[places < 0])
+            columns = self.labelled.source.X[:, new].T.astype(np.float64, order="C")
+            if self.factor is not None:
+                columns *= self.factor[new, None]
+            if self.fit_intercept:  # which then hardly depends on the coefficients
+                self.center[new] = columns @ self.weight
+                columns -= self.center[new, None]
+            if self.n_kept + len(new) > len(self.kept):
+                kept = np.empty((max(self.n_kept + len(new), 2 * len(self.kept)), columns.shape[1]))
+                kept[: self.n_kept] = self.kept[: self.n_kept]
+                self.kept = kept
+            self.place[new] = self.n_kept + np.arange(len(new))
+            self.kept[self.n_kept : self.n_kept + len(new)] = columns
+            self.n_kept += len(new)
+            self.columns = (self.kept,)
+            places = self.place[features]
+        return places
+
+    def move_to(self, scores):
+        """The rows at these scores; the mean loss."""
+        self.scores = scores
+        self.value = row_states(scores, self.target, self.weight, self.proba, self.residual, self.loss, self.work)
+        return self.value
+
+    def begin(self, classes, features, coef, intercept):
+        """The rows at a point, of which coefficients are given that are not zero."""
+        scores = np.zeros_like(self.proba)
+        if len(features):
+            places = self.use(features)
+            self.add_scores_kernel(self.columns, places, classes, coef, scores)
+            if not self.sparse:
+                scores += np.bincount(classes, coef * self.center[features], len(scores))[:, None]
+        return self.move_to(scores + intercept[:, None] + self.offset)
+
+    def balance(self):
+        """Take the intercepts to where they are best; their step."""
+        step = np.zeros(len(self.present))
+        if not self.fit_intercept:
+            return step
+        for _ in range(10):
+            slope = self.residual.sum(axis=1)
+            if np.abs(slope).max() <= 1e-14:
+                break
+            by_weight = self.proba * self.weight
+            hess = np.diag(by_weight.sum(axis=1)) - by_weight @ self.proba.T
+            if len(hess) > 1:
+                hess += hess.trace() / len(hess) ** 2  # a shift of all makes no difference
+            try:
+                more = -np.linalg.solve(hess, slope)
+            except np.linalg.LinAlgError:  # rows are sure of their classes
+                break
+            value, scores = self.value, self.scores
+            if not self.move_to(scores + more[:, None]) <= value + 4e-16 * abs(value):
+                self.move_to(scores)
+                break
+            step += more
+        return step
+
+    def gradient(self):
+        """Of the mean loss by the coefficients: a :class:`Gradient`."""
+        source, p = self.labelled.source, self.n_features
+        grad, steepest = np.empty((len(self.present), p)), np.empty(p)
+        stored = source.X.nnz if self.sparse else source.X.size
+        n_tasks = int(min(max(stored * len(grad) / _TASK_FLOPS, 1), 64, p))
+        if self.sparse:  # as many stored values a task
+            bounds = np.searchsorted(self.columns[2], np.linspace(0, stored, n_tasks + 1))
+            bounds[0], bounds[-1] = 0, p
+        else:
+            bounds = np.arange(n_tasks + 1) * p // n_tasks
+
+        by_row = np.ascontiguousarray(self.residual.T) if self.sparse else None
+
+        def task(q, slot):
+            some = slice(bounds[q], bounds[q + 1])
+            if self.sparse:
+                sparse_gradient(self.columns, by_row, some.start, some.stop, np.empty(len(grad)), grad)
+            else:
+                np.matmul(self.residual, source.X[:, some].astype(np.float64, copy=False), out=grad[:, some])
+                if self.factor is not None:
+                    grad[:, some] *= self.factor[some]
+            # while it lies in cache
+            np.maximum(grad[:, some].max(axis=0), -grad[:, some].min(axis=0), out=steepest[some])
+
+        run_tasks(task, n_tasks, self.n_threads)
+        return Gradient(grad, steepest)
+
+    def divergence(self, share):
+        """At most what the dual point loses that is so far on the way from the probabilities to the targets."""
+        return divergence(share, self.target, self.proba, self.weight, self.loss, self.work[0]) if share > 0 else 0.0
+
+    def model(self, classes, features):
+        """The quadratic model of the loss among some coordinates."""
+        return Model(self, classes, features)
+
+
+class Model:
+    """The quadratic model of the mean loss around the point, among coordinates that are given class by class.
+
+    Attributes
+    ----------
+    grad, curvature : array (n_coordinates,)
+    """
+
+    def __init__(self, columns, classes, features):
+        self.columns, self.classes, self.features = columns, classes, features
+        self.places = columns.use(features)
+        n_outputs, n = columns.proba.shape
+        self.ends = np.searchsorted(classes, np.arange(n_outputs + 1))
+        size = len(classes)
+        self.by_weight, self.spread = np.empty((2, n_outputs, n))
+        self.grad, self.curvature = np.empty((2, size))
+        self.moved, self.mean, self.work = np.empty((n_outputs, n)), np.empty(n), np.empty((2, n))
+        self.shift = np.empty(n_outputs)
+        self.trail = np.empty((6, size)), np.empty((6, n_outputs)), np.empty((n_outputs + 1, n))
+        self.small = np.empty((5, 5)), np.empty(5)
+
+    def update(self):
+        """Make it anew at the point where the rows are."""
+        c = self.columns
+        np.multiply(c.proba, c.weight, out=self.by_weight)
+        np.multiply(self.by_weight, 1 - c.proba, out=self.spread)
+        size = len(self.classes)
+        n_tasks = int(min(max(4 * size * c.proba.shape[1] / _TASK_FLOPS, 1), 64))
+        bounds = [size * q // n_tasks for q in range(n_tasks + 1)]
+
+        def task(q, slot):
+            args = c.columns, self.places, self.classes, c.residual, self.spread
+            c.prepare_kernel(*args, bounds[q], bounds[q + 1], self.grad, self.curvature)
+
+        run_tasks(task, n_tasks, c.n_threads)
+
+    def descend(self, coef, threshold, ridge, damping, low, high, accuracy, enough):
+        """Minimise from the coefficients, with penalties, roughly.
+
+        Returns
+        -------
+        coef : array (n_coordinates,)
+        shift : array (n_outputs,)
+            Steps of the intercepts, of columns that are not centred.
+        gained : float
+        """
+        c, goal, gained = self.columns, coef.copy(), np.zeros(1)
+        hold = damping * self.curvature
+        self.moved[:], self.mean[:], self.shift[:] = 0.0, 0.0, 0.0
+        max_sweeps = int(max(2e7 / (10 * len(coef) * c.proba.shape[1] + 1), 12))
+        for _ in range(max(200 // max_sweeps, 1)):
+            ended, n = c.descend_kernel(
+                c.columns, self.places, self.ends, self.curvature, threshold, ridge, hold, coef, low, high,
+                c.residual, self.spread, self.by_weight, c.proba, c.fit_intercept, accuracy, enough, max_sweeps,
+                goal, self.shift, self.moved, self.mean, self.work, *self.trail, *self.small, gained,
+            )  # fmt: skip
+            c.n_sweeps = getattr(c, "n_sweeps", 0) + n
+            if ended:
+                break
+        return goal, gained[0]

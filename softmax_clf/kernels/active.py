@@ -1,0 +1,427 @@
+"""Coordinate descent among the coefficients that are in use, with rows' residuals kept up to date.
+
+A coordinate is a class and a feature. It costs one column of X, dense or sparse, whatever there are of other columns.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from .jit import jit, jit_part
+from .softmax import _EXACT, _SUM, exp_float64
+
+_TRAIL = 5  # sweeps to extrapolate from
+
+
+# ------------------------------------------------------------------------------------------------------------ columns
+# Dense ones are ``(X,)`` with X (n_columns, n_samples); sparse ones ``(data, indices, indptr, factor)``, the CSC format
+# and what each column is multiplied by.
+
+
+@jit_part(fastmath=_SUM)
+def _dense_dot(columns, j, v):
+    x, total = columns[0][j], 0.0
+    for i in range(len(v)):
+        total += x[i] * v[i]
+    return total
+
+
+@jit_part(fastmath=_SUM)
+def _dense_square(columns, j, v):
+    x, total = columns[0][j], 0.0
+    for i in range(len(v)):
+        total += x[i] * x[i] * v[i]
+    return total
+
+
+@jit_part(fastmath=_EXACT)
+def _dense_add(columns, j, change, v):
+    x = columns[0][j]
+    for i in range(len(v)):
+        v[i] += change * x[i]
+
+
+@jit_part(fastmath=_EXACT)
+def _dense_move(columns, j, change, curvature, scores, residual):
+    x = columns[0][j]
+    for i in range(len(scores)):
+        step = change * x[i]
+        scores[i] += step
+        residual[i] += step * curvature[i]
+
+
+@jit_part(fastmath=_SUM)
+def _sparse_dot(columns, j, v):
+    data, indices, indptr, factor = columns
+    total = 0.0
+    for q in range(indptr[j], indptr[j + 1]):
+        total += data[q] * v[indices[q]]
+    return total * factor[j]
+
+
+@jit_part(fastmath=_SUM)
+def _sparse_square(columns, j, v):
+    data, indices, indptr, factor = columns
+    total = 0.0
+    for q in range(indptr[j], indptr[j + 1]):
+        x = np.float64(data[q])
+        total += x * x * v[indices[q]]
+    return total * factor[j] * factor[j]
+
+
+@jit_part(fastmath=_EXACT)
+def _sparse_add(columns, j, change, v):
+    data, indices, indptr, factor = columns
+    change *= factor[j]
+    for q in range(indptr[j], indptr[j + 1]):
+        v[indices[q]] += change * data[q]
+
+
+@jit_part(fastmath=_EXACT)
+def _sparse_move(columns, j, change, curvature, scores, residual):
+    data, indices, indptr, factor = columns
+    change *= factor[j]
+    for q in range(indptr[j], indptr[j + 1]):
+        i = indices[q]
+        step = change * data[q]
+        scores[i] += step
+        residual[i] += step * curvature[i]
+
+
+_DENSE = _dense_dot, _dense_square, _dense_add, _dense_move
+_SPARSE = _sparse_dot, _sparse_square, _sparse_add, _sparse_move
+
+
+# --------------------------------------------------------------------------------------------------------------- rows
+
+
+@jit(fastmath=_EXACT)
+def row_states(scores, target, weight, proba_out, residual_out, loss_out, work):
+    """Probabilities, residuals ``weight * (proba - target)`` and losses of rows at their scores.
+
+    Parameters
+    ----------
+    scores, target : (n_outputs, n_samples) float64         # IN
+    weight : (n_samples,) float64                           # IN
+    proba_out, residual_out : (n_outputs, n_samples)        # OUT
+    loss_out : (n_samples,) float64                         # OUT not weighted
+    work : (2, n_samples) float64                           # workspace
+
+    Returns
+    -------
+    float, the sum of the losses by weight
+    """
+    n_outputs, n = scores.shape
+    if n_outputs == 1:
+        z, y, p = scores[0], target[0], proba_out[0]
+        for i in range(n):
+            e = exp_float64(-abs(z[i]))
+            p[i] = (1.0 if z[i] >= 0.0 else e) / (1.0 + e)
+            residual_out[0, i] = weight[i] * (p[i] - y[i])
+            loss_out[i] = max(z[i], 0.0) - y[i] * z[i] + np.log1p(e)
+    else:
+        largest, total = work[0], work[1]
+        for i in range(n):
+            largest[i] = scores[0, i]
+            total[i] = 0.0
+        for k in range(1, n_outputs):
+            z = scores[k]
+            for i in range(n):
+                largest[i] = largest[i] if z[i] <= largest[i] else z[i]
+        for k in range(n_outputs):
+            z, p = scores[k], proba_out[k]
+            for i in range(n):
+                p[i] = exp_float64(z[i] - largest[i])
+                total[i] += p[i]
+        for i in range(n):
+            loss_out[i] = np.log(total[i])
+            total[i] = 1.0 / total[i]
+        for k in range(n_outputs):
+            z, p, y, r = scores[k], proba_out[k], target[k], residual_out[k]
+            for i in range(n):
+                p[i] *= total[i]
+                r[i] = weight[i] * (p[i] - y[i])
+                loss_out[i] += y[i] * (largest[i] - z[i])
+    loss = 0.0
+    for i in range(n):
+        loss += weight[i] * loss_out[i]
+    return loss
+
+
+@jit(fastmath=_EXACT)
+def divergence(share, target, proba, weight, loss, work):
+    """Bound the sum over rows of ``weight * KL(alpha || proba)`` with alpha = proba + share (target - proba).
+
+    By convexity it is at most ``share`` times that of the target, which is at most the loss; and at most the divergence
+    chi-squared, which has the square of ``share``.
+
+    Parameters
+    ----------
+    target, proba : (n_outputs, n_samples) float64          # IN
+    weight, loss : (n_samples,) float64                     # IN
+    work : (n_samples,) float64                             # workspace
+    """
+    n_outputs, n = target.shape
+    for i in range(n):
+        work[i] = 0.0
+    for k in range(n_outputs):
+        y, p = target[k], proba[k]
+        for i in range(n):
+            apart = y[i] - p[i]
+            rest = p[i] if n_outputs > 1 else p[i] * (1.0 - p[i])
+            work[i] += apart * apart / (rest + 1e-300)
+    total = 0.0
+    for i in range(n):
+        total += weight[i] * min(share * loss[i], share * share * work[i])
+    return total
+
+
+@jit(fastmath=_EXACT)
+def sparse_gradient(columns, residual, start, stop, work, grad_out):
+    """The product of some columns, sparse as above, with the residuals of the rows.
+
+    Parameters
+    ----------
+    residual : (n_samples, n_outputs) float64               # IN
+    start, stop : intp                                      # IN
+    work : (n_outputs,) float64                             # workspace
+    grad_out : (n_outputs, n_columns) float64               # OUT
+    """
+    data, indices, indptr, factor = columns
+    n_outputs = len(work)
+    for j in range(start, stop):
+        for k in range(n_outputs):
+            work[k] = 0.0
+        for q in range(indptr[j], indptr[j + 1]):
+            x, r = data[q], residual[indices[q]]
+            for k in range(n_outputs):
+                work[k] += x * r[k]
+        for k in range(n_outputs):
+            grad_out[k, j] = work[k] * factor[j]
+
+
+@lru_cache
+def kernels(sparse):
+    """``add_scores``, ``prepare`` and ``descend`` for columns of one kind."""
+    dot, square, add, move = _SPARSE if sparse else _DENSE
+
+    @jit(fastmath=_EXACT)
+    def add_scores(columns, slots, classes, change, scores_out):
+        """Add to scores what changes of coefficients make of them."""
+        for a in range(len(slots)):
+            if change[a] != 0.0:
+                add(columns, slots[a], change[a], scores_out[classes[a]])
+
+    @jit(fastmath=_EXACT)
+    def prepare(columns, slots, classes, residual, curvature, start, stop, grad_out, curvature_out):
+        """Derivatives by coordinates, first and second.
+
+        columns : as above                                  # IN
+        slots, classes : (n_coordinates,) intp              # IN column and class of each
+        residual, curvature : (n_outputs, n_samples)        # IN
+        grad_out, curvature_out : (n_coordinates,) float64  # OUT
+        """
+        for a in range(start, stop):
+            grad_out[a] = dot(columns, slots[a], residual[classes[a]])
+            curvature_out[a] = square(columns, slots[a], curvature[classes[a]])
+
+    @jit(fastmath=_EXACT)
+    def sweep(
+        columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high,
+        residual, spread, by_weight, proba, with_intercept, everywhere,
+        coef, shift, moved, mean, work,
+    ):  # fmt: skip
+        """One coordinate after the other to its minimum, once around; by how much that gains.
+
+        The arguments are those of `descend`.
+        """
+        n_outputs, n = residual.shape
+        current, scores = work[0], work[1]
+        gained = 0.0
+        for k in range(n_outputs):
+            if ends[k + 1] == ends[k] and not with_intercept:
+                continue
+            q, d, own, base, p = by_weight[k], moved[k], spread[k], residual[k], proba[k]
+            for i in range(n):
+                current[i] = base[i] + q[i] * (d[i] - mean[i])
+                scores[i] = 0.0
+            if with_intercept:
+                slope, total = 0.0, 0.0
+                for i in range(n):
+                    slope += current[i]
+                    total += own[i]
+                if total > 0.0:
+                    step = -slope / total
+                    shift[k] += step
+                    gained -= step * slope / 2
+                    for i in range(n):
+                        scores[i] += step
+                        current[i] += step * own[i]
+            for a in range(ends[k], ends[k + 1]):
+                old = coef[a]
+                if old == 0.0 and not everywhere and threshold[a] > 0.0:
+                    continue
+                stiffness = curvature[a] + ridge[a] + hold[a]
+                if not stiffness > 0.0:
+                    continue
+                slope = dot(columns, slots[a], current) + ridge[a] * old + hold[a] * (old - origin[a])
+                best = old - slope / stiffness
+                new = max(abs(best) - threshold[a] / stiffness, 0.0)
+                new = -new if best < 0.0 else new
+                new = min(max(new, low[a]), high[a])
+                change = new - old
+                if change != 0.0:
+                    gained -= change * (slope + stiffness * change / 2) + threshold[a] * (abs(new) - abs(old))
+                    coef[a] = new
+                    move(columns, slots[a], change, own, scores, current)
+            for i in range(n):
+                d[i] += scores[i]
+                mean[i] += p[i] * scores[i]
+        return gained
+
+    @jit(fastmath=_SUM)
+    def value(threshold, ridge, hold, origin, residual, by_weight, coef, moved, mean):
+        """The model's value at a step, less that at none but for what no coordinate changes."""
+        total = 0.0
+        for k in range(residual.shape[0]):
+            r, q, d = residual[k], by_weight[k], moved[k]
+            for i in range(len(d)):
+                total += d[i] * (r[i] + q[i] * (d[i] - mean[i]) / 2)
+        for a in range(len(coef)):
+            away = coef[a] - origin[a]
+            total += ridge[a] * coef[a] * coef[a] / 2 + hold[a] * away * away / 2 + threshold[a] * abs(coef[a])
+        return total
+
+    @jit(fastmath=_EXACT)
+    def extrapolate(
+        columns, slots, ends, threshold, ridge, hold, origin, low, high, residual, by_weight, proba,
+        coef, shift, moved, mean, coefs, shifts, spare, gram, share,
+    ):  # fmt: skip
+        """Go to where the last sweeps seem to lead, if that is further down; by how much."""
+        n, size, n_outputs = gram.shape[0], len(coef), len(proba)
+        largest = 0.0
+        for q in range(n):
+            for r in range(q + 1):
+                total = 0.0
+                for a in range(size):
+                    total += (coefs[q + 1, a] - coefs[q, a]) * (coefs[r + 1, a] - coefs[r, a])
+                gram[q, r] = gram[r, q] = total
+            largest = max(largest, gram[q, q])
+        if not largest > 0.0:
+            return 0.0
+        for q in range(n):
+            gram[q, q] += 1e-10 * largest
+            share[q] = 1.0
+        for q in range(n):  # by elimination: it is positive definite
+            for r in range(q + 1, n):
+                ratio = gram[r, q] / gram[q, q]
+                for c in range(q, n):
+                    gram[r, c] -= ratio * gram[q, c]
+                share[r] -= ratio * share[q]
+        for q in range(n - 1, -1, -1):
+            for c in range(q + 1, n):
+                share[q] -= gram[q, c] * share[c]
+            share[q] /= gram[q, q]
+        total = 0.0
+        for q in range(n):
+            total += share[q]
+        if not abs(total) > 0.0:
+            return 0.0
+        before = value(threshold, ridge, hold, origin, residual, by_weight, coef, moved, mean)
+        # the first of the trail is used no more, and holds what is found
+        found, found_shift, average = coefs[0], shifts[0], spare[n_outputs]
+        found[:] = 0.0
+        found_shift[:] = 0.0
+        for q in range(n):
+            part = share[q] / total
+            for a in range(size):
+                found[a] += part * coefs[q + 1, a]
+            for k in range(n_outputs):
+                found_shift[k] += part * shifts[q + 1, k]
+        average[:] = 0.0
+        for k in range(n_outputs):
+            d, p = spare[k], proba[k]
+            d[:] = moved[k]
+            for i in range(len(d)):
+                d[i] += found_shift[k] - shift[k]
+            for a in range(ends[k], ends[k + 1]):
+                if not low[a] <= found[a] <= high[a]:
+                    return 0.0
+                if found[a] != coef[a]:
+                    add(columns, slots[a], found[a] - coef[a], d)
+            for i in range(len(d)):
+                average[i] += p[i] * d[i]
+        gained = before - value(threshold, ridge, hold, origin, residual, by_weight, found, spare, average)
+        if not gained > 0.0:
+            return 0.0
+        coef[:] = found
+        shift[:] = found_shift
+        for k in range(n_outputs):
+            moved[k, :] = spare[k]
+        mean[:] = average
+        return gained
+
+    @jit(fastmath=_EXACT)
+    def descend(
+        columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high,
+        residual, spread, by_weight, proba, with_intercept, accuracy, enough, max_sweeps,
+        coef, shift, moved, mean, work, coefs, shifts, spare, gram, share, gained_out,
+    ):  # fmt: skip
+        """Go down in the quadratic model of the loss around a point, plus the penalties, over some coordinates.
+
+        columns : as above                                              # IN
+        slots : (n_coordinates,) intp                                   # IN their columns, class by class
+        ends : (n_outputs + 1,) intp                                    # IN where classes begin, and end
+        curvature, threshold, ridge, hold, origin, low, high : (n_coordinates,) float64     # IN
+            second derivatives; strengths of the L1 and the L2 penalty; what holds a coefficient to its origin; bounds
+        residual, spread, by_weight, proba : (n_outputs, n_samples)     # IN with weight w and probabilities p:
+            w (p - y), w p (1 - p), w p, p
+        with_intercept : bool                                           # IN
+        accuracy, enough : float64                                      # IN it ends where a sweep gains less than
+            this share of all that was gained, or less than ``enough``
+        max_sweeps : intp                                               # IN
+        coef : (n_coordinates,) float64                                 # IN, OUT
+        shift : (n_outputs,) float64                                    # IN, OUT steps of the intercepts
+        moved : (n_outputs, n_samples), mean : (n_samples,)             # IN, OUT change of scores, its mean by p
+        work : (2, n_samples), coefs : (6, n_coordinates), shifts : (6, n_outputs), spare : (n_outputs + 1, n_samples),
+        gram : (5, 5), share : (5,)                                     # workspace
+        gained_out : (1,) float64                                       # IN, OUT all that was gained
+
+        Returns whether it has ended by itself, and the number of sweeps.
+        """
+        n_sweeps = 0
+        while n_sweeps < max_sweeps:
+            gained = sweep(
+                columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
+                by_weight, proba, with_intercept, True, coef, shift, moved, mean, work,
+            )  # fmt: skip
+            gained_out[0] += gained
+            n_sweeps += 1
+            if not gained > max(accuracy * gained_out[0], enough):
+                return True, n_sweeps
+            place = 0
+            coefs[0, :] = coef
+            shifts[0, :] = shift
+            while n_sweeps < max_sweeps:
+                gained = sweep(
+                    columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
+                    by_weight, proba, with_intercept, False, coef, shift, moved, mean, work,
+                )  # fmt: skip
+                n_sweeps += 1
+                place += 1
+                coefs[place, :] = coef
+                shifts[place, :] = shift
+                if place == _TRAIL:
+                    gained += extrapolate(
+                        columns, slots, ends, threshold, ridge, hold, origin, low, high, residual, by_weight, proba,
+                        coef, shift, moved, mean, coefs, shifts, spare, gram, share,
+                    )  # fmt: skip
+                    place = 0
+                    coefs[0, :] = coef
+                    shifts[0, :] = shift
+                gained_out[0] += gained
+                if not gained > max(accuracy * gained_out[0], enough):
+                    break
+        return False, n_sweeps
+
+    return add_scores, prepare, descend

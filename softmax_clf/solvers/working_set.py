@@ -1,0 +1,290 @@
+"""Sparse coefficients, of which few matter: Newton steps on working sets, and a bound by a point of the dual."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .proximal import shift_of_least_penalty
+from .stopping import ROUNDING, Solution
+
+_ACCURACY, _LAST_ACCURACY = 1e-2, 1e-6  # of a model's minimum, relative to what is gained in it
+_MAX_STEPS = 30  # on one working set
+_LEAST_SET = 50  # coordinates that a set may grow by, or as many as there are in it
+_SHARE = 0.5  # of what is allowed, that a working set may leave to be gained
+_BACKTRACKS = 30
+_STANDING = 3  # steps in a row that gain nothing, for rounding
+_EPS = np.finfo(np.float64).eps
+
+
+def working_set(point, columns, *, threshold, ridge, target, max_iter, report, **ignored):
+    """Minimise a mean loss of rows with an L1 penalty, and perhaps an L2 penalty.
+
+    1. Working set: coordinates, a class and a feature each, that are not zero or whose derivative exceeds the
+       threshold; on a path those that the sequential strong rule keeps (R. Tibshirani et al., Strong rules for
+       discarding predictors in lasso-type problems, JRSS B 74, 2012). It grows by those that violate the conditions of
+       the optimum most (M. Massias, A. Gramfort and J. Salmon, Celer: a fast solver for the lasso with dual
+       extrapolation, ICML 2018).
+    2. Step on the set: to the minimum of the quadratic model, roughly, by coordinate descent (J. Friedman, T. Hastie
+       and R. Tibshirani, Regularization paths for generalized linear models via coordinate descent, Journal of
+       Statistical Software 33, 2010), with the whole Hessian: between classes too. It is extrapolated (Q. Bertrand et
+       al., Beyond L1: faster and better sparse models with skglm, NeurIPS 2022).
+    3. Once the set has little left to gain, intercepts are balanced and the gradient by all coefficients is taken.
+    4. Stop when the duality gap is at most ``target(point)``.
+
+    The gap: probabilities p of the rows, moved a share of the way to the targets y until no derivative exceeds its
+    threshold, are a point of the dual. With u the derivatives of the loss by the coefficients w there,
+
+        F - F* <= sum(weight KL(alpha || p))
+                  + sum(threshold |w| + ridge/2 w^2 + w u + max(|u| - threshold, 0)^2 / (2 ridge))
+
+    where the last term is left out, and u feasible, without an L2 penalty. As y - p sums to zero over the rows once the
+    intercepts are best, so does y - alpha, as the dual asks for where intercepts are not penalised.
+
+    Parameters
+    ----------
+    point : array (n_outputs, n_columns) float64
+    columns : Columns
+    threshold, ridge : array (n_features,)
+        Strengths of the penalties by feature.
+    target : callable (point, penalty) -> float
+    max_iter, report
+        As in :func:`~.lbfgs.lbfgs`.
+
+    Returns
+    -------
+    Solution
+    """
+    if columns.last is None:
+        yield point  # so that it is seen whether scores are finite there; nothing else is asked for
+    return _Fit(point, columns, threshold, ridge, target, max_iter, report).run()
+
+
+@dataclass
+class Ended:
+    """Where a fit has ended: the strength of its L1 penalty, coefficients that are not zero, and the gradient."""
+
+    strength: float
+    numbers: np.ndarray
+    coef: np.ndarray
+    grad: object
+
+
+class _Fit:
+    """What is known of a fit on its way. Parameters as of :func:`working_set`.
+
+    Coordinates have numbers, ``class * n_features + feature``: nothing here is as long as all of them but gradients.
+    """
+
+    def __init__(self, point, columns, threshold, ridge, target, max_iter, report):
+        self.columns, self.threshold, self.ridge = columns, threshold, ridge
+        self.target, self.max_iter, self.report = target, max_iter, report
+        p, present = columns.n_features, columns.present
+        classes, features = np.nonzero(point[:, :p])
+        kept = np.isin(classes, present)
+        classes, features = classes[kept], features[kept]
+        self.shape, self.at = point.shape, point[classes, features]
+        self.numbers = np.searchsorted(present, classes) * p + features
+        self.intercept = point[present, p] if columns.fit_intercept else np.zeros(len(present))
+        self.solution, self.lower, self.allowed, self.damping = Solution(point), 0.0, None, 0.0
+
+    def run(self):
+        c, last = self.columns, self.columns.last
+        follows = last is not None and np.array_equal(last.numbers, self.numbers) and np.array_equal(last.coef, self.at)
+        if follows:
+            self.at = self._ahead()
+        c.begin(*np.divmod(self.numbers, c.n_features), self.at, self.intercept)
+        if follows:
+            grad = last.grad
+            bound = np.maximum(2 - last.strength / c.objective.l1_reg_strength, 0.5) * self.threshold
+        else:
+            self.intercept = self.intercept + c.balance()
+            grad, bound = c.gradient(), self.threshold
+        self._choose(np.union1d(self.numbers, self._steepest(grad, bound)))
+        ended = self._record() if follows else self._check(grad)
+        while not ended:
+            grad, standing, least = None, 0, np.inf
+            for step in range(_MAX_STEPS):
+                moved = self._step(_LAST_ACCURACY if standing else _ACCURACY)
+                self.model.update()
+                left = self._gap(self.model.grad, np.abs(self.model.grad), self.thresholds, self.ridges)
+                standing = 0 if moved or left < 0.9 * least else standing + 1
+                least = min(left, least)
+                if standing == _STANDING or left <= _SHARE * self.allowed or step == _MAX_STEPS - 1:
+                    self.intercept += c.balance()
+                    grad = c.gradient()
+                    ended = self._check(grad)
+                    break
+                ended = self._record()
+                if ended:
+                    break
+            if not ended:
+                numbers = np.union1d(self.numbers, self._steepest(grad, self.threshold))
+                if standing == _STANDING and len(numbers) == len(self.numbers):
+                    self.solution.reason, ended = ROUNDING, True
+                else:
+                    self._choose(numbers)
+        grad = c.gradient() if grad is None else grad
+        used = self.at != 0
+        c.before = c.last
+        c.last = Ended(c.objective.l1_reg_strength, self.numbers[used], self.at[used], grad)
+        self.solution.grad = self._whole_grad(grad.values)
+        return self.solution
+
+    def _ahead(self):
+        """On in a line through the last two solutions, but for what is zero or would change its sign."""
+        before, last, now = self.columns.before, self.columns.last, self.columns.objective.l1_reg_strength
+        if before is None or not before.strength > last.strength:
+            return self.at
+        share = min((last.strength - now) / (before.strength - last.strength), 1.0)
+        there = np.zeros_like(self.at)
+        _, here, places = np.intersect1d(self.numbers, before.numbers, assume_unique=True, return_indices=True)
+        there[here] = before.coef[places]
+        ahead = self.at + share * (self.at - there)
+        return np.where(ahead * self.at > 0, ahead, self.at)
+
+    # ----------------------------------------------------------------------------------------------- working sets
+
+    def _exceeding(self, grad, bound):
+        """Numbers of coordinates whose derivatives exceed a bound by feature (n_features,), and their sizes."""
+        features = np.flatnonzero(grad.steepest > bound)
+        size = np.abs(grad.values[:, features])
+        classes, places = np.nonzero(size > bound[features])
+        return classes * self.columns.n_features + features[places], size[classes, places]
+
+    def _steepest(self, grad, bound):
+        """Of coordinates that exceed it those that do most for their thresholds, as many as a set may grow by."""
+        numbers, size = self._exceeding(grad, bound)
+        n_most = max(2 * len(self.numbers), _LEAST_SET)
+        if len(numbers) > n_most:
+            ratio = size / np.maximum(self.threshold[numbers % self.columns.n_features], 1e-300)
+            numbers = numbers[np.argpartition(-ratio, n_most)[:n_most]]
+        return numbers
+
+    def _choose(self, numbers):
+        """Work on a set from now on, of which what has been worked on is a part."""
+        at = np.zeros(len(numbers))
+        at[np.searchsorted(numbers, self.numbers)] = self.at
+        self.at, self.numbers = at, numbers
+        self.classes, self.features = np.divmod(numbers, self.columns.n_features)
+        self.model = self.columns.model(self.classes, self.features)
+        self.model.update()
+        self.thresholds, self.ridges = self.threshold[self.features], self.ridge[self.features]
+        self.penalty = self._penalty(self.at)
+
+    def _penalty(self, at):
+        return float(self.thresholds @ np.abs(at) + self.ridges @ np.square(at) / 2)
+
+    # --------------------------------------------------------------------------------------------------- the dual
+
+    def _gap(self, grad_here, size, threshold, ridge):
+        """What F is above its minimum among some coefficients, at most, with intercepts at their best.
+
+        Parameters
+        ----------
+        grad_here : array (n_coordinates,)
+            Derivatives of the loss by the coordinates of the set, outside of which all coefficients are zero.
+        size, threshold, ridge
+            The sizes of the derivatives by all these coefficients, and the strengths of their penalties.
+        """
+        cross = float(self.at @ grad_here)
+        over = size > threshold
+        size, threshold, ridge = size[over], threshold[over], ridge[over]
+        shares = [1 - 1 / float((size / threshold).max())] if len(size) else [0.0]
+        if len(size) and ridge.all():
+            shares.append(0.0)
+        gaps = []
+        for share in shares:
+            gap = self.columns.divergence(share) + self.penalty + (1 - share) * cross
+            excess = (1 - share) * size - threshold
+            excess = excess[excess > 0]
+            if share == 0.0 and len(excess):
+                gap += float((np.square(excess) / (2 * ridge)).sum())
+            gaps.append(gap)
+        return max(min(gaps), 0.0)
+
+    def _check(self, grad):
+        """Take in where it is, with the duality gap; whether it is the last."""
+        numbers, size = self._exceeding(grad, self.threshold)
+        features = numbers % self.columns.n_features
+        args = size, self.threshold[features], self.ridge[features]
+        gap = self._gap(grad.values[self.classes, self.features], *args)
+        unbalanced = float(np.abs(self.columns.residual.sum(axis=1)).sum()) if self.columns.fit_intercept else 0.0
+        gap += unbalanced * (1 + float(np.abs(self.columns.scores).max())) + 4 * _EPS * self._objective()
+        self.lower = max(self.lower, self._objective() - gap)
+        return self._record(checked=True)
+
+    def _objective(self):
+        return self.columns.value + self.penalty
+
+    def _record(self, checked=False):
+        objective = self._objective()
+        above = objective - self.lower
+        # the point with its zeros, of which only those pages are touched that others share
+        point, p, c = np.zeros(self.shape), self.columns.n_features, self.columns
+        point[c.present[self.classes], self.features] = self.at
+        if c.fit_intercept:
+            point[c.present, p] = self.intercept
+            if len(c.present) > 1:
+                point[c.present, p] -= self.intercept.mean()
+        if not self.allowed or (checked and above <= self.allowed):
+            self.allowed = self.target(point, self.penalty)
+        args = self.allowed, self.max_iter, self.report
+        return self.solution.is_final(point, objective, None, above, True, *args)
+
+    def _whole_grad(self, grad):
+        """Of F without the L1 penalty, of all outputs."""
+        c = self.columns
+        whole = np.zeros(self.shape)
+        whole[c.present, : c.n_features] = grad
+        whole[c.present[self.classes], self.features] += self.ridges * self.at
+        return whole
+
+    # -------------------------------------------------------------------------------------------------- the steps
+
+    def _step(self, accuracy):
+        """A step on the set; whether it has gained more than rounding errors."""
+        c, model, before = self.columns, self.model, self._objective()
+        free = np.full(len(self.at), np.inf)
+        args = self.thresholds, self.ridges, self.damping, -free, free, accuracy, 0.0
+        goal, gained = model.descend(self.at, *args)
+        at, scores, penalty, length = self.at, c.scores, self.penalty, 1.0
+        for _ in range(_BACKTRACKS):
+            trial = goal if length == 1.0 else at + length * (goal - at)
+            loss = c.move_to(scores + length * model.moved)
+            self.penalty = self._penalty(trial)
+            if loss + self.penalty <= before - 1e-4 * length * gained + 4 * _EPS * before:
+                break
+            length *= 0.3
+        else:
+            c.move_to(scores)
+            self.penalty = penalty
+            self.damping = max(10 * self.damping, 1e-3)
+            return False
+        self.damping = max(10 * self.damping, 1e-3) if length < 0.5 else self.damping / 10
+        self.damping = self.damping if self.damping > 1e-6 else 0.0
+        self.at = trial
+        self.intercept = self.intercept + length * model.shift
+        if not c.sparse:
+            change = (trial - at) * c.center[self.features]
+            self.intercept -= np.bincount(self.classes, change, len(self.intercept))
+        self._settle()
+        return before - self._objective() > 4 * _EPS * before
+
+    def _settle(self):
+        """Along shifts of all classes' coefficients of a feature, to where the penalties are least."""
+        n = len(self.columns.present)
+        if n == 1:
+            return
+        used = self.at != 0
+        if np.count_nonzero(used) < n:
+            return
+        full = np.flatnonzero(np.bincount(self.features[used]) == n)
+        if not len(full):
+            return
+        places = np.flatnonzero(np.isin(self.features, full))  # class by class, and so of features in order
+        coef = self.at[places].reshape(n, -1)
+        for same in np.unique(self.threshold[full]):
+            some = self.threshold[full] == same
+            coef[:, some] -= shift_of_least_penalty(coef[:, some], same, self.ridge[full[0]])
+        self.at[places] = coef.ravel()
+        self.penalty = self._penalty(self.at)

@@ -1,0 +1,116 @@
+"""How strong a penalty makes sense: where all coefficients become zero."""
+
+import numpy as np
+
+from .estimator import SoftmaxRegressionClassifier
+from .kernels.threads import effective_n_threads
+from .objective import SoftmaxObjective
+from .training_data import TrainingData, feature_scale, unit_of
+
+_MAX_STEPS = 50  # of the intercepts, to where they are best beside offsets
+
+
+def C_max(
+    X,
+    y,
+    *,
+    l1_ratio=1.0,
+    sample_weight=None,
+    offset=None,
+    fit_intercept=True,
+    standardize=False,
+    class_weight=None,
+    n_jobs=None,
+):
+    """The largest C at which :class:`SoftmaxRegressionClassifier` has coefficients of zero only.
+
+    A closed form: with the residuals y - p of the model without coefficients, whose intercepts are the best beside the
+    offsets, it is ``l1_ratio / max |sum_i s_i (y_i - p_i) x_i|``.
+
+    Parameters
+    ----------
+    X : array-like (n_samples, n_features)
+    y : array-like (n_samples,), or (n_samples, n_classes)
+    l1_ratio : float, default=1.0
+        Positive: an L2 penalty alone leaves nothing at zero.
+    sample_weight, offset
+        As in :meth:`SoftmaxRegressionClassifier.fit`.
+    fit_intercept, standardize, class_weight, n_jobs
+        As in :class:`SoftmaxRegressionClassifier`.
+
+    Returns
+    -------
+    float
+        ``inf`` where no feature says anything.
+
+    Notes
+    -----
+    The strength of the penalty that R's glmnet calls lambda is ``1 / (C S)`` with S the sum of the weights, and its
+    alpha is `l1_ratio`: its largest lambda is ``1 / (C_max S)``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from softmax_clf import C_max, SoftmaxRegressionClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> C = C_max(X, y)
+    >>> [SoftmaxRegressionClassifier(q * C, l1_ratio=1.0).fit(X, y).coef_.any() for q in (1.0, 1.1)]
+    [False, True]
+    """
+    options = {"fit_intercept": fit_intercept, "standardize": standardize, "class_weight": class_weight}
+    clf = SoftmaxRegressionClassifier(l1_ratio=l1_ratio, n_jobs=n_jobs, **options)
+    clf._validate_params()
+    if not l1_ratio:
+        raise ValueError(
+            f"Expected a positive l1_ratio, got {l1_ratio!r}, with which coefficients are zero at no C. Remedy: name "
+            "the values of C."
+        )
+    return largest_C(clf, TrainingData.of(clf, X, y, sample_weight, offset)) * float(l1_ratio)
+
+
+def largest_C(clf, data):
+    """:func:`C_max` of :class:`~.training_data.TrainingData`, for an L1 penalty alone."""
+    n_threads, p = effective_n_threads(clf.n_jobs), data.source.n_features
+    unit = None if clf.standardize else unit_of(data.source, data.weight)
+    options = {"standardize": clf.standardize, "fit_intercept": clf.fit_intercept, "n_threads": n_threads}
+    scale = feature_scale(data.source, data.weight, unit=unit, **options)
+    objective = SoftmaxObjective(
+        data.source,
+        data.y,
+        data.n_classes,
+        sample_weight=data.weight,
+        l2_reg_strength=0.0,
+        fit_intercept=clf.fit_intercept,
+        n_threads=n_threads,
+        offset=data.offset,
+        scale=scale,
+    )
+    steepest = float(np.abs(_null_gradient(objective)[:, :p]).max(initial=0.0))
+    return 1 / (data.weight_sum * (unit or 1.0) * steepest) if steepest > 0 else np.inf
+
+
+def _null_gradient(objective):
+    """The gradient where all coefficients are zero and intercepts are at their best."""
+    o, p = objective, objective.source.n_features
+    point = np.zeros((o.n_outputs, o.n_columns))
+    if o.fit_intercept:
+        # a class without weight has its best intercept at minus infinity: far enough
+        share = np.log(np.maximum(o.frequency, 1e-30))
+        point[:, p] = share[1:] - share[0] if o.n_outputs == 1 else share - share.max()
+    value, grad = o.evaluate(point)
+    for _ in range(_MAX_STEPS if o.offset is not None and o.fit_intercept else 0):
+        if np.abs(grad[:, p]).max() <= 4 * np.finfo(o.source.dtype).eps:
+            break
+        o.curve(point)
+        step, length = o.intercept_step(grad[:, p:]), 1.0
+        while length > 1e-3:
+            trial = point.copy()
+            trial[:, p:] += length * step
+            trial_value, trial_grad = o.evaluate(trial)
+            if trial_value <= value:
+                break
+            length /= 2
+        else:
+            break
+        point, value, grad = trial, trial_value, trial_grad
+    return grad
