@@ -1072,6 +1072,10 @@ class _Told:
         self.watch.begin()
         return self.objective.evaluate_at(point, scores)
 
+    def arrived(self):
+        self.watch.begin()
+        self.objective.n_passes += 1
+
 
 def unit_of(source, weight):
     """A power of two as large as the largest value, where they are so small in float32 that metrics would underflow.

@@ -56,7 +56,7 @@ from .objective import SoftmaxObjective, StackedObjectives, cross_entropy
 from .solvers.lbfgs import Memory
 from .solvers.newton import newton, relay
 from .solvers.proximal import l1_norm, proximal_newton
-from .solvers.questions import AtScores, Naturals, Scores
+from .solvers.questions import Arrived, AtScores, Naturals, Scores
 from .solvers.stopping import allowed_suboptimality
 from .solvers.subspace import Rows, n_slots
 from .solvers.working_set import working_set
@@ -389,6 +389,12 @@ def _lockstep(stack, solvers, begin):
                 del questions, steps  # or they and their metric would be kept beside the next
                 for m in problems:
                     tell(m, parts.pop(0))
+            continue
+        if going := [m for m, question in asked.items() if isinstance(question, Arrived)]:
+            stack.n_passes += len(going)
+            for m in going:
+                del asked[m]
+                tell(m, None)
             continue
         if going := sorted(m for m, question in asked.items() if isinstance(question, Scores)):
             questions = [asked.pop(m) for m in going]
