@@ -778,7 +778,8 @@ class SoftmaxRegressionClassifier(CallbackSupportMixin, ClassifierMixin, BaseEst
             return value, grad
 
         solution = run(solver, evaluate, _Told(objective, watch))
-        solution.prove(objective.gradient_bound(solution.grad), target)
+        if not solution.is_bound:
+            solution.prove(objective.gradient_bound(solution.grad), target)
         watch.end()
         if self.verbose:
             how = "converged" if solution.converged else "stopped" if solution.stopped else "not converged"

@@ -280,7 +280,7 @@ class _Walk:
         solvers = {m: self._solver(m, start[m]) for m in range(self.n_folds)}
         n_passes = stack.n_passes
         solutions = _lockstep(stack, solvers, self.metrics.move)
-        self.before = [(solution.point, solution.grad) for solution in solutions]
+        self.before = [None if s.grad is None else (s.point, s.grad) for s in solutions]
         taken = (stack.n_passes - n_passes) / self.n_folds
         self.n_passes = max(self.n_passes, round(taken))  # few, with a dear metric, do not make the next C easy
         self.trail = [self.trail[-1], (np.log(C), np.stack([solution.point for solution in solutions]))]
@@ -370,7 +370,8 @@ def _lockstep(stack, solvers, begin):
             asked[m] = solvers[m].send(answer)
         except StopIteration as end:
             solutions[m] = end.value
-            solutions[m].grad = solutions[m].grad.copy()  # no view, which would keep those of the others
+            if solutions[m].grad is not None:
+                solutions[m].grad = solutions[m].grad.copy()  # no view, which would keep those of the others
 
     for m in solvers:
         tell(m, None)

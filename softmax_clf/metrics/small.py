@@ -1,5 +1,7 @@
 """Small problems, in float64 whatever X is of: the whole Hessian, and how far F is above its minimum at the most."""
 
+from functools import lru_cache
+
 import numpy as np
 from scipy.special import xlogy
 
@@ -19,6 +21,14 @@ _UNLIKELY = 1e-3  # probability of a class that a row is sure not to be of
 _LAST_DIGITS = 1e-14  # share of F that the difference of two values of it may be off by
 _EPS = np.finfo(np.float64).eps
 _TINY = np.finfo(np.float64).tiny
+
+
+@lru_cache(16)
+def _pairs(n_classes):
+    """Pairs of classes, the lower and the higher, and the number of each pair (n_classes, n_classes)."""
+    pairs, number = np.triu_indices(n_classes, 1), np.zeros((n_classes, n_classes), np.intp)
+    number[pairs] = np.arange(len(pairs[0]))
+    return pairs, number
 
 
 def log_softmax(scores):
@@ -150,9 +160,7 @@ class SmallObjective:
         n_present = self.target.shape[1]
         self.weighted_target = self.target * self.weight[:, None]
         self.weight_by_class = np.asfortranarray(np.broadcast_to(self.weight[:, None], self.target.shape))
-        self.pairs = np.triu_indices(n_present, 1)
-        self.pair_of = np.zeros((n_present, n_present), np.intp)
-        self.pair_of[self.pairs] = np.arange(len(self.pairs[0]))
+        self.pairs, self.pair_of = _pairs(n_present)
         with np.errstate(over="ignore", invalid="ignore"):  # that is told of later
             X, mean = self.design[:, :p], self.weight @ self.design[:, :p] if o.fit_intercept else 0.0
             self.variance = self.weight @ np.square(X - mean)

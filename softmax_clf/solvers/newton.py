@@ -130,8 +130,8 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
 
 
 def _ended(solution, small):
-    """The solution, with its gradient."""
-    if solution.grad is None:
+    """The solution, with its gradient unless its bound says all."""
+    if solution.grad is None and not (solution.converged and solution.is_bound):
         solution.grad = small.grad(solution.point)
     return solution
 
