@@ -146,6 +146,10 @@ class _WatchedObjective:
         self.watch.begin()
         return self.objective.evaluate_at(point, scores)
 
+    def arrived(self):
+        self.watch.begin()
+        self.objective.n_passes += 1
+
 
 @on_one_blas_thread
 def minimise(objective, start, watch, *, tol, max_iter, verbose):
@@ -201,7 +205,8 @@ def minimise(objective, start, watch, *, tol, max_iter, verbose):
         report=watch.report,
     )
     solution = run(solver, evaluate, _WatchedObjective(objective, watch))
-    solution.prove(objective.gradient_bound(solution.grad), target)
+    if not solution.is_bound:
+        solution.prove(objective.gradient_bound(solution.grad), target)
     watch.end()
     if verbose:
         how = "converged" if solution.converged else "stopped" if solution.stopped else "not converged"

@@ -271,10 +271,16 @@ def _sorted_labels(classes, n_classes):
     check_labels_present(classes, "classes")
     if len(classes) != n_classes:
         raise ValueError(
-            f"Expected classes to name the {n_classes} rows of weight, got {len(classes)} labels. Remedy: pass a label "
-            "for each row, in their order."
+            f"Expected classes to name {n_classes} classes, one a row of weight, or two where there is one row, got "
+            f"{len(classes)}. Remedy: pass a label for each row, in their order."
         )
-    labels = np.unique(classes)
+    try:
+        labels = np.unique(classes)
+    except TypeError as error:
+        raise ValueError(
+            f"Expected classes that can be sorted, as those of a fit are, but {error}. Remedy: pass text alone, or "
+            "numbers alone."
+        ) from error
     if len(labels) < n_classes:
         twice = next(label for label in labels.tolist() if (classes == label).sum() > 1)
         raise ValueError(

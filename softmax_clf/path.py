@@ -48,7 +48,7 @@ from .sklearn_private import (
 from .solvers.lbfgs import Memory
 from .solvers.newton import newton, relay
 from .solvers.proximal import l1_norm, proximal_newton
-from .solvers.questions import AtScores, Naturals, Scores
+from .solvers.questions import Arrived, AtScores, Naturals, Scores
 from .solvers.stopping import allowed_suboptimality
 from .solvers.subspace import Rows, n_slots
 from .solvers.working_set import working_set
@@ -270,7 +270,7 @@ class _Walk:
         solvers = {m: self._solver(m, start[m]) for m in range(self.n_folds)}
         n_passes = stack.n_passes
         solutions = _lockstep(stack, solvers, self.metrics.move)
-        self.before = [(solution.point, solution.grad) for solution in solutions]
+        self.before = [None if s.grad is None else (s.point, s.grad) for s in solutions]
         taken = (stack.n_passes - n_passes) / self.n_folds
         self.n_passes = max(self.n_passes, round(taken))  # few, with a dear metric, do not make the next C easy
         self.trail = [self.trail[-1], (np.log(C), np.stack([solution.point for solution in solutions]))]
@@ -360,7 +360,8 @@ def _lockstep(stack, solvers, begin):
             asked[m] = solvers[m].send(answer)
         except StopIteration as end:
             solutions[m] = end.value
-            solutions[m].grad = solutions[m].grad.copy()  # no view, which would keep those of the others
+            if solutions[m].grad is not None:
+                solutions[m].grad = solutions[m].grad.copy()  # no view, which would keep those of the others
 
     for m in solvers:
         tell(m, None)
@@ -379,6 +380,12 @@ def _lockstep(stack, solvers, begin):
                 del questions, steps  # or they and their metric would be kept beside the next
                 for m in problems:
                     tell(m, parts.pop(0))
+            continue
+        if going := [m for m, question in asked.items() if isinstance(question, Arrived)]:
+            stack.n_passes += len(going)
+            for m in going:
+                del asked[m]
+                tell(m, None)
             continue
         if going := sorted(m for m, question in asked.items() if isinstance(question, Scores)):
             questions = [asked.pop(m) for m in going]

@@ -247,3 +247,105 @@ def test_folds_that_lack_a_class():
         path = clf.coefs_paths_[0, 0, c]
         np.testing.assert_allclose(path[1, :3] - path[0, :3], two.coef_[0], rtol=0, atol=2e-3)
         assert not path[2, :3].any()
+
+
+def far_row(rng, n, K, far):
+    X = rng.standard_normal((n, 3))
+    truth = X @ rng.standard_normal((3, K))
+    y = (truth + rng.gumbel(size=truth.shape)).argmax(axis=1)
+    X[7, 0] = far
+    return X, y
+
+
+@pytest.mark.parametrize("far", [1e3, 1e6, 1e9, -1e9])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_one_far_row_hides_nothing(far, n_classes):
+    """While it becomes sure of its class, steps are tiny for all others, and so was what was said to be left."""
+    X, y = far_row(np.random.default_rng(0), 80, n_classes, far)
+    exact = reference.Objective(X, reference.one_hot(y), np.inf)
+    *_, best = reference.minimise(exact)
+    for make in (np.asarray, sp.csr_array):
+        for standardize in (False, True):
+            clf = fitted(make(X), y, C=np.inf, standardize=standardize)
+            assert clf.converged_
+            gap = exact.loss(clf.coef_, clf.intercept_) - best
+            assert gap <= clf.suboptimality_ + ROUNDING
+            assert clf.suboptimality_ <= 1e-6 * exact.null_loss()
+    X32 = X.astype(np.float32)
+    for make in (np.asarray, sp.csr_array):
+        clf = fitted(make(X32), y, C=np.inf)
+        exact = reference.Objective(X32.astype(float), reference.one_hot(y), np.inf)
+        gap = exact.loss(clf.coef_.astype(float), clf.intercept_.astype(float)) - reference.minimise(exact)[-1]
+        assert gap <= clf.suboptimality_ * (1 + 1e-6) + 1e-12  # what float32 cannot hold is part of it
+        assert clf.converged_ == (clf.suboptimality_ <= 1e-6 * exact.null_loss())
+
+
+def test_rows_that_are_sure_for_good():
+    """One class lies apart from the others: losses of its rows vanish, those of the others do not."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 3))
+    y = np.where(X[:, 0] > 0.5, 2, rng.integers(2, size=60))
+    clf = fitted(X, y, C=np.inf)
+    rest = y < 2
+    among = reference.Objective(X[rest], reference.one_hot(y[rest]), np.inf)
+    best = reference.minimise(among)[-1] * rest.mean()  # the infimum
+    assert clf.converged_
+    assert 0 <= clf.objective_ - best <= clf.suboptimality_ <= 1e-6 * np.log(3)
+
+
+class Slices:
+    """Rows that are read by slices."""
+
+    def __init__(self, X):
+        self.X, self.shape, self.dtype = X, X.shape, X.dtype
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, rows):
+        return self.X[rows]
+
+
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array, Slices], ids=["array", "CSR", "slices"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_what_is_said_holds_for_rows_of_any_kind(make, dtype):
+    """For coefficients of standardised features too, for the fit of a choice of C, and at points on the way."""
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:400, 20:50].astype(dtype), y[:400] % 4
+    unknown = 1e-12 if dtype == np.float64 else 4e-7
+    std = X.std(axis=0, dtype=np.float64)
+    for C in (0.01, 10.0):
+        for standardize in (False, True):
+            by = np.where(std > 1e-9, std, 1.0) if standardize else 1.0
+            exact = reference.Objective(X / by, reference.one_hot(y), C)
+            *_, best = reference.minimise(exact)
+            for params in ({}, {"tol": 1e-3}, {"max_iter": 3}):
+                clf = fitted(make(X), y, C=C, standardize=standardize, **params)
+                gap = exact.loss(clf.coef_.astype(np.float64) * by, clf.intercept_.astype(np.float64)) - best
+                assert gap <= clf.suboptimality_ * (1 + 1e-6) + unknown
+                assert clf.converged_ or params.get("max_iter")
+    cv = SoftmaxRegressionClassifierCV(Cs=[0.01], cv=3).fit(make(X), y)
+    exact = reference.Objective(X.astype(np.float64), reference.one_hot(y), 0.01)
+    gap = exact.loss(cv.coef_.astype(np.float64), cv.intercept_.astype(np.float64)) - reference.minimise(exact)[-1]
+    assert gap <= cv.suboptimality_ * (1 + 1e-6) + unknown
+
+
+def test_newton_needs_no_pass_for_points_it_arrives_at(monkeypatch):
+    """A small problem knows its rows: it is evaluated once, where a start that is not finite is looked for."""
+    asked = []
+    evaluate = SoftmaxObjective.evaluate
+    monkeypatch.setattr(SoftmaxObjective, "evaluate", lambda *args: asked.append(1) or evaluate(*args))
+    X, y = load_digits(return_X_y=True)
+    clf = SoftmaxRegressionClassifier().fit(X[:100, 20:30], y[:100] % 3)
+    assert clf.converged_
+    assert clf.n_iter_ > 2
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("C", [1.0, 100.0])
+def test_units_make_no_difference(C):
+    """X * 1000 with C / 1e6 is the same problem."""
+    X, y = load_digits(return_X_y=True)
+    one, other = fitted(X, y, C=C), fitted(X * 1000, y, C=C / 1e6)
+    assert abs(one.n_iter_ - other.n_iter_) <= 1
+    np.testing.assert_allclose(one.predict_proba(X), other.predict_proba(X * 1000), rtol=0, atol=1e-5)

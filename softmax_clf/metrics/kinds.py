@@ -1,7 +1,7 @@
 """The kinds of metrics, each made of its parts. What they are is told in :mod:`softmax_clf.metrics`."""
 
 import numpy as np
-from scipy.linalg.lapack import dpotrf, dpotrs
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 
 # A Hessian that is positive definite but for rounding needs less than this added to its diagonal, as a share. One that
 # needs more has lost what the data say of some direction: its steps may lead down, but how far it is to the minimum it
@@ -10,7 +10,8 @@ MOST_RAISED, NO_CLAIM = 1e-10, 1e200
 
 
 def _centred(step):
-    return step - step.mean(axis=-2, keepdims=True) if step.shape[-2] > 1 else step
+    n_outputs = step.shape[-2]
+    return step - np.add.reduce(step, axis=-2, keepdims=True) / n_outputs if n_outputs > 1 else step
 
 
 def laplacian(products):
@@ -172,12 +173,16 @@ class ExactMetric(Metric):
     slack: float = 3
 
     def __init__(self, hess, center=None):
-        self.center = None if center is None else np.append(center, 0.0)
-        diagonal, rise = hess.diagonal().copy(), 0.0
+        self.center = None
+        if center is not None:
+            self.center = np.zeros(len(center) + 1)
+            self.center[:-1] = center
+        diagonal, rise = None, 0.0
         while True:
-            self.factor, failed = dpotrf(hess, lower=True)
+            self.factor, failed = dpotrf(hess.T, lower=True)  # as LAPACK stores matrices, which are symmetric
             if not failed:
                 break
+            diagonal = hess.diagonal().copy() if diagonal is None else diagonal
             if rise > 1 or not np.isfinite(diagonal).all():
                 raise FloatingPointError("squares of the data overflow float64")
             # singular to rounding: raise the diagonal, in proportion, so that units do not matter
@@ -192,6 +197,24 @@ class ExactMetric(Metric):
         if self.center is not None:
             step[:, -1] -= step @ self.center
         return _centred(step)
+
+    def reach(self, rows):
+        """The most that a step of norm one in the metric moves the scores of each row's pairs of classes, (n, n_pairs).
+
+        Parameters
+        ----------
+        rows : array (n, n_columns)
+        """
+        inverse, _ = dpotri(self.factor, lower=True)
+        inverse = np.tril(inverse) + np.tril(inverse, -1).T
+        q = rows.shape[1]
+        blocks = inverse.reshape(len(inverse) // q, q, -1, q)
+        rows = rows if self.center is None else rows - self.center
+        squares, n_outputs = [], len(blocks)
+        for k, m in zip(*np.triu_indices(n_outputs, min(n_outputs - 1, 1)), strict=True):
+            between = blocks[k, :, k] if n_outputs == 1 else blocks[k, :, k] + blocks[m, :, m] - 2 * blocks[k, :, m]
+            squares.append((rows @ between * rows).sum(axis=1))
+        return np.sqrt(np.maximum(np.stack(squares, axis=1), 0.0))
 
 
 class AmongClasses(Metric):

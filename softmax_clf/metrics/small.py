@@ -1,5 +1,8 @@
 """Small problems, in float64 whatever X is of: the whole Hessian, and how far F is above its minimum at the most."""
 
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 from scipy.special import xlogy
 
@@ -10,8 +13,23 @@ HELD = 1e100  # curvature of what is to stay where it is
 LEAST_MASS = 1e-100  # of the curvature of all rows, to make a metric of
 _BLOCK_BYTES = 1 << 19  # of weighted rows, which then stay in the cache
 _FAR = 1e9  # scores that a step moves by so much say nothing of where it is to end
+_SHARE = 0.1  # of what is allowed, that simplifications of a bound may cost
+_LARGE, _ROUNDS = 0.3, 5  # lambda L, from which on classes are left out of rows, if they can be; and how often they are
+_ALIKE = 1e-13  # share of its size by which a feature varies where rounding errors do that
+_SAFETY = 10  # for what rounding errors make of all this
+_REFINEMENTS, _ACCURATE = 4, 1e-2  # of a Newton decrement, and to what share its square is then known
+_UNLIKELY = 1e-3  # probability of a class that a row is sure not to be of
+_LAST_DIGITS = 1e-14  # share of F that the difference of two values of it may be off by
 _EPS = np.finfo(np.float64).eps
 _TINY = np.finfo(np.float64).tiny
+
+
+@lru_cache(16)
+def _pairs(n_classes):
+    """Pairs of classes, the lower and the higher, and the number of each pair (n_classes, n_classes)."""
+    pairs, number = np.triu_indices(n_classes, 1), np.zeros((n_classes, n_classes), np.intp)
+    number[pairs] = np.arange(len(pairs[0]))
+    return pairs, number
 
 
 def log_softmax(scores):
@@ -19,22 +37,24 @@ def log_softmax(scores):
     if scores.shape[1] == 1:
         scores = np.hstack([np.zeros_like(scores), scores])
     scores = np.asfortranarray(scores)  # sums over few classes are quick by column, and all that follows is so too
-    log_proba = scores - scores.max(axis=1, keepdims=True)
-    log_proba -= np.log(np.exp(log_proba).sum(axis=1, keepdims=True))
+    log_proba = scores - np.maximum.reduce(scores, axis=1)[:, None]
+    log_proba -= np.log(np.add.reduce(np.exp(log_proba), axis=1))[:, None]
     return log_proba
 
 
 def divergence(alpha, log_proba):
     """Kullback-Leibler divergence of each row of alpha from the probabilities."""
-    return np.maximum((xlogy(alpha, alpha) - alpha * log_proba).sum(axis=1), 0.0)
+    terms = xlogy(alpha, alpha)
+    terms -= alpha * log_proba
+    return np.maximum(np.add.reduce(terms, axis=1), 0.0)
 
 
-def dual_rows(log_proba, moved, weight, target, fit_intercept):
+def dual_rows(proba, moved, weight, target, fit_intercept, enough):
     """Rows of a point of the dual (n, n_classes): where the probabilities are to be after a step, to first order.
 
     Parameters
     ----------
-    log_proba : array (n, n_classes)
+    proba : array (n, n_classes)
         Where the step begins.
     moved : array (n, n_classes)
         What it adds to the scores.
@@ -44,6 +64,8 @@ def dual_rows(log_proba, moved, weight, target, fit_intercept):
         Target probabilities.
     fit_intercept : bool
         Whether their weighted sum must be that of the targets, or the dual had no value.
+    enough : float
+        Differences of these sums that are as good as none.
 
     Returns
     -------
@@ -52,8 +74,8 @@ def dual_rows(log_proba, moved, weight, target, fit_intercept):
     imbalance : array (n_classes,)
         Of their weighted sum, as rounding has left it; zero without an intercept.
     """
-    proba = np.exp(log_proba)
-    alpha = 1 + moved - (proba * moved).sum(axis=1, keepdims=True)
+    alpha = 1 + moved
+    alpha -= np.add.reduce(proba * moved, axis=1)[:, None]
     outside = alpha.min() < 0  # of the simplex
     alpha = np.maximum(alpha, 0.0, out=alpha) if outside else alpha
     alpha *= proba
@@ -62,7 +84,7 @@ def dual_rows(log_proba, moved, weight, target, fit_intercept):
     imbalance = np.zeros(alpha.shape[1])
     for _ in range(3 if fit_intercept else 0):
         imbalance = weight @ (alpha - target)
-        if np.abs(imbalance).max() <= 4 * _EPS:
+        if np.abs(imbalance).max() <= max(enough, 4 * _EPS):
             break
         # as a step of the intercepts changes probabilities: alpha_i + (diag(alpha_i) - alpha_i alpha_i') c
         between = np.diag(weight @ alpha) - alpha.T @ (alpha * weight[:, None])
@@ -118,8 +140,12 @@ class SmallObjective:
         n = o.source.n_samples
         # rows without weight may hold anything
         rows = np.arange(n) if o.weight is None else np.flatnonzero(o.weight)
-        X, self.offset = o.take(rows)
-        self.design = X.astype(np.float64, copy=False)
+        X, offset = o.take(rows)
+        self.offset = offset if np.ndim(offset) else None
+        self.n_features = p = X.shape[1]
+        # with the intercept's column
+        self.design = np.ones((len(X), p + int(o.fit_intercept)))
+        self.design[:, :p] = X
         self.weight = np.full(n, 1.0 / n) if o.weight is None else o.weight[rows] / n
         n_classes = o.n_classes
         if o.y.ndim == 1:
@@ -132,18 +158,18 @@ class SmallObjective:
         self.target = np.asfortranarray(self.target)
         if self.present is not None:
             self.target = self.target[:, self.present]
-            if self.offset is not None and np.ndim(self.offset):
+            if self.offset is not None:
                 self.offset = self.offset[:, self.present]
         self.first = 1 if n_classes == 2 else 0  # class that has an output
         n_present = self.target.shape[1]
-        self.pairs = np.triu_indices(n_present, 1)
-        self.pair_of = np.zeros((n_present, n_present), np.intp)
-        self.pair_of[self.pairs] = np.arange(len(self.pairs[0]))
+        self.weighted_target = self.target * self.weight[:, None]
+        self.weight_by_class = np.asfortranarray(np.broadcast_to(self.weight[:, None], self.target.shape))
+        self.pairs, self.pair_of = _pairs(n_present)
         with np.errstate(over="ignore", invalid="ignore"):  # that is told of later
-            mean = self.weight @ self.design if o.fit_intercept else 0.0
-            self.variance = self.weight @ np.square(self.design - mean)
-            self.size = self.weight @ np.abs(self.design)  # of the features, for rounding
-        self.constant = self._constant_columns() if o.fit_intercept else None
+            X, mean = self.design[:, :p], self.weight @ self.design[:, :p] if o.fit_intercept else 0.0
+            self.variance = self.weight @ np.square(X - mean)
+            self.size = self.weight @ np.abs(X)  # of the features, for rounding
+        self.constant: Any = self._constant_columns() if o.fit_intercept else None
 
     def _among(self, point):
         return point if self.present is None else point[self.present]
@@ -160,31 +186,36 @@ class SmallObjective:
         """Logarithms of the probabilities (n, n_classes) at a point; even ones where it is None."""
         if point is None:
             return np.full(self.target.shape, -np.log(self.target.shape[1]))
-        return log_softmax(self.scores(self._among(point)) + self.offset)
+        scores = self.scores(self._among(point))
+        return log_softmax(scores if self.offset is None else scores + self.offset)
 
     def scores(self, among):
-        """X times a point of outputs that are present, without offsets."""
-        p = self.design.shape[1]
-        scores = self.design @ among[:, :p].T
-        return scores + among[:, p] if self.labelled.fit_intercept else scores
+        """X times a point of outputs that are present, (n, n_outputs), without offsets."""
+        return (among @ self.design.T).T
 
     def by_class(self, scores):
         """Scores (n, n_classes) of scores (n, n_outputs)."""
-        return np.asfortranarray(np.hstack([np.zeros_like(scores), scores]) if self.first else scores)
+        if not self.first:
+            return scores
+        both = np.zeros((2, len(scores))).T
+        both[:, 1:] = scores
+        return both
 
     def pull(self, errors, among):
         """The gradient of rows' errors (n, n_classes), each times its weight, and of the penalty."""
-        p, errors = self.design.shape[1], errors[:, self.first :] * self.weight[:, None]
-        grad = np.empty_like(among)
-        np.matmul(errors.T, self.design, out=grad[:, :p])
-        grad[:, :p] += self.strength * among[:, :p]
-        if self.labelled.fit_intercept:
-            grad[:, p] = errors.sum(axis=0)
+        errors = errors * self.weight_by_class
+        grad = errors[:, self.first :].T @ self.design
+        grad[:, : self.n_features] += self.strength * among[:, : self.n_features]
         return grad
+
+    def grad(self, point):
+        """The gradient of F at a point."""
+        among = self._among(point)
+        return self.whole(self.pull(np.exp(self.log_proba(point)) - self.target, among))
 
     def mean_loss(self, log_proba):
         """The first part of F."""
-        return -float(self.weight @ (self.target * log_proba).sum(axis=1))
+        return -float(np.vdot(self.weighted_target, log_proba))
 
     def cost_of_rounding(self, point):
         """What F rises by where coefficients are kept in the dtype of X."""
@@ -227,47 +258,49 @@ class SmallObjective:
         Bayesian parameter estimation via variational methods, Statistics and Computing 10, 2000). A factor on the row's
         matrix would raise the curvature between the other classes too, by orders of magnitude.
         """
-        o, x, center = self.labelled, self.design, None
-        n, p = x.shape
-        K, columns = log_proba.shape[1] - self.first, p + int(o.fit_intercept)
-        one, other = self.pairs
+        o, center, K = self.labelled, None, log_proba.shape[1] - self.first
+        columns, p = self.design.shape[1], self.n_features
         # Of each pair of classes w p_k p_l: on the diagonal stand their sums, no differences, of which there would be
         # nothing left where rows are sure.
-        curvature = np.exp(log_proba[:, one] + log_proba[:, other])
+        one, other = self.pairs
+        curvature = log_proba[:, one]
+        curvature += log_proba[:, other]
+        np.exp(curvature, out=curvature)
         curvature *= self.weight[:, None]
         if theta:
             self._add_to_wrong(curvature, log_proba, theta)
-        by_row = 2 * curvature.sum(axis=1)
-        mass = by_row.sum()
+        by_row = np.add.reduce(curvature, axis=1)
+        mass = 2 * np.add.reduce(by_row)
         if not mass > LEAST_MASS:
             return None
+        x = self.design
         if o.fit_intercept:
-            center = by_row @ x / mass
-            x = np.empty((n, columns))
-            np.subtract(self.design, center, out=x[:, :p])
-            x[:, p] = 1.0
-            x[:, self.constant] = 0.0
+            center = 2 / mass * (by_row @ x)
+            center[p] = 0.0
+            x = x - center
+            if len(self.constant):
+                x[:, self.constant] = 0.0
         if K == 1:
             scaled = x * np.sqrt(curvature)
             hess = scaled.T @ scaled
         else:
-            hess = np.zeros((K * columns, K * columns))
+            hess = np.empty((K * columns, K * columns))
             blocks, transposed = hess.reshape(K, columns, K, columns), np.ascontiguousarray(x.T)
+            own = np.arange(K)
+            blocks[own, :, own, :] = 0.0
             size = max(_BLOCK_BYTES // transposed.nbytes, 1)
             for start in range(0, len(one), size):
                 some = slice(start, start + size)
                 products = np.matmul(transposed * curvature.T[some, None, :], x)
                 blocks[one[some], :, other[some], :] = blocks[other[some], :, one[some], :] = -products
-            own = np.arange(K)
-            blocks[own, :, own, :] = diagonal = -blocks.sum(axis=2)
+            blocks[own, :, own, :] = diagonal = -np.add.reduce(blocks, axis=2)
             if definite:
-                blocks += np.diag(diagonal.sum(axis=0).diagonal() / K**2)[None, :, None, :]
-        penalised = np.arange(K * columns).reshape(K, columns)[:, :p].ravel()
-        hess[penalised, penalised] += self.strength + LEAST_SHARE * mass * np.tile(self.variance, K)
+                blocks += np.diag(np.add.reduce(diagonal, axis=0).diagonal() / K**2)[None, :, None, :]
+        own = hess.reshape(-1)[:: len(hess) + 1].reshape(K, columns)  # a view of the diagonal
+        own[:, :p] += self.strength + LEAST_SHARE * mass * self.variance
         if self.strength == 0 and definite and o.fit_intercept:
-            held = (columns * np.arange(K)[:, None] + self.constant).ravel()
-            hess[held, held] = HELD
-        return hess, center
+            own[:, self.constant] = HELD
+        return hess, None if center is None else center[:p]
 
     def _add_to_wrong(self, curvature, log_proba, theta):
         """Add to the curvatures of pairs (n, n_pairs) what rows lack that are sure of a wrong class."""
@@ -288,9 +321,10 @@ class SmallObjective:
 
     def _constant_columns(self):
         """Features that do not vary: the intercept does all that they can."""
-        constant = np.ones(self.design.shape[1], bool)
-        for start in range(0, len(self.design), 256):  # in bands, to make no other matrix of this size
-            constant &= (self.design[start : start + 256] == self.design[0]).all(axis=0)
+        X = self.design[:, : self.n_features]
+        constant = np.ones(self.n_features, bool)
+        for start in range(0, len(X), 256):  # in bands, to make no other matrix of this size
+            constant &= (X[start : start + 256] == X[0]).all(axis=0)
             if not constant.any():
                 break
         return np.flatnonzero(constant)
@@ -318,16 +352,25 @@ class Surroundings:
     def __init__(self, small, point, theta):
         self.small, self.point, self.theta = small, small._among(point), theta
         self.log_proba = small.log_proba(point)
+        self.proba = np.exp(self.log_proba)
         self.penalty = small.strength / 2 * self._squares(self.point, self.point)
         self.objective = small.mean_loss(self.log_proba) + self.penalty
-        self.grad = small.pull(np.exp(self.log_proba) - small.target, self.point)
+        self.grad = small.pull(self.proba - small.target, self.point)
         self.metric = self._metric(theta)
         self.inner = -self.metric.solve(self.grad)
         self.step = small.whole(self.inner)
+        self.whole_grad = small.whole(self.grad)
         self.moved = small.by_class(small.scores(self.inner))
         self.slope = float(np.vdot(self.grad, self.inner))
-        self.reach = float(np.ptp(self.moved, axis=1).max())
-        self.dual = None
+        spread = np.maximum.reduce(self.moved, axis=1) - np.minimum.reduce(self.moved, axis=1)
+        self.reach = float(spread.max())
+        self.products = self._squares(self.point, self.inner), self._squares(self.inner, self.inner)
+        self.weighted_moves = self.moved * small.weight_by_class
+        self.slope_of_target = float(np.vdot(self.weighted_moves, small.target))
+        self.there = 0.0, self.objective, self.log_proba  # where on the step it was last asked for
+        self.dual: Any = None
+        self.rest: Any = None
+        self.known: Any = None
 
     def _metric(self, theta):
         """The Hessian, where no row is unsure of its class with more for those that are wrong, or of even ones."""
@@ -335,11 +378,12 @@ class Surroundings:
             for log_proba, more in ((self.log_proba, theta), (self.log_proba, 1.0), (self.small.log_proba(None), 0.0)):
                 hess = self.small.hess(log_proba, more)
                 if hess is not None:
+                    self.theta = more if log_proba is self.log_proba else np.nan  # of none that is here
                     return ExactMetric(*hess)
         raise AssertionError("unreachable")
 
     def _squares(self, a, b):
-        p = self.small.design.shape[1]
+        p = self.small.n_features
         return float(np.vdot(a[:, :p], b[:, :p]))
 
     def along(self, length):
@@ -347,9 +391,10 @@ class Surroundings:
         small, strength = self.small, self.small.strength
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is looked for
             log_proba = log_softmax(self.log_proba + length * self.moved)
-        cross, square = self._squares(self.point, self.inner), self._squares(self.inner, self.inner)
+        cross, square = self.products
         value = small.mean_loss(log_proba) + self.penalty + strength * length * (cross + length / 2 * square)
-        slope = float(small.weight @ ((np.exp(log_proba) - small.target) * self.moved).sum(axis=1))
+        slope = float(np.vdot(np.exp(log_proba), self.weighted_moves)) - self.slope_of_target
+        self.there = length, value, log_proba
         return value, slope + strength * (cross + length * square)
 
     def bound(self, length, allowed):
@@ -364,34 +409,131 @@ class Surroundings:
         Returns
         -------
         value : float
+            The least of: F itself; what a point of the dual shows, as :class:`SmallObjective` has it; and what
+            self-concordance does, as :meth:`_self_concordant` has it.
         holds : bool
-            Whether that is proven. Otherwise, where there is no penalty, or so weak a one that rounding errors alone,
-            over its strength, are more than what is allowed, it is what the same quantities let one expect, three times
-            and more where the Hessian may change on the way.
+            Whether that is proven, rounding errors included. They make the dual say nothing where there is no penalty,
+            or so weak a one that rounding errors alone, over its strength, are more than what is allowed.
         """
         small, strength = self.small, self.small.strength
-        if not self.reach < _FAR:
-            return np.inf, False
+        if length != self.there[0]:
+            self.along(length)
+        value = self.there[1]
+        best = value, True
+        if not np.isfinite(value) or (strength > 0 and not self.reach < _FAR):
+            return best
+        if strength > 0:
+            with np.errstate(over="ignore"):
+                lost = self.inner.shape[0] * float(np.square(_EPS * small.size).sum()) / (2 * strength)
+                best = min(best, (self._by_dual(length, allowed), True))
+            if best[0] <= allowed or not lost > allowed / 10:
+                return best
+        if self.known is None:
+            self.known = self._self_concordant(allowed)
+        return min(best, (max(self.known + value - self.objective, 0.0) + _LAST_DIGITS * abs(self.objective), False))
+
+    def _by_dual(self, length, allowed):
+        """The bound by the point of the dual where a Newton step leads to."""
+        small, strength, p = self.small, self.small.strength, self.small.n_features
         if self.dual is None:
             args = small.weight, small.target, small.labelled.fit_intercept
-            self.dual = dual_rows(self.log_proba, self.moved, *args)
+            self.dual = dual_rows(self.proba, self.moved, *args, _SHARE * allowed / (1 + self.reach))
             self.rest = small.pull(self.dual[0] - small.target, self.point + self.inner)
         alpha, imbalance = self.dual
-        apart = float(small.weight @ divergence(alpha, log_softmax(self.log_proba + length * self.moved)))
+        value = float(small.weight @ divergence(alpha, self.there[2]))
         # What rounding has left of the intercepts' part counts as if their minimum were as far as this step, and more.
-        apart += float(np.abs(imbalance).sum()) * (1 + self.reach)
-        p = small.design.shape[1]
-        if strength > 0:
-            rest = self.rest[:, :p] - (1 - length) * strength * self.inner[:, :p]
-            with np.errstate(over="ignore"):
-                value = apart + float(np.vdot(rest, rest)) / (2 * strength)
-                lost = len(rest) * float(np.square(_EPS * small.size).sum()) / (2 * strength)
-            if value <= allowed or not lost > allowed / 10:
-                return value, True
-        if self.metric.slack >= NO_CLAIM or not np.isfinite(apart):
-            return np.inf, False
-        expected = apart + float(np.vdot(self.rest, self.metric.solve(self.rest))) / 2
-        expected += strength / 2 * (1 - length) ** 2 * self._squares(self.inner, self.inner)
-        # by no more than the exponential of its reach can the Hessian change on a step of this length (F. Bach,
-        # Self-concordant analysis for logistic regression, Electronic Journal of Statistics 4, 2010)
-        return 3 * np.exp(2 * min(max(length, 1.0) * self.reach, 100.0)) * expected, False
+        value += float(np.abs(imbalance).sum()) * (1 + self.reach)
+        rest = self.rest[:, :p] - (1 - length) * strength * self.inner[:, :p]
+        return value + float(np.vdot(rest, rest)) / (2 * strength)
+
+    def _self_concordant(self, allowed):
+        """What F is above its minimum at the point at the most, but for rounding errors; infinite where that is open.
+
+        Along a line on which scores move against each other by ``reach`` at the most, the second derivative of F
+        falls no faster than by the exponential of that (F. Bach, Self-concordant analysis for logistic regression,
+        Electronic Journal of Statistics 4, 2010). With lambda the Newton decrement, the norm of the gradient in the
+        inverse Hessian, and L the most that a step of norm one in the Hessian moves them by, on any line F is at least
+
+            F(W) - lambda t + (exp(-L t) + L t - 1) / L^2,    whose minimum over t is, if a = lambda L < 1,
+            F(W) - (a + (1 - a) log(1 - a)) / L^2.
+
+        Classes that a row is sure not to be of are left out of its loss, where scores move much against theirs: the
+        loss is at least that of the others, and what it is more is counted whole. Those that rows are sure of for good
+        have no other end, and a row far out, on its way there, hides that the others have not converged.
+        """
+        small, log_proba = self.small, self.log_proba
+        may_go, (one, other) = self._absent(_SHARE * allowed), small.pairs
+        metric, grad, lost = self.metric, self.grad, 0.0
+        if self.theta != 0:
+            metric, grad = self._among(log_proba)
+        for _ in range(_ROUNDS):
+            if metric is None or metric.slack >= NO_CLAIM:
+                return np.inf
+            square = self._square(log_proba, metric, grad, _SHARE * allowed)
+            if not np.isfinite(square):
+                return np.inf
+            norm = np.sqrt(square)
+            with np.errstate(invalid="ignore"):
+                share = norm * metric.reach(small.design)
+            share[np.isinf(log_proba[:, one]) | np.isinf(log_proba[:, other])] = 0.0
+            large = np.zeros_like(may_go)
+            rows, pairs = np.nonzero(~(share < _LARGE))
+            a, b = one[pairs], other[pairs]
+            large[rows, np.where(log_proba[rows, a] < log_proba[rows, b], a, b)] = True
+            large &= may_go
+            if not large.any():
+                break
+            may_go &= ~large
+            log_proba = np.where(large, -np.inf, log_proba)
+            remains = np.logaddexp.reduce(log_proba, axis=1)
+            lost -= float(small.weight @ remains)
+            log_proba = np.asfortranarray(log_proba - remains[:, None])
+            metric, grad = self._among(log_proba)
+        a = float(share.max())
+        if not a < 1:
+            return np.inf
+        factor = 0.5 + a / 6 if a < 1e-3 else (a + (1 - a) * np.log1p(-a)) / a**2
+        return _SAFETY * square * factor + lost
+
+    def _square(self, log_proba, metric, grad, little):
+        """The square of a gradient in the inverse Hessian; infinite where it is known neither to be little nor exactly.
+
+        Where columns differ by little, rounding errors of the Hessian hide what it is along their differences, but not
+        those of its products, whose scores have taken the differences already.
+        """
+        small, proba = self.small, np.exp(log_proba)
+        step, rest, square = np.zeros_like(grad), grad, 0.0
+        for _ in range(_REFINEMENTS):
+            step = step + metric.solve(rest)
+            moved = small.by_class(small.scores(step))
+            image = small.pull(proba * (moved - np.add.reduce(proba * moved, axis=1)[:, None]), step)
+            rest = grad - image
+            square = abs(float(np.vdot(step, grad + rest)))
+            left = 10 * abs(float(np.vdot(rest, metric.solve(rest))))
+            if left <= _ACCURATE * square or square + left <= little:
+                return square + left
+        return np.inf
+
+    def _absent(self, allowed):
+        """Classes (n, n_classes) that rows are not of and sure of that: as many as have the allowed loss together."""
+        loss = self.proba * self.small.weight_by_class
+        rows, classes = np.nonzero((self.small.target == 0) & (self.proba < _UNLIKELY))
+        order = np.argsort(loss[rows, classes])
+        order = order[np.cumsum(loss[rows, classes][order]) <= allowed]
+        mask = np.zeros(loss.shape, bool)
+        mask[rows[order], classes[order]] = True
+        return mask
+
+    def _among(self, log_proba):
+        """The Hessian as a metric, or None, and the gradient, of a loss with other probabilities."""
+        small = self.small
+        grad = small.pull(np.exp(log_proba) - small.target, self.point)
+        with np.errstate(over="raise", invalid="raise"):
+            hess = small.hess(log_proba)
+        if hess is None:
+            return None, grad
+        if small.strength == 0 and small.labelled.fit_intercept:
+            # what no row is left to vary in but by rounding errors
+            own = hess[0].reshape(-1)[:: len(hess[0]) + 1].reshape(len(grad), -1)[:, : small.n_features]
+            own[own <= np.square(_ALIKE * np.abs(small.design[:, : small.n_features]).max(axis=0))] = HELD
+        return ExactMetric(*hess), grad

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.linalg.lapack import dtrtrs
 
 from .line_search import MAX_BACKTRACKS, accepts, shortened
-from .questions import AtScores, Naturals, Scores
+from .questions import Arrived, AtScores, Naturals, Scores
 from .refresh import Refresh
 from .stopping import ROUNDING, Solution, suboptimality
 from .subspace import subspace
@@ -216,7 +216,7 @@ def run(solver, evaluate, objective=None):
     solver : generator
         As :func:`lbfgs` is.
     evaluate : callable point -> (objective, gradient)
-    objective : object with ``raw_scores`` and ``evaluate_at``
+    objective : object with ``raw_scores``, ``evaluate_at`` and ``arrived``
         Where the solver knows of rows.
 
     Returns
@@ -231,6 +231,8 @@ def run(solver, evaluate, objective=None):
             return end.value
         if isinstance(asked, Naturals):
             answer = asked.answer()
+        elif isinstance(asked, Arrived):
+            answer = objective.arrived()
         elif isinstance(asked, Scores):
             answer = objective.raw_scores(asked.point, asked.out, asked.is_direction)
         elif isinstance(asked, AtScores):

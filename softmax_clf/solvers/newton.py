@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 
 from .lbfgs import lbfgs
+from .questions import Arrived
 from .stopping import ROUNDING, Solution
 
 _GOOD = 0.6  # share of what the quadratic promises, from which on it is believed more
@@ -15,7 +16,10 @@ _SUFFICIENT = 1e-4  # share of what the slope promises that a step must gain
 _MOST_LEFT = 0.4  # of the slope
 _EPS = np.finfo(np.float64).eps
 _FIRST, _HESSIANS = 20, 3  # L-BFGS has at least so many iterations, and as many as so many Hessians take
-_CHECKED, _SURELY_CHECKED = 0.15, 0.4  # a Hessian at its end may take so many of its passes, if they are few or many
+_CHECKED, _SURELY_CHECKED = 0.2, 0.4  # share of its time that a Hessian at its end may take, if that is short or long
+# The bound takes as long as some of a step does, and is not below what is allowed where half the decrement, or what a
+# step leaves of that, is so many times as much.
+_NEAR, _WORTH_A_LOOK = 3.0, 1e3
 _STANDING = 3  # iterations in a row that rounding lets gain nothing
 
 
@@ -42,7 +46,8 @@ def relay(start, curvature, make_metric, *, max_iter, memory, before=None, rows=
     first = max_iter if first >= max_iter else round(first)
     solution = yield from lbfgs(start, make_metric, max_iter=first, memory=memory, before=before, rows=rows, **common)
     share = _CHECKED if solution.n_iter < _FIRST else _SURELY_CHECKED
-    left_alone = solution.converged and curvature.plan.exact_passes > share * solution.n_iter
+    taken = solution.n_iter * curvature.plan.iteration_passes
+    left_alone = solution.converged and curvature.plan.exact_passes > share * taken
     if left_alone or solution.stopped or solution.n_iter == max_iter or np.isinf(curvature.plan.exact_passes):
         return solution
     return (yield from newton(solution.point, curvature.small, max_iter=max_iter, solution=solution, **common))
@@ -51,7 +56,8 @@ def relay(start, curvature, make_metric, *, max_iter, memory, before=None, rows=
 def newton(point, small, *, target, max_iter, noise, report, solution=None):
     """Minimise a smooth convex function by Newton steps.
 
-    A generator that yields points, to be sent (objective, grad) there, as :func:`~.lbfgs.lbfgs`.
+    A generator that yields its first point, to be sent (objective, grad) there, as :func:`~.lbfgs.lbfgs`, and for each
+    of those that follow, where it knows all by itself, :class:`Arrived`.
 
     1. Step: Newton's, with more curvature than the Hessian has for rows that are sure of a wrong class. How much more,
        theta, is at first none, becomes more where a step had to be shortened, and less as steps succeed.
@@ -66,7 +72,7 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
         Of any shape.
     small : SmallObjective
         With ``cost_of_rounding(point)``, and ``at(point, theta)``, an object that has ``objective``, ``slope``,
-        ``step``, ``along(length)`` and ``bound(length, allowed)``.
+        ``step``, ``reach``, ``whole_grad``, ``along(length)`` and ``bound(length, allowed)``; and ``grad(point)``.
     target, max_iter, noise, report
         As in :func:`~.lbfgs.lbfgs`.
     solution : Solution, or None
@@ -84,16 +90,16 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
         objective, grad, told = solution.objective, solution.grad, lambda solution: False
         solution.loss_curve.pop()  # that it is here has been told
         solution.reason, solution.converged = "", False
-    cost = small.cost_of_rounding(point)
-    for _ in itertools.count():
-        allowed = target(point)
+    cost, allowed = small.cost_of_rounding(point), target(point)
+    for iteration in itertools.count(len(solution.loss_curve)):
         if known[0] > allowed:
             here = small.at(point, theta)
-            objective = here.objective
-            known = min(known, here.bound(0.0, allowed))
+            objective, grad = here.objective, here.whole_grad
+            if -here.slope / 2 <= _NEAR * allowed or iteration == max_iter:
+                known = min(known, here.bound(0.0, allowed))
         known = min(known, (objective, True))
         if solution.is_final(point, objective + cost, grad, known[0] + cost, known[1], allowed, max_iter, told):
-            return solution
+            return _ended(solution, small)
         told = report
         if here is None:
             here = small.at(point, theta)
@@ -109,17 +115,25 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
         standing = standing + 1 if gained + cost - cost_there <= 4 * _EPS * abs(objective) else 0
         if not length > 0 or standing > _STANDING or cost_there > max(cost + gained, known[0]):
             solution.reason = ROUNDING
-            return solution
+            return _ended(solution, small)
         promised = -here.slope / 2
         if length < 1.0:
             theta = min(max(_DOUBTED * theta, _BELIEVED), 1.0)
         elif gained >= _GOOD * promised:
             theta *= _BELIEVED if theta > _LEAST else 0.0
-        point, cost = trial, cost_there
-        objective, grad = yield point
-        objective = here.objective - gained
-        known = here.bound(length, target(point))
+        yield Arrived(trial)
+        point, cost, allowed = trial, cost_there, target(trial)
+        objective, grad, known = here.objective - gained, None, (np.inf, False)
+        if promised * min(here.reach, 1.0) ** 2 <= _WORTH_A_LOOK * allowed:
+            known = here.bound(length, allowed)
         here = None
+
+
+def _ended(solution, small):
+    """The solution, with its gradient unless its bound says all."""
+    if solution.grad is None and not (solution.converged and solution.is_bound):
+        solution.grad = small.grad(solution.point)
+    return solution
 
 
 def _line_search(here, rounding):

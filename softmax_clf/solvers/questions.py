@@ -35,3 +35,10 @@ class AtScores:
 
     point: np.ndarray
     scores: np.ndarray
+
+
+@dataclass
+class Arrived:
+    """Nothing: a solver that knows the rows is at a point, for which it has gone through them once."""
+
+    point: np.ndarray

@@ -17,8 +17,8 @@ class Solution:
         As the objective has it.
     objective : float
         F at the point.
-    grad : array float64
-        Of F, without an L1 penalty, at the point.
+    grad : array float64, or None
+        Of F, without an L1 penalty, at the point. None where the bound says all.
     suboptimality : float
         What F(point) - F* is at the most, or the solver's estimate of it.
     is_bound : bool
