@@ -63,6 +63,8 @@ _STACK_BYTES = 1 << 28  # what the problems that are solved at a time may take, 
 _SHARED_NOISE = 0.2  # relative difference of two folds' Hessians up to which they share a metric
 _PAIRS = 20  # steps and gradient changes that L-BFGS keeps for a problem
 _HANDED_ON = 10  # of them, to the next C
+# As in glmnet a path ends where the deviance explained is this, or grows by no more than this share, after so many C.
+_EXPLAINED, _GROWTH, _LEAST_CS = 0.999, 1e-5, 5
 _WIDE_RANGE, _RANGE = 1e2, 1e3  # of an integer Cs beside an L1 penalty, where features outnumber rows or not
 
 
@@ -279,6 +281,11 @@ class _Walk:
             print(f"{ratio}C={C:.4g}: {taken:.1f} passes a fold, {self.metrics.n_made} metrics in all")
         return solutions
 
+    def dev_ratio(self, solutions):
+        """The share of the null model's deviance that each fold's solution explains."""
+        loss = [s.objective - self.stack.penalty(m, s.point) for m, s in enumerate(solutions)]
+        return 1 - np.array(loss) / self.stack.null_objective
+
     def _solver(self, m, start):
         """The solver of one fold."""
         make_metric = self.metrics.of(m)
@@ -446,6 +453,14 @@ def _as_Cs(Cs):
     return values
 
 
+def _explains_no_more(dev_ratio):
+    """Whether a path of fits (n_folds, n_Cs) is at its end, in every fold."""
+    if dev_ratio.shape[1] < _LEAST_CS:
+        return False
+    before, last = dev_ratio[:, -2], dev_ratio[:, -1]
+    return bool(((last > _EXPLAINED) | (last - before < _GROWTH * last)).all())
+
+
 def _from_C_max(estimator, rows, l1_ratios, Cs):
     """The values of C; for an integer and L1 penalties as many from where all coefficients are zero."""
     if not isinstance(estimator.Cs, Integral) or not l1_ratios.all():
@@ -483,7 +498,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
     Cs : int or array-like, default=10
         The values of C; for an integer, as many from 1e-4 to 1e4 in equal ratios. ``np.inf`` is no penalty. Where all
         `l1_ratios` are positive, an integer counts from where all coefficients are zero, the :func:`C_max` of the least
-        of them, to 1000 times that of the largest, or 100 times where features outnumber rows.
+        of them, to 1000 times that of the largest, or 100 times where features outnumber rows; with one l1_ratio it
+        ends before that where the deviance explained, `dev_ratio_`, is more than 0.999 in all folds or hardly grows.
     cv : int, splitter, iterable of (train, test) or 'holdout', default=None
         None is 5 stratified folds, an integer that many. 'holdout' is one fold: a random `validation_fraction` of the
         rows is held out, by class where each has rows enough. A row that ``train`` names twice counts twice.
@@ -523,6 +539,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
     coefs_paths_ : ndarray (n_folds, n_l1_ratios, n_Cs, n_outputs, n_features + fit_intercept)
         Coefficients of every cell, the intercept last. A class that the training rows of a fold lack has zeros, and as
         intercept minus infinity. n_outputs is 1 for two classes.
+    dev_ratio_ : ndarray (n_folds, n_l1_ratios, n_Cs)
+        The share of the deviance of the null model that each cell explains, in its training rows.
     coef_, intercept_, classes_, n_features_in_, feature_names_in_
         As in the classifier.
     n_iter_, converged_, objective_, suboptimality_, suboptimality_is_bound_, loss_curve_
@@ -670,6 +688,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             "C_": float(Cs[chosen[1]]),
             "scores_": scores,
             "coefs_paths_": walked.paths,
+            "dev_ratio_": walked.dev_ratio,
         }
         if self.verbose:
             ratio = f", l1_ratio={fitted['l1_ratio_']:.4g} of {len(l1_ratios)}" if len(l1_ratios) > 1 else ""
@@ -917,7 +936,7 @@ class _Walked:
     Cs : array (n_Cs,)
         Without those left out.
     paths : array (n_folds, n_l1_ratios, n_Cs, n_outputs, n_features + fit_intercept)
-    n_iters, converged : array (n_folds, n_l1_ratios, n_Cs)
+    n_iters, converged, dev_ratio : array (n_folds, n_l1_ratios, n_Cs)
     """
 
     @on_one_blas_thread
@@ -930,12 +949,14 @@ class _Walked:
         shape = len(trains), len(l1_ratios), len(Cs)
         self.paths = np.empty((*shape, n_outputs, n_columns), source.dtype)
         self.n_iters, self.converged = np.empty(shape, np.intp), np.empty(shape, bool)
+        self.dev_ratio = np.empty(shape)
         self.sw_sum = np.empty(len(trains))  # of each fold's training rows
         n_threads = effective_n_threads(estimator.n_jobs)
         # the proximal solver keeps products with its pairs too
         sizes = n_outputs, n_columns * (2 if l1_ratios.any() else 1), source.n_samples, source.dtype.itemsize
         turns = _turns(len(trains), *sizes, sparse=isinstance(source, CsrSource))
         order = np.argsort(Cs, kind="stable")
+        may_end = isinstance(estimator.Cs, Integral) and len(l1_ratios) == 1 and l1_ratios[0] > 0
         task = task.subtask("path", len(turns) * len(l1_ratios) * len(Cs))
         unit = None if estimator.standardize else unit_of(source, rows.sample_weight)
         with overflow_named(source.dtype):
@@ -980,7 +1001,8 @@ class _Walked:
                         self.paths[turn, r, c, :, -1] = np.where(walk.stack.absent, -np.inf, intercept)
                     self.n_iters[turn, r, c] = [s.n_iter for s in solutions]
                     self.converged[turn, r, c] = [s.converged for s in solutions]
-                    if step.end():
+                    self.dev_ratio[turn, r, c] = walk.dev_ratio(solutions)
+                    if step.end() or (may_end and _explains_no_more(self.dev_ratio[turn, r, order[: q + 1]])):
                         order = order[: q + 1]
                         break
                 del walk, solutions  # before the next turn's are made
@@ -990,6 +1012,7 @@ class _Walked:
             kept = np.sort(order)
             self.Cs, self.paths = Cs[kept], self.paths[:, :, kept]
             self.n_iters, self.converged = self.n_iters[:, :, kept], self.converged[:, :, kept]
+            self.dev_ratio = self.dev_ratio[:, :, kept]
 
     def classifier(self, f, r, c):
         """The classifier of one cell."""
@@ -1085,7 +1108,8 @@ def softmax_regression_path(
     y : array-like (n_samples,)
     Cs : int or array-like, default=10
         The values of C; for an integer, as many from 1e-4 to 1e4 in equal ratios; beside an L1 penalty from
-        :func:`C_max` to 1000 times that, or 100 times where features outnumber rows.
+        :func:`C_max` to 1000 times that, or 100 times where features outnumber rows, or to where the deviance
+        explained hardly grows.
     sample_weight : array-like (n_samples,), default=None
     l1_ratio, fit_intercept, standardize, class_weight, tol, max_iter, n_jobs, verbose
         As in :class:`SoftmaxRegressionClassifier`.
@@ -1093,7 +1117,7 @@ def softmax_regression_path(
     Returns
     -------
     Cs : ndarray (n_Cs,)
-        As they were given.
+        As they were given, or those that an integer stands for.
     coefs : ndarray (n_Cs, n_classes, n_features), or (n_Cs, 1, n_features) for two classes
     intercepts : ndarray (n_Cs, n_classes) or (n_Cs, 1)
     n_iters : ndarray (n_Cs,)
@@ -1128,4 +1152,4 @@ def softmax_regression_path(
     p = rows.X.shape[1]
     paths = walked.paths[0, 0]
     intercepts = paths[:, :, p] if fit_intercept else np.zeros(paths.shape[:2], paths.dtype)
-    return Cs, paths[:, :, :p], intercepts, walked.n_iters[0, 0]
+    return walked.Cs, paths[:, :, :p], intercepts, walked.n_iters[0, 0]

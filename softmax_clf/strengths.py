@@ -54,7 +54,7 @@ def C_max(
     >>> from softmax_clf import C_max, SoftmaxRegressionClassifier
     >>> X, y = load_iris(return_X_y=True)
     >>> C = C_max(X, y)
-    >>> [SoftmaxRegressionClassifier(q * C, l1_ratio=1.0).fit(X, y).coef_.any() for q in (1.0, 1.1)]
+    >>> [bool(SoftmaxRegressionClassifier(q * C, l1_ratio=1.0).fit(X, y).coef_.any()) for q in (1.0, 1.1)]
     [False, True]
     """
     options = {"fit_intercept": fit_intercept, "standardize": standardize, "class_weight": class_weight}

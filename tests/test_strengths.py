@@ -5,6 +5,7 @@ import pytest
 from scipy.sparse import csr_array
 
 import problems
+import softmax_clf.path
 from softmax_clf import C_max, SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
 
 WEIGHT = np.linspace(0.5, 2.0, 150)
@@ -67,3 +68,29 @@ def test_an_integer_counts_from_there():
     np.testing.assert_allclose(clf.Cs_[[0, -1]], [C / 2, C * 1e3])
     plain = SoftmaxRegressionClassifierCV(3, cv=2, l1_ratios=[0.0, 0.5], tol=1e-3).fit(X, y)
     np.testing.assert_allclose(plain.Cs_, [1e-4, 1.0, 1e4])
+
+
+@pytest.mark.parametrize(("name", "value"), [("_EXPLAINED", 0.6), ("_GROWTH", 0.2)])
+def test_a_path_ends_where_nothing_more_is_explained(name, value, monkeypatch):
+    """And one whose values are given does not."""
+    problem = problems.load("iris")
+    X, y = problem.X, problem.y
+    whole = softmax_regression_path(X, y, Cs=8, l1_ratio=1.0, tol=1e-4)[0]
+    monkeypatch.setattr(softmax_clf.path, name, value)
+    Cs, coefs, intercepts, n_iters = softmax_regression_path(X, y, Cs=8, l1_ratio=1.0, tol=1e-4)
+    assert 5 <= len(Cs) < 8
+    np.testing.assert_array_equal(Cs, whole[: len(Cs)])
+    assert len(coefs) == len(intercepts) == len(n_iters) == len(Cs)
+    assert len(softmax_regression_path(X, y, Cs=whole, l1_ratio=1.0, tol=1e-4)[0]) == 8
+    clf = SoftmaxRegressionClassifierCV(8, cv=2, l1_ratios=[1.0], tol=1e-4).fit(X, y)
+    assert clf.scores_.shape == clf.dev_ratio_.shape == (2, 1, len(clf.Cs_))
+    assert 5 <= len(clf.Cs_) < 8
+
+
+def test_deviance_explained():
+    problem = problems.load("iris")
+    X, y = problem.X, problem.y
+    cv = [(np.arange(150), np.arange(150))]
+    clf = SoftmaxRegressionClassifierCV([0.01, 0.1, 1.0], cv=cv, l1_ratios=[0.0, 0.7]).fit(X, y)
+    # the rows that are scored are those that are fitted, and all classes are as frequent
+    np.testing.assert_allclose(clf.dev_ratio_, 1 + clf.scores_ / np.log(3), atol=1e-12)
