@@ -46,6 +46,8 @@ class Columns:
     target : array (n_outputs, n_samples) float64
     present : array of intp
         Outputs that are not held: arrays of outputs have these only.
+    strength : float
+        Of the L1 penalty.
     last, before : Ended, or None
         Where the last fit has ended, and the one before.
     """
@@ -81,8 +83,15 @@ class Columns:
         self.loss, self.work = np.empty(n), np.empty((2, n))
         self.scores, self.value, self.last, self.before = None, np.inf, None, None
 
-    def penalties(self, elastic_net):
-        """Strengths of the L1 and the L2 penalty by feature."""
+    def take_penalty(self, elastic_net):
+        """Take in a penalty, for the fits from now on.
+
+        Returns
+        -------
+        dict
+            Strengths of the L1 and of the L2 penalty by feature.
+        """
+        self.strength = elastic_net.l1_reg_strength
         threshold = np.full(self.n_features, elastic_net.l1_reg_strength)
         if self.factor is not None:
             threshold[self.factor == 0] = np.inf  # of features that are to have no coefficients

@@ -172,7 +172,7 @@ def minimise(objective, start, watch, *, tol, max_iter, verbose):
     most_pairs, curvature, make_metric = n_pairs(start.size, _PAIRS_BYTES), None, None
     if objective.l1_reg_strength and suits_columns(objective.source, objective.n_outputs):
         columns = Columns(objective)
-        columns_options = {"columns": columns, **columns.penalties(objective.elastic_net)}
+        columns_options = {"columns": columns, **columns.take_penalty(objective.elastic_net)}
     else:
         curvature = curvature_of(objective)
         make_metric = curvature.metric

@@ -298,7 +298,7 @@ class _Walk:
         curvature = self.metrics.curvatures[m]
         elastic_net = self.stack.elastic_nets[m]
         if elastic_net.l1_reg_strength and self.columns:
-            return working_set(start, self.columns[m], **self.columns[m].penalties(elastic_net), **common)
+            return working_set(start, self.columns[m], **self.columns[m].take_penalty(elastic_net), **common)
         if elastic_net.l1_reg_strength:
             common |= {"threshold": self.stack.threshold(m), "settle": partial(self.stack.settled, m)}
             common["exact"] = curvature.is_exact

@@ -95,7 +95,7 @@ class _Fit:
         c.begin(*np.divmod(self.numbers, c.n_features), self.at, self.intercept)
         if follows:
             grad = last.grad
-            bound = np.maximum(2 - last.strength / c.objective.l1_reg_strength, 0.5) * self.threshold
+            bound = np.maximum(2 - last.strength / c.strength, 0.5) * self.threshold
         else:
             self.intercept = self.intercept + c.balance()
             grad, bound = c.gradient(), self.threshold
@@ -126,13 +126,13 @@ class _Fit:
         grad = c.gradient() if grad is None else grad
         used = self.at != 0
         c.before = c.last
-        c.last = Ended(c.objective.l1_reg_strength, self.numbers[used], self.at[used], grad)
+        c.last = Ended(c.strength, self.numbers[used], self.at[used], grad)
         self.solution.grad = self._whole_grad(grad.values)
         return self.solution
 
     def _ahead(self):
         """On in a line through the last two solutions, but for what is zero or would change its sign."""
-        before, last, now = self.columns.before, self.columns.last, self.columns.objective.l1_reg_strength
+        before, last, now = self.columns.before, self.columns.last, self.columns.strength
         if before is None or not before.strength > last.strength:
             return self.at
         share = min((last.strength - now) / (before.strength - last.strength), 1.0)
