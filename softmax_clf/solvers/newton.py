@@ -17,7 +17,7 @@ _MOST_LEFT = 0.4  # of the slope
 _EPS = np.finfo(np.float64).eps
 # L-BFGS, and the searches that it hands over to, have at least so many iterations, as many as so many Hessians take,
 # and at most so many: what they have not done by then they will not do in a thousand.
-_FIRST, _HESSIANS, _LAST = 20, 3, 300
+_FIRST, _HESSIANS, _LAST = 20, 3, 240
 _CHECKED, _SURELY_CHECKED = 0.2, 0.4  # share of its time that a Hessian at its end may take, if that is short or long
 # The bound takes as long as some of a step does, and is not below what is allowed where half the decrement, or what a
 # step leaves of that, is so many times as much.

@@ -4,8 +4,9 @@ For data on which L-BFGS creeps: where rows of high leverage become sure of the 
 no curvature left, a step by any quadratic model overshoots there, and a line search then shortens it for all rows. Here
 no step is a model's. The scores of the rows are known along the metric's direction, after half a pass, along the last
 steps, and along the point itself, which rows that are ever better fitted ask to be longer; in the subspace of these
-directions the objective is a function of a few numbers, whose minimum costs no pass. On a quadratic this is the method of conjugate gradients, for which one last step is enough; on other functions
-the further ones make up for what that forgets.
+directions the objective is a function of a few numbers, whose minimum costs no pass. On a quadratic this is the method
+of conjugate gradients, for which one last step is enough; on other functions the further ones make up for what that
+forgets.
 
 G. Narkiss and M. Zibulevsky, Sequential subspace optimization method for large-scale unconstrained problems, 2005;
 A. R. Conn, N. Gould, A. Sartenaer and P. L. Toint, On iterated-subspace minimization methods, 1996.
