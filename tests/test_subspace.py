@@ -27,8 +27,9 @@ def rare_features(n=1500, p=120, n_classes=5, seed=0):
 
 def searched(objective, point, directions):
     """A search around a point, along directions."""
-    search = objective.row_search(len(directions) + 1)
+    search = objective.row_search(len(directions) + 2)  # one to be written to, and that of the point
     objective.raw_scores(point, search.scores)
+    objective.raw_scores(point, search.steps[-1], is_direction=True)
     for slot, direction in enumerate(directions, 1):
         objective.raw_scores(direction, search.steps[slot], is_direction=True)
     return search, np.arange(1, len(directions) + 1)
@@ -85,7 +86,7 @@ def test_searches_do_not_depend_on_the_number_of_threads():
 
 
 def test_the_memory_decides_how_many_directions_there_are():
-    assert n_slots(1e9, 100, 100) == 9
+    assert n_slots(1e9, 100, 100) == 10
     assert n_slots(1000, 100, 100) == 4
     assert n_slots(500, 100, 100) is None
 
@@ -140,7 +141,8 @@ def test_a_search_ends_where_the_objective_is_least_in_the_subspace():
     objective, point, directions = one_problem(np.float64, 500, 6, 3)
     rows = Rows(objective.row_search, 5, objective.penalty_product, None, None)
     space = Subspace(rows)
-    objective.raw_scores(point, space.scores)
+    for asked in space.scores_at(point):
+        objective.raw_scores(asked.point, asked.out, asked.is_direction)
     for direction in directions:
         objective.raw_scores(direction, space.place(direction), is_direction=True)
     before, grad_before = objective.evaluate(point)

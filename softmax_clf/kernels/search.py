@@ -115,7 +115,11 @@ def _along_kernel(block_loss):
 
 @jit
 def _combine(scores, steps, slots, t, start, stop, slot):
-    """Add ``sum_q t[q] * steps[slots[q]]`` of the rows start:stop to their scores, and keep it in ``steps[slot]``."""
+    """Add ``sum_q t[q] * steps[slots[q]]`` of the rows start:stop to their scores, and keep it in ``steps[slot]``.
+
+    The last of the steps are the scores along the point, which it is added to as well.
+    """
+    own = steps.shape[0] - 1
     for k in range(scores.shape[0]):
         for row in range(start, stop, _BLOCK_ROWS):
             for i in range(row, min(row + _BLOCK_ROWS, stop)):
@@ -124,6 +128,7 @@ def _combine(scores, steps, slots, t, start, stop, slot):
                     total += t[q] * steps[slots[q], k, i]
                 steps[slot, k, i] = total
                 scores[k, i] += steps[slot, k, i]
+                steps[own, k, i] += steps[slot, k, i]
 
 
 class RowSearch:
@@ -132,7 +137,7 @@ class RowSearch:
     Parameters
     ----------
     n_slots : int
-        Directions.
+        Directions, the last of which is the point.
     y : array (n_samples,) intp, or (n_samples, n_scores) of dtype
     weight : array (n_weightings, n_samples), or (0, 0) for none
         As in the passes.

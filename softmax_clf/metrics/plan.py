@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 EXACT, BLOCKS, KRONECKER, HEAD = "exact", "blocks", "kronecker", "head"
+MOST_EXACT, MOST_LAST = 1000, 3000  # coefficients up to which the Hessian may be a metric, or is the last resort
 MAX_FLOAT64 = 1024  # features up to which Gram matrices are of float64, whatever X is of
 
 
@@ -114,10 +115,12 @@ def plan_metric(
         if K > 1 and n_rows >= p and blocks_bytes(p, K, itemsize) <= max(X_bytes / 4, 1e8):
             g *= K / 2  # the classes share the curvature
             options.append((BLOCKS, n_rows, 8 * (1 + 1.5 * g + g**2) * difficulty**0.6, n_metrics, sampled(n_rows, K)))
-    # its rows in float64, and up to three arrays of them times the classes
     exact = np.inf
-    if size <= 1000 and 8 * n * p * (2 if K == 1 else 1 + 3 * K) <= max(X_bytes / 4, 1e8):
+    # the Hessian, its factor and its blocks; the rows in float64, as they are, centred, and times a curvature
+    if size <= MOST_LAST and 8 * (3 * size**2 + 4 * n * p) <= max(X_bytes, 2.5e8) / n_problems:
         exact = 2e6 + 100.0 * n * size + 2.5 * n * size**2 + size**3
+    # its rows in float64, and up to three arrays of them times the classes
+    if size <= MOST_EXACT and 8 * n * p * (2 if K == 1 else 1 + 3 * K) <= max(X_bytes / 4, 1e8):
         options.append((EXACT, n, 8, 8, exact))
     if of_all_rows:
         options = [option for option in options if option[0] != EXACT]

@@ -15,7 +15,9 @@ _LONGEST, _TRIALS = 1e6, 60  # a step, and lengths tried of it
 _SUFFICIENT = 1e-4  # share of what the slope promises that a step must gain
 _MOST_LEFT = 0.4  # of the slope
 _EPS = np.finfo(np.float64).eps
-_FIRST, _HESSIANS = 20, 3  # L-BFGS has at least so many iterations, and as many as so many Hessians take
+# L-BFGS, and the searches that it hands over to, have at least so many iterations, as many as so many Hessians take,
+# and at most so many: what they have not done by then they will not do in a thousand.
+_FIRST, _HESSIANS, _LAST = 20, 3, 240
 _CHECKED, _SURELY_CHECKED = 0.2, 0.4  # share of its time that a Hessian at its end may take, if that is short or long
 # The bound takes as long as some of a step does, and is not below what is allowed where half the decrement, or what a
 # step leaves of that, is so many times as much.
@@ -42,7 +44,8 @@ def relay(start, curvature, make_metric, *, max_iter, memory, before=None, rows=
     -------
     Solution
     """
-    first = max(_FIRST, _HESSIANS * curvature.plan.exact_passes)
+    exact_passes = curvature.plan.exact_passes
+    first = max(_FIRST, min(_HESSIANS * exact_passes, _LAST if np.isfinite(exact_passes) else np.inf))
     first = max_iter if first >= max_iter else round(first)
     solution = yield from lbfgs(start, make_metric, max_iter=first, memory=memory, before=before, rows=rows, **common)
     share = _CHECKED if solution.n_iter < _FIRST else _SURELY_CHECKED

@@ -2,10 +2,11 @@
 
 For data on which L-BFGS creeps: where rows of high leverage become sure of the wrong class, the objective has next to
 no curvature left, a step by any quadratic model overshoots there, and a line search then shortens it for all rows. Here
-no step is a model's. The scores of the rows are known along the metric's direction, after half a pass, and along the
-last steps; in the subspace of these directions the objective is a function of a few numbers, whose minimum costs no
-pass. On a quadratic this is the method of conjugate gradients, for which one last step is enough; on other functions
-the further ones make up for what that forgets.
+no step is a model's. The scores of the rows are known along the metric's direction, after half a pass, along the last
+steps, and along the point itself, which rows that are ever better fitted ask to be longer; in the subspace of these
+directions the objective is a function of a few numbers, whose minimum costs no pass. On a quadratic this is the method
+of conjugate gradients, for which one last step is enough; on other functions the further ones make up for what that
+forgets.
 
 G. Narkiss and M. Zibulevsky, Sequential subspace optimization method for large-scale unconstrained problems, 2005;
 A. R. Conn, N. Gould, A. Sartenaer and P. L. Toint, On iterated-subspace minimization methods, 1996.
@@ -19,7 +20,7 @@ import numpy as np
 from .questions import AtScores, Naturals, Scores
 from .stopping import ROUNDING, staleness, suboptimality
 
-_LEAST_SLOTS, _MOST_SLOTS = 3, 9  # directions of a subspace
+_LEAST_SLOTS, _MOST_SLOTS = 4, 10  # directions of a subspace
 _MAX_NEWTON = 8  # steps of a search
 _MAX_SHORTENED = 12
 _LEAST_SLOPE = 1e-4  # share of what the slope promises, that a step of a search must bring
@@ -29,6 +30,11 @@ _NOTHING = 1e-2  # of the rounding errors of the objective: searches know its di
 # Of the slack of L-BFGS's metrics, which goes by the larger of two decrements: here there is one.
 _SLACK = 6
 _MAX_IDLE = 3  # iterations that bring nothing
+# The share of a metric's decrement that an iteration brings is taken from so many; what a new metric makes it, on the
+# average of the families for development of benchmarks/hard_problems.py.
+_WINDOW, _NEW_SHARE = 8, 0.35
+_GAIN = 2  # a metric that has gone bad is made anew where that takes so many times less
+_SETTLED = 10  # iterations after which those with an earlier metric say nothing of the rate
 
 
 @dataclass
@@ -74,7 +80,12 @@ class Subspace:
         self.penalty_product, n = rows.penalty_product, rows.n_slots
         self.directions = [None] * n
         self.products = np.zeros((n, n))  # of directions, by the penalty
-        self.order = []  # slots in use, the newest first
+        self.order = []  # slots in use but for the last, which is the point's; the newest first
+
+    def scores_at(self, point):
+        """Ask for the scores at a point, and along it; a generator, as :func:`subspace`."""
+        yield Scores(point, self.search.scores, False)
+        yield Scores(point, self.search.steps[-1], True)
 
     @property
     def scores(self):
@@ -82,7 +93,7 @@ class Subspace:
 
     def place(self, direction):
         """Take in a direction; where its scores are to be written."""
-        n = len(self.directions)
+        n = len(self.directions) - 1
         self.order = self.order[: n - 1]
         slot = min(set(range(n)) - set(self.order))
         self.order = [slot, *self.order]
@@ -91,7 +102,7 @@ class Subspace:
 
     def _keep(self, slot, direction):
         self.directions[slot] = direction
-        for other in self.order:
+        for other in {slot, *self.order}:
             product = self.penalty_product(direction, self.directions[other])
             self.products[slot, other] = self.products[other, slot] = product
 
@@ -105,10 +116,11 @@ class Subspace:
         gained : float
             How much less it is.
         """
-        slots = np.array(self.order, np.intp)
-        along = _Along(self, slots, point)
-        t, gained = _newton(along, rounding)
-        step = sum(a * self.directions[slot] for a, slot in zip(t, self.order, strict=True))
+        own = len(self.directions) - 1
+        self._keep(own, point)
+        slots = np.array([*self.order, own], np.intp)
+        t, gained = _newton(_Along(self, slots), rounding)
+        step = sum(a * self.directions[slot] for a, slot in zip(t, slots, strict=True))
         self.search.combine(slots, t, self.order[0])
         self._keep(self.order[0], step)
         return point + step, gained
@@ -117,10 +129,10 @@ class Subspace:
 class _Along:
     """The objective, less a constant, its gradient and its Hessian as functions of the place in the subspace."""
 
-    def __init__(self, subspace, slots, point):
+    def __init__(self, subspace, slots):
         self.search, self.slots = subspace.search, slots
         self.products = subspace.products[np.ix_(slots, slots)]
-        self.pull = np.array([subspace.penalty_product(point, subspace.directions[slot]) for slot in slots])
+        self.pull = self.products[-1]  # of the point, which is the last of them
 
     def __call__(self, t):
         loss, grad, hess = self.search.along(self.slots, t)
@@ -164,6 +176,55 @@ def _newton_direction(grad, hess):
     return -scale * (vectors @ along)
 
 
+class _Service:
+    """What a metric has brought so far, and whether it is to be made anew.
+
+    Parameters
+    ----------
+    metric : Metric
+    objective : float
+        Where it was made.
+    wait : int
+        Iterations that it serves at least.
+    """
+
+    def __init__(self, metric, objective, wait=0):
+        self.metric, self.objective, self.wait = metric, objective, wait
+        self.decrements, self.gains = [], []
+
+    def add(self, decrement, gained):
+        """Take in an iteration: half the squared gradient in the metric, and what the search has gained."""
+        self.decrements.append(decrement)
+        self.gains.append(gained)
+
+    @property
+    def age(self):
+        return len(self.gains)
+
+    def is_bad(self, target):
+        """Whether a new metric, and the iterations that are then left, take less than those that this one leaves.
+
+        With what an iteration gains as a share of the decrement, which is about what is left, this falls by that share.
+        """
+        if self.age < max(_WINDOW, self.wait):
+            return False
+        decrement, gain = np.mean(self.decrements[-_WINDOW:]), np.mean(self.gains[-_WINDOW:])
+        if not 0 < target < decrement:
+            return False
+        to_go = np.log(decrement / target)
+        left = to_go * decrement / gain if gain > 0 else np.inf
+        return left > _GAIN * (self.metric.passes + to_go / _NEW_SHARE)
+
+    def successor(self, make_metric, point, objective, target):
+        """The service of a new metric, where it is time for one, or this."""
+        is_bad = self.is_bad(target)
+        if not is_bad and self.age < self.metric.patience:
+            return self
+        self.metric = None  # its memory is the new one's
+        # One that has gone bad soon may do so again: where the objective changes that fast, no metric lasts.
+        return _Service(make_metric(point), objective, 2 * self.age if is_bad else 0)
+
+
 def subspace(point, objective, grad, solution, *, rows, target, max_iter, noise, report):
     """Minimise a smooth convex function of scores of rows, from where another method has got to.
 
@@ -172,7 +233,7 @@ def subspace(point, objective, grad, solution, *, rows, target, max_iter, noise,
     1. Direction: the negative gradient as a step of the metric, and its scores.
     2. Search: the minimum in the subspace of it and the last steps.
     3. The gradient there, by the scores that are known there.
-    4. Every so often the metric, of all rows, is made anew at the current point.
+    4. Every so often the metric, of all rows, is made anew at the current point; soon, where it has gone bad.
     5. Stop when the estimate of F - F* is at most ``target(point)``.
 
     Parameters
@@ -192,16 +253,17 @@ def subspace(point, objective, grad, solution, *, rows, target, max_iter, noise,
     Solution
     """
     space, idle = Subspace(rows), 0
-    yield Scores(point, space.scores, False)
-    metric = rows.make_metric(point)
-    began = made_at = len(solution.loss_curve)
-    gap = metric.patience
-    objective_there, is_new = objective, True
+    yield from space.scores_at(point)
+    service = _Service(rows.make_metric(point), objective)
+    began = len(solution.loss_curve) - 1
+    is_new = True
     while True:
+        metric = service.metric
         (natural,) = yield Naturals(metric, [grad])
-        square, rounding = float(np.vdot(grad, natural)), noise * abs(objective)
-        decrement = _SLACK * metric.slack * max(square, 0.0) / 2 * staleness(objective_there, objective)
-        estimate = suboptimality(decrement, solution.loss_curve[began - 1 :], objective)
+        decrement, rounding = max(float(np.vdot(grad, natural)), 0.0) / 2, noise * abs(objective)
+        known = solution.loss_curve[-service.age :] if service.age > _SETTLED else solution.loss_curve[began:]
+        slack = _SLACK * metric.slack * staleness(service.objective, objective)
+        estimate = suboptimality(slack * decrement, known, objective)
         if is_new:  # the point that was handed over has been told of
             is_new = False
         elif solution.is_final(point, objective, grad, estimate, False, target(point), max_iter, report):
@@ -209,15 +271,12 @@ def subspace(point, objective, grad, solution, *, rows, target, max_iter, noise,
         yield Scores(-natural, space.place(-natural), True)
         point, gained = space.minimise(point, rounding)
         if (solution.n_iter + 1) % _REFRESH == 0:
-            yield Scores(point, space.scores, False)
+            yield from space.scores_at(point)
         objective, grad = yield AtScores(point, space.scores)
         idle = idle + 1 if gained <= _NOTHING * rounding else 0
         if idle >= _MAX_IDLE:
             solution.is_final(point, objective, grad, estimate, False, target(point), max_iter, report)
             solution.reason = solution.reason or ROUNDING
             return solution
-        if len(solution.loss_curve) + 1 - made_at >= gap:
-            metric = None  # the old one's memory is the new one's
-            metric = rows.make_metric(point)
-            objective_there, made_at = objective, len(solution.loss_curve) + 1
-            gap = metric.patience
+        service.add(decrement, gained)
+        service = service.successor(rows.make_metric, point, objective, target(point))
