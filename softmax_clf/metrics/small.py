@@ -49,7 +49,7 @@ def divergence(alpha, log_proba):
     return np.maximum(np.add.reduce(terms, axis=1), 0.0)
 
 
-def dual_rows(proba, moved, weight, target, fit_intercept, enough):
+def dual_rows(proba, moved, weight, target, fit_intercept):
     """Rows of a point of the dual (n, n_classes): where the probabilities are to be after a step, to first order.
 
     Parameters
@@ -64,8 +64,6 @@ def dual_rows(proba, moved, weight, target, fit_intercept, enough):
         Target probabilities.
     fit_intercept : bool
         Whether their weighted sum must be that of the targets, or the dual had no value.
-    enough : float
-        Differences of these sums that are as good as none.
 
     Returns
     -------
@@ -84,7 +82,7 @@ def dual_rows(proba, moved, weight, target, fit_intercept, enough):
     imbalance = np.zeros(alpha.shape[1])
     for _ in range(3 if fit_intercept else 0):
         imbalance = weight @ (alpha - target)
-        if np.abs(imbalance).max() <= max(enough, 4 * _EPS):
+        if np.abs(imbalance).max() <= 4 * _EPS:
             break
         # as a step of the intercepts changes probabilities: alpha_i + (diag(alpha_i) - alpha_i alpha_i') c
         between = np.diag(weight @ alpha) - alpha.T @ (alpha * weight[:, None])
@@ -425,19 +423,19 @@ class Surroundings:
         if strength > 0:
             with np.errstate(over="ignore"):
                 lost = self.inner.shape[0] * float(np.square(_EPS * small.size).sum()) / (2 * strength)
-                best = min(best, (self._by_dual(length, allowed), True))
+                best = min(best, (self._by_dual(length), True))
             if best[0] <= allowed or not lost > allowed / 10:
                 return best
         if self.known is None:
             self.known = self._self_concordant(allowed)
         return min(best, (max(self.known + value - self.objective, 0.0) + _LAST_DIGITS * abs(self.objective), False))
 
-    def _by_dual(self, length, allowed):
+    def _by_dual(self, length):
         """The bound by the point of the dual where a Newton step leads to."""
         small, strength, p = self.small, self.small.strength, self.small.n_features
         if self.dual is None:
             args = small.weight, small.target, small.labelled.fit_intercept
-            self.dual = dual_rows(self.proba, self.moved, *args, _SHARE * allowed / (1 + self.reach))
+            self.dual = dual_rows(self.proba, self.moved, *args)
             self.rest = small.pull(self.dual[0] - small.target, self.point + self.inner)
         alpha, imbalance = self.dual
         value = float(small.weight @ divergence(alpha, self.there[2]))

@@ -116,7 +116,11 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
         trial = point + length * here.step
         cost_there = small.cost_of_rounding(trial)
         standing = standing + 1 if gained + cost - cost_there <= 4 * _EPS * abs(objective) else 0
-        if not length > 0 or standing > _STANDING or cost_there > max(cost + gained, known[0]):
+        ends = not length > 0 or standing > _STANDING
+        if ends or cost_there > cost + gained:
+            known = min(known, here.bound(0.0, allowed))
+        if ends or cost_there > max(cost + gained, known[0]):
+            solution.suboptimality, solution.is_bound = known[0] + cost, known[1]
             solution.reason = ROUNDING
             return _ended(solution, small)
         promised = -here.slope / 2
