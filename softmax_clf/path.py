@@ -241,7 +241,9 @@ class _Walk:
             return self.difficulty
 
         nets, absent = self.stack.elastic_nets, self.stack.absent
-        curvatures = [kind(rows, nets[m], passes_so_far, absent=absent[m]) for m, rows in enumerate(self.folds)]
+        # a model with an L1 penalty has all outputs: the threshold of those that are held is infinite
+        held = [None] * len(absent) if kind is QuadraticCurvature else absent
+        curvatures = [kind(rows, nets[m], passes_so_far, absent=held[m]) for m, rows in enumerate(self.folds)]
         mean = kind(self.mean, ElasticNet(), passes_so_far, n_problems=self.n_folds)
         return _Metrics(mean, curvatures, absent, self.n_rows)
 
