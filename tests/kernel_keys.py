@@ -15,10 +15,10 @@ from pathlib import Path
 
 from llvmlite import ir
 
-MODULES = ("tiles", "softmax", "convert", "dense", "csr", "gram", "lasso", "search")
+MODULES = ("elementary", "tiles", "softmax", "convert", "dense", "csr", "gram", "lasso", "search")
 # These choose the shape of a tile when a kernel is made. What they have chosen, numbers, is compiled in and in the key.
 CHOOSE = {"_ACCUMULATORS", "_N_REGISTERS", "_largest", "tile_rows", "tile_vectors"}
-JITTED = {"jit", "jit_part", "intrinsic", "overload"}
+JITTED = {"jit", "jit_part", "intrinsic", "overload", "traced"}
 OVERLOAD = ", overloaded"
 FOLDER = Path(importlib.util.find_spec("softmax_clf.kernels").origin).parent
 
@@ -92,7 +92,7 @@ def is_value(defined, module, name):
 
 def keys():
     """The key of some kernel of each kind, all modules being imported."""
-    tiles, softmax, convert, dense, csr, gram, lasso, search = (
+    _, tiles, softmax, convert, dense, csr, gram, lasso, search = (
         importlib.import_module(f"softmax_clf.kernels.{m}") for m in MODULES
     )
     jit = importlib.import_module("softmax_clf.kernels.jit")

@@ -221,6 +221,7 @@ def test_private_numba_api():
     from numba.core.serialize import dumps
 
     assert jit_module.NullCache is NullCache
+    assert jit_module.CompilerBase is not None
     assert {"load_overload", "save_overload", "cache_path", "flush"} <= set(dir(NullCache))
     assert list(inspect.signature(NullCache.load_overload).parameters) == ["self", "sig", "target_context"]
     assert len(inspect.signature(NullCache.save_overload).parameters) == 3
@@ -246,6 +247,67 @@ def test_private_numba_api():
     assert isinstance(kernel._cache, jit_module._KernelCache)
     assert kernel.targetoptions
     assert kernel.py_func(1) == 1
+
+
+# A kernel with a part that LLVM does not inline, and one with another of its name.
+PARTS = """
+from softmax_clf.kernels.jit import jit, jit_part
+
+def make(factor):
+    @jit_part
+    def scale(x):
+        for i in range(x.shape[0]):
+            for j in range(x.shape[0]):
+                for k in range(x.shape[0]):
+                    x[i] += x[j] * x[k] * factor
+
+    @jit
+    def kernel(x):
+        scale(x)
+        scale(x[1:])
+        scale(x[2:])
+        return x[0]
+
+    return kernel
+
+double, triple = make(2.0), make(3.0)
+"""
+RESULTS_OF_PARTS = "[temporary_kernels.double(np.ones(1)), temporary_kernels.triple(np.ones(1))]"
+
+
+def test_parts_are_compiled_and_kept_with_their_kernels_alone(sandbox):
+    sandbox.module.write_text(PARTS)
+    assert_compiled(sandbox.run(RESULTS_OF_PARTS, "import numpy as np"), faulty=False, results=[3.0, 4.0])
+    assert len(sandbox.files) == 2
+    assert_loaded(sandbox.run(RESULTS_OF_PARTS, "import numpy as np"), results=[3.0, 4.0])
+    sandbox.files[0].unlink()  # one from the cache beside one that is compiled
+    report = sandbox.run(RESULTS_OF_PARTS, "import numpy as np")
+    assert (report["results"], report["state"]["loads"], report["state"]["misses"]) == ([3.0, 4.0], 1, 1)
+
+
+def test_parts_leave_the_garbage_collector_as_it_was(sandbox):
+    sandbox.module.write_text(PARTS)
+    results = f"[{RESULTS_OF_PARTS}, gc.isenabled()]"
+    for state in ("enable", "disable"):
+        report = sandbox.run(
+            results, f"import gc, numpy as np; gc.{state}()", NUMBA_CACHE_DIR=str(sandbox.folder / state)
+        )
+        assert report["results"] == [[3.0, 4.0], state == "enable"]
+
+
+def test_another_numba_compiles_parts_by_themselves(sandbox):
+    sandbox.module.write_text(PARTS)
+    before = """
+    import numpy as np
+    import numba.core.compiler as c
+    x = c._LowerResult
+    del c._LowerResult
+    import temporary_kernels
+    c._LowerResult = x
+    """
+    report = sandbox.run(RESULTS_OF_PARTS, before)
+    assert (report["results"], report["warnings"]) == ([3.0, 4.0], [])
+    assert len(sandbox.files) == 4
 
 
 @pytest.mark.parametrize(
@@ -325,7 +387,8 @@ def test_all_that_is_compiled_in_is_in_the_key():
     assert report["repeated"]  # and nothing else changes it
     names = {tuple(name) for name in report["names"]}
     assert {("tiles", "Lanes"), ("tiles", "score_tile"), ("tiles", "row_pointer"), ("csr", "_AHEAD")} <= names
-    assert {("softmax", "_exp, overloaded"), ("softmax", "_EXACT"), ("gram", "_OUTPUTS")} <= names
+    assert {("convert", "_value, overloaded"), ("softmax", "_SUM"), ("gram", "_OUTPUTS")} <= names
+    assert {("elementary", "exp"), ("elementary", "Symbol"), ("elementary", "EXACT")} <= names
     assert len(names) > 40
     assert {"predict 0", "loss 0", "loss_gradient"} <= set(report["by_width"])  # of vectors
     assert {"predict 0", "loss_gradient"} <= set(report["by_shape"])  # of tiles
@@ -713,8 +776,8 @@ def test_remedies_fit_their_causes(warm, damage, remedy):
 
 def test_without_optimisation(sandbox):
     """Then machine code holds addresses; of no folder is that a fault."""
-    sandbox.module.write_text(KERNELS.replace("return x * factor", "return abs(np.full(1, x)[0]) * factor"))
-    sandbox.module.write_text("import numpy as np\n" + sandbox.module.read_text())
+    kernels = KERNELS.replace("return x * factor", "return abs(np.full(1, x)[0]) * factor")
+    sandbox.module.write_text("import numpy as np\n" + kernels.replace("@jit(", "@jit(_nrt=True, "))
     report = sandbox.run(NUMBA_OPT="0")
     assert_compiled(report, faulty=True)
     assert "unset NUMBA_OPT" in report["warnings"][0]

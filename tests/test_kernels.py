@@ -13,23 +13,27 @@ import pytest
 import reference
 from softmax_clf.kernels import tiles
 from softmax_clf.kernels.dense import DensePass
+from softmax_clf.kernels.elementary import exp, log1p_float64, log_float64
 from softmax_clf.kernels.jit import processor_features
-from softmax_clf.kernels.softmax import LOG_PROBA, PROBA, RAW, exp_float32, exp_float64, log1p_float64, log_float64
+from softmax_clf.kernels.softmax import LOG_PROBA, PROBA, RAW
 from softmax_clf.kernels.tiles import VECTOR_BYTES, aligned_empty
 
 
-@numba.njit
 def apply(function, x, out):
-    for i in range(len(x)):
-        out[i] = function(x[i])
+    @numba.njit
+    def loop(x, out):
+        for i in range(len(x)):
+            out[i] = function(x[i])
+
+    loop(x, out)
 
 
 @pytest.mark.parametrize(
     ("function", "exact", "low", "high", "dtype"),
     [
-        (exp_float64, np.exp, -708.0, 0.0, np.float64),
-        (exp_float64, np.exp, -1e-3, 0.0, np.float64),
-        (exp_float32, np.exp, -87.0, 0.0, np.float32),
+        (exp, np.exp, -708.0, 0.0, np.float64),
+        (exp, np.exp, -1e-3, 0.0, np.float64),
+        (exp, np.exp, -87.0, 0.0, np.float32),
         (log_float64, np.log, 1.0, 1000.0, np.float64),
         (log_float64, np.log, 1.0, 1.001, np.float64),
         (log1p_float64, np.log1p, 0.0, 1e-12, np.float64),
@@ -46,12 +50,11 @@ def test_elementary_functions(function, exact, low, high, dtype):
     assert error.max() <= (3.0 if function is log1p_float64 else 1.01 if dtype == np.float32 else 1.0)
 
 
-@pytest.mark.parametrize("function", [exp_float64, exp_float32])
-def test_exp_at_its_ends(function):
-    dtype = np.float32 if function is exp_float32 else np.float64
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_exp_at_its_ends(dtype):
     x = np.array([0.0, -0.0, -1e4, np.nan], dtype)
     out = np.empty_like(x)
-    apply(function, x, out)
+    apply(exp, x, out)
     np.testing.assert_array_equal(out[:2], 1.0)
     assert 0 < out[2] < 1e-37
     assert np.isnan(out[3])

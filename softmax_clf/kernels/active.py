@@ -7,8 +7,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from .elementary import EXACT, exp
 from .jit import jit, jit_part
-from .softmax import _EXACT, _SUM, exp_float64
+from .softmax import _SUM
+
+# These kernels copy slices, for which numba allocates where they might overlap: hence _nrt=True.
 
 _TRAIL = 5  # sweeps to extrapolate from
 
@@ -34,14 +37,14 @@ def _dense_square(columns, j, v):
     return total
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def _dense_add(columns, j, change, v):
     x = columns[0][j]
     for i in range(len(v)):
         v[i] += change * x[i]
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def _dense_move(columns, j, change, curvature, scores, residual):
     x = columns[0][j]
     for i in range(len(scores)):
@@ -69,7 +72,7 @@ def _sparse_square(columns, j, v):
     return total * factor[j] * factor[j]
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def _sparse_add(columns, j, change, v):
     data, indices, indptr, factor = columns
     change *= factor[j]
@@ -77,7 +80,7 @@ def _sparse_add(columns, j, change, v):
         v[indices[q]] += change * data[q]
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def _sparse_move(columns, j, change, curvature, scores, residual):
     data, indices, indptr, factor = columns
     change *= factor[j]
@@ -95,7 +98,7 @@ _SPARSE = _sparse_dot, _sparse_square, _sparse_add, _sparse_move
 # --------------------------------------------------------------------------------------------------------------- rows
 
 
-@jit(fastmath=_EXACT)
+@jit(fastmath=EXACT, _nrt=True)
 def row_states(scores, target, weight, proba_out, residual_out, loss_out, work):
     """Probabilities, residuals ``weight * (proba - target)`` and losses of rows at their scores.
 
@@ -115,7 +118,7 @@ def row_states(scores, target, weight, proba_out, residual_out, loss_out, work):
     if n_outputs == 1:
         z, y, p = scores[0], target[0], proba_out[0]
         for i in range(n):
-            e = exp_float64(-abs(z[i]))
+            e = exp(-abs(z[i]))
             p[i] = (1.0 if z[i] >= 0.0 else e) / (1.0 + e)
             residual_out[0, i] = weight[i] * (p[i] - y[i])
             loss_out[i] = max(z[i], 0.0) - y[i] * z[i] + np.log1p(e)
@@ -131,7 +134,7 @@ def row_states(scores, target, weight, proba_out, residual_out, loss_out, work):
         for k in range(n_outputs):
             z, p = scores[k], proba_out[k]
             for i in range(n):
-                p[i] = exp_float64(z[i] - largest[i])
+                p[i] = exp(z[i] - largest[i])
                 total[i] += p[i]
         for i in range(n):
             loss_out[i] = np.log(total[i])
@@ -148,7 +151,7 @@ def row_states(scores, target, weight, proba_out, residual_out, loss_out, work):
     return loss
 
 
-@jit(fastmath=_EXACT)
+@jit(fastmath=EXACT, _nrt=True)
 def divergence(share, target, proba, weight, loss, work):
     """Bound the sum over rows of ``weight * KL(alpha || proba)`` with alpha = proba + share (target - proba).
 
@@ -176,7 +179,7 @@ def divergence(share, target, proba, weight, loss, work):
     return total
 
 
-@jit(fastmath=_EXACT)
+@jit(fastmath=EXACT, _nrt=True)
 def sparse_gradient(columns, residual, start, stop, work, grad_out):
     """The product of some columns, sparse as above, with the residuals of the rows.
 
@@ -205,14 +208,14 @@ def kernels(sparse):
     """``add_scores``, ``prepare`` and ``descend`` for columns of one kind."""
     dot, square, add, move = _SPARSE if sparse else _DENSE
 
-    @jit(fastmath=_EXACT)
+    @jit(fastmath=EXACT, _nrt=True)
     def add_scores(columns, slots, classes, change, scores_out):
         """Add to scores what changes of coefficients make of them."""
         for a in range(len(slots)):
             if change[a] != 0.0:
                 add(columns, slots[a], change[a], scores_out[classes[a]])
 
-    @jit(fastmath=_EXACT)
+    @jit(fastmath=EXACT, _nrt=True)
     def prepare(columns, slots, classes, residual, curvature, start, stop, grad_out, curvature_out):
         """Derivatives by coordinates, first and second.
 
@@ -225,7 +228,7 @@ def kernels(sparse):
             grad_out[a] = dot(columns, slots[a], residual[classes[a]])
             curvature_out[a] = square(columns, slots[a], curvature[classes[a]])
 
-    @jit(fastmath=_EXACT)
+    @jit(fastmath=EXACT, _nrt=True)
     def sweep(
         columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high,
         residual, spread, by_weight, proba, with_intercept, everywhere,
@@ -292,7 +295,7 @@ def kernels(sparse):
             total += ridge[a] * coef[a] * coef[a] / 2 + hold[a] * away * away / 2 + threshold[a] * abs(coef[a])
         return total
 
-    @jit(fastmath=_EXACT)
+    @jit(fastmath=EXACT, _nrt=True)
     def extrapolate(
         columns, slots, ends, threshold, ridge, hold, origin, low, high, residual, by_weight, proba,
         coef, shift, moved, mean, coefs, shifts, spare, gram, share,
@@ -361,7 +364,7 @@ def kernels(sparse):
         mean[:] = average
         return gained
 
-    @jit(fastmath=_EXACT)
+    @jit(fastmath=EXACT, _nrt=True)
     def descend(
         columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high,
         residual, spread, by_weight, proba, with_intercept, accuracy, enough, max_sweeps,

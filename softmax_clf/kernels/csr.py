@@ -19,6 +19,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from .elementary import clear, smaller
 from .jit import intrinsic, jit, jit_part
 from .softmax import BLOCK_CURVATURE, BLOCK_LOSS, losses, predictions, raw_scores, read_scores, row_states
 from .threads import run_tasks
@@ -29,6 +30,7 @@ _CHUNK = 256  # stored values that are summed in the precision of X, before they
 _MAX_VECTORS = 8  # accumulators of a gather
 _TASK_FLOPS = 2e6  # work of a task, some 100 us: gathers are slower than what is in order
 _MAX_TASKS = 256
+_FEW_COEFFICIENTS = 1 << 14  # up to which to transpose them is not worth a kernel, nor its compilation
 _AHEAD = 8  # stored values ahead, whose rows are fetched meanwhile
 
 _INT = ir.IntType(64)
@@ -108,7 +110,7 @@ def _block_scores(lanes, n_vectors):
     def block_scores(data, indices, indptr, row, n_rows, coef, sums, scores_out):
         """Scores by class of the rows row:row + n_rows."""
         for i in range(n_rows):
-            sums[:] = 0
+            clear(sums)
             start, stop = np.intp(indptr[row + i]), np.intp(indptr[row + i + 1])
             for k in range(0, coef.shape[1], lanes * n_vectors):
                 _gather(data, indices, start, stop, coef, k, sums, lanes, n_vectors)
@@ -138,12 +140,12 @@ def _loss_kernel(lanes, n_vectors, block_loss):
         grad_intercept_out : (n_outputs,) float64           # OUT
         pointwise_out : (n_samples, n_padded)               # OUT
         """
-        loss_out[:] = 0.0
-        grad_intercept_out[:] = 0.0
+        clear(loss_out)
+        clear(grad_intercept_out)
         block_rows = scores.shape[1]
         for row in range(start, stop, block_rows):
-            n_rows = min(block_rows, stop - row)
-            if stored.shape[0] > 0:
+            n_rows = smaller(block_rows, stop - row)
+            if stored is not None:
                 read_scores(stored, weighting, row, n_rows, scores)
             else:
                 block_scores(data, indices, indptr, row, n_rows, coef, sums, scores)
@@ -163,10 +165,10 @@ def _row_sum(lanes, n_vectors):
     @jit_part
     def row_sum(data, indices, indptr, i, matrix, sums_out):
         """``sum_q data[q] * matrix[indices[q]]`` over the stored values q of a row that may be long."""
-        sums_out[:] = 0.0
+        clear(sums_out)
         end = np.intp(indptr[i + 1])
         for first in range(np.intp(indptr[i]), end, _CHUNK):
-            last = min(first + _CHUNK, end)
+            last = smaller(first + _CHUNK, end)
             for k in range(0, matrix.shape[1], lanes * n_vectors):
                 _gather(data, indices, first, last, matrix, k, sums_out, lanes, n_vectors)
 
@@ -224,7 +226,7 @@ def _predict_kernel(lanes, n_vectors, write):
         """Raw predictions, probabilities or their logarithms of the rows start:stop; as the dense kernel."""
         block_rows = scores.shape[1]
         for row in range(start, stop, block_rows):
-            n_rows = min(block_rows, stop - row)
+            n_rows = smaller(block_rows, stop - row)
             block_scores(data, indices, indptr, row, n_rows, coef, sums, scores)
             write(scores, row, n_rows, intercept, offset, kind, work, out)
 
@@ -236,7 +238,7 @@ def _set_coef(coef, start, stop, coef_out):
     """Transpose the columns start:stop: ``coef`` (n_outputs, n_features) into ``coef_out`` (n_features, n_padded)."""
     for j0 in range(start, stop, 16):
         for k in range(coef.shape[0]):
-            for j in range(j0, min(j0 + 16, stop)):
+            for j in range(j0, smaller(j0 + 16, stop)):
                 coef_out[j, k] = coef[k, j]
 
 
@@ -282,8 +284,11 @@ class CsrPass:
     def _set_point(self, coef, intercept):
         if self.coef is None:
             self.coef = aligned_zeros((self.n_features, self.n_padded), self.dtype)
-        cuts = np.append(np.arange(0, self.n_features, 1 << 14), self.n_features)
-        self._run(cuts, lambda t, start, stop, slot: _set_coef(coef, start, stop, self.coef))
+        if coef.size <= _FEW_COEFFICIENTS:
+            self.coef[:, : self.n_outputs] = coef.T
+        else:
+            cuts = np.append(np.arange(0, self.n_features, 1 << 14), self.n_features)
+            self._run(cuts, lambda t, start, stop, slot: _set_coef(coef, start, stop, self.coef))
         return np.ascontiguousarray(np.broadcast_to(intercept, self.n_outputs), self.dtype)
 
     def _make_pointwise(self):
@@ -309,7 +314,7 @@ class CsrPass:
         """Losses and gradients, or what ``block_loss`` has in their place; those of the rows are in ``pointwise``."""
         ((X, _),) = parts
         if stored is None:
-            stored, intercept = np.empty((0, 0, 0), self.dtype), self._set_point(coef, intercept)
+            intercept = self._set_point(coef, intercept)
         else:
             if self.coef is None:
                 self.coef = aligned_zeros((self.n_features, self.n_padded), self.dtype)
@@ -317,7 +322,7 @@ class CsrPass:
         if self.grad is None:
             self.grad = np.empty((self.n_outputs, self.n_features))
         self._make_pointwise()
-        offset = np.empty((0, 0), self.dtype) if offset is None else offset
+        weight = weight if len(weight) else None
         kernel = _loss_kernel(*self.tile, block_loss)
         bounds = self._cut(X.indptr)
         loss, grad_intercept = np.empty((len(bounds) - 1, self.n_problems)), np.empty((len(bounds) - 1, self.n_outputs))
@@ -405,7 +410,6 @@ class CsrPass:
         else:
             intercept = self._set_point(coef, intercept)
             rows_of_coef = self.coef
-        offset = np.empty((0, 0), self.dtype) if offset is None else offset
         kernel = _predict_kernel(*self.tile, write)
 
         def rows(t, start, stop, slot):

@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from .convert import from_rows, readable
+from .elementary import clear, smaller
 from .jit import jit, jit_part
 from .softmax import BLOCK_CURVATURE, BLOCK_LOSS, losses, predictions, raw_scores, read_scores, row_states
 from .threads import run_tasks
@@ -72,8 +73,8 @@ def _find_tiles(weight, weighting, n_scores, row, n_rows, tile_classes, n_padded
     n_tiles = 0
     for k in range(0, n_padded, tile_classes):
         m, i = k // n_scores, 0
-        last = min((k + tile_classes - 1) // n_scores, weighting.shape[0] - 1)
-        while m <= last and weight.shape[0] > 0 and weight[weighting[m], row + i] == 0:
+        last = smaller((k + tile_classes - 1) // n_scores, weighting.shape[0] - 1)
+        while m <= last and weight[weighting[m], row + i] == 0:
             i += 1
             if i == n_rows:
                 m, i = m + 1, 0
@@ -85,7 +86,7 @@ def _find_tiles(weight, weighting, n_scores, row, n_rows, tile_classes, n_padded
 
 @lru_cache
 def tile_loops(tile_classes, several, score_fetches, gradient_fetches=0):
-    """Scores and gradient of a block in tiles of ``tile_classes``, whose first classes are ``tiles``.
+    """Scores and gradient of a block in tiles of ``tile_classes``, whose first classes are ``tiles``: one, or several.
 
     Meanwhile rows of a source are fetched, those from ``ahead`` on: as many as are read where either of the fetches
     is one, one n-th of them where it is n, none where it is zero. The scores of the first tile do it or, of
@@ -95,25 +96,28 @@ def tile_loops(tile_classes, several, score_fetches, gradient_fetches=0):
     tall, wide = tile_rows(tile_classes), tile_vectors(tile_classes)
     n_fetching = 2 if several and VECTOR_BYTES < 64 else 1
     part = n_fetching * score_fetches
+    n_parts = max(part, 1)  # where there are none, no rows are fetched
 
     @jit_part
     def block_scores(X, row, n_rows, coef, tiles, source, ahead, scores_out):
         size = n_rows
         if coef.shape[0] > _MANY_OUTPUTS:  # rows are read often: as many at a time as leave room for the coefficients
-            size = max(_BLOCK_BYTES // (X.shape[1] * X.itemsize) // tall, 1) * tall
+            some = _BLOCK_BYTES // (X.shape[1] * X.itemsize) // tall * tall
+            size = some if some > 0 else tall
         for start in range(0, n_rows, size):
-            stop = min(start + size, n_rows)
-            for t in range(min(n_fetching, len(tiles))):
-                from_row = ahead + t * n_rows // max(part, 1)
+            stop = smaller(start + size, n_rows)
+            for t in range(smaller(n_fetching, len(tiles))):
+                from_row = ahead + t * n_rows // n_parts
                 for i in range(start, stop, tall):
                     # fmt: off
                     score_tile(
                         X, row, n_rows, coef, tiles[t], scores_out, i, source, from_row, tall, tile_classes, part
                     )
                     # fmt: on
-            for k in tiles[n_fetching:]:
-                for i in range(start, stop, tall):
-                    score_tile(X, row, n_rows, coef, k, scores_out, i, X, 0, tall, tile_classes, 0)
+            if several:
+                for t in range(n_fetching, len(tiles)):
+                    for i in range(start, stop, tall):
+                        score_tile(X, row, n_rows, coef, tiles[t], scores_out, i, X, 0, tall, tile_classes, 0)
 
     @jit_part
     def block_gradient(X, row, n_rows, pointwise, tiles, source, ahead, grad_out):
@@ -126,17 +130,19 @@ def tile_loops(tile_classes, several, score_fetches, gradient_fetches=0):
                 X, row, n_rows, j, pointwise, first, grad_out, source, ahead, tile_classes, wide, True,
                 gradient_fetches, False,
             )
-            for k in tiles[1:]:
-                gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, X, 0, tile_classes, wide, True, 0, False)
             # fmt: on
+            if several:
+                for t in range(1, len(tiles)):
+                    k = tiles[t]
+                    gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, X, 0, tile_classes, wide, True, 0, False)
             j += wide * width
         while j + width <= n_features:
-            for k in tiles:
-                gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, X, 0, tile_classes, 1, True, 0, False)
+            for t in range(len(tiles)):
+                gradient_tile(X, row, n_rows, j, pointwise, tiles[t], grad_out, X, 0, tile_classes, 1, True, 0, False)
             j += width
         if j < n_features:
-            for k in tiles:
-                gradient_tile(X, row, n_rows, j, pointwise, k, grad_out, X, 0, tile_classes, 1, False, 0, False)
+            for t in range(len(tiles)):
+                gradient_tile(X, row, n_rows, j, pointwise, tiles[t], grad_out, X, 0, tile_classes, 1, False, 0, False)
 
     return block_scores, block_gradient
 
@@ -157,10 +163,10 @@ def _loss_gradient_kernel(tile_classes, several, locate, block_loss):
         coef : (n_padded_classes, n_padded_features)        # IN
         intercept : (n_padded_classes,)                     # IN
         y : (n_samples,) intp or (n_samples, n_scores)      # IN or what ``block_loss`` takes in its place
-        offset : (n_samples, n_scores) or (0, 0)            # IN
-        weight : (n_weightings, n_samples) or (0, 0)        # IN
+        offset : (n_samples, n_scores) or None              # IN
+        weight : (n_weightings, n_samples) or None          # IN
         weighting : (n_problems,) intp                      # IN row of weight that a problem uses
-        stored : (n_weightings, n_scores, n_samples) or (0, 0, 0)  # IN scores, in the place of those of ``coef``
+        stored : (n_weightings, n_scores, n_samples) or None  # IN scores, in the place of those of ``coef``
         rows : (block_rows, n_features), scores : (n_padded_classes, block_rows), work : (5, block_rows),
         tiles : (n_tiles,) intp                             # workspace
         loss_out : (n_problems,) float64                    # OUT
@@ -168,19 +174,20 @@ def _loss_gradient_kernel(tile_classes, several, locate, block_loss):
         grad_intercept_out : as intercept, float64          # OUT
         """
         if fresh:
-            loss_out[:] = 0.0
-            grad_out[:] = 0.0
-            grad_intercept_out[:] = 0.0
-        block_rows = scores.shape[1]
+            clear(loss_out)
+            clear(grad_out)
+            clear(grad_intercept_out)
+        block_rows, busy = scores.shape[1], tiles
         for row in range(start, stop, block_rows):
-            n_rows = min(block_rows, stop - row)
-            n_tiles = _find_tiles(weight, weighting, n_scores, place + row, n_rows, tile_classes, coef.shape[0], tiles)
-            if n_tiles == 0:
-                continue
-            busy = tiles[:n_tiles]
+            n_rows = smaller(block_rows, stop - row)
+            if weight is not None:
+                n_tiles = _find_tiles(weight, weighting, n_scores, place + row, n_rows, tile_classes, len(coef), tiles)
+                if n_tiles == 0:
+                    continue
+                busy = tiles[:n_tiles]
             block, first = locate(X, row, n_rows, rows)
             ahead = row + block_rows
-            if stored.shape[0] > 0:
+            if stored is not None:
                 read_scores(stored, weighting, place + row, n_rows, scores)
             else:
                 block_scores(block, first, n_rows, coef, busy, X, ahead, scores)
@@ -208,10 +215,10 @@ def _gram_product_kernel(tile_classes, several):
         grad_out : as coef, float64                         # OUT
         """
         if fresh:
-            grad_out[:] = 0.0
+            clear(grad_out)
         block_rows = scores.shape[1]
         for row in range(start, stop, block_rows):
-            n_rows = min(block_rows, stop - row)
+            n_rows = smaller(block_rows, stop - row)
             ahead = row + block_rows
             block_scores(X, row, n_rows, coef, tiles, X, ahead, scores)
             block_gradient(X, row, n_rows, scores, tiles, X, ahead + block_rows // 2, grad_out)
@@ -230,14 +237,14 @@ def _predict_kernel(tile_classes, several, locate, write):
         X : (n_rows, n_features)                            # IN rows from ``place`` on, of n_samples
         coef : (n_padded_classes, n_padded_features)        # IN
         intercept : (n_padded_classes,)                     # IN
-        offset : (n_samples, n_scores) or (0, 0)            # IN
+        offset : (n_samples, n_scores) or None              # IN
         rows : (block_rows, n_features), scores : (n_padded_classes, block_rows), work : (5, block_rows)
         tiles : (n_tiles,) intp                             # IN first classes
         kind, out : as ``write`` takes them                 # IN, OUT
         """
         block_rows = scores.shape[1]
         for row in range(start, stop, block_rows):
-            n_rows = min(block_rows, stop - row)
+            n_rows = smaller(block_rows, stop - row)
             block, first = locate(X, row, n_rows, rows)
             block_scores(block, first, n_rows, coef, tiles, X, row + block_rows, scores)
             write(scores, place + row, n_rows, intercept, offset, kind, work, out)
@@ -262,7 +269,7 @@ def _moments_kernel(locate):
             second_out[:] = 0.0
         block_rows = rows.shape[0]
         for row in range(start, stop, block_rows):
-            n_rows = min(block_rows, stop - row)
+            n_rows = smaller(block_rows, stop - row)
             block, first = locate(X, row, n_rows, rows)
             for i in range(n_rows):
                 x, w = block[first + i], 1.0 if weight.shape[0] == 0 else weight[place + row + i]
@@ -450,12 +457,11 @@ class DensePass:
     def _sum_blocks(self, block_loss, parts, coef, intercept, known, weight, weighting, offset, stored=None):
         """Losses and gradients, or what ``block_loss`` has in their place, summed over the rows."""
         self._set_point(coef, intercept)
-        stored = np.empty((0, 0, 0), self.dtype) if stored is None else stored
+        weight = weight if len(weight) else None
         partial = self._partial()
         loss = np.empty((len(partial), self.n_problems))
         grad_intercept = np.empty((len(partial), self.shape[0]))
-        tiles = np.empty((len(partial), len(self.tiles)), np.intp)
-        offset = np.empty((0, 0), self.dtype) if offset is None else offset
+        tiles = np.tile(self.tiles, (len(partial), 1))
 
         def task(kernel, X, place, g, start, stop, fresh, workspace):
             kernel(
@@ -567,7 +573,6 @@ class DensePass:
 
     def _write_blocks(self, write, parts, coef, intercept, kind, out, offset):
         self._set_point(coef, intercept)
-        offset = np.empty((0, 0), self.dtype) if offset is None else offset
 
         def task(kernel, X, place, g, start, stop, fresh, workspace):
             kernel(X, place, start, stop, self.coef, self.intercept, offset, kind, *workspace, self.tiles, out)

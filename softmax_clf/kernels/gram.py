@@ -10,6 +10,7 @@ import numpy as np
 from numba.extending import get_cython_function_address
 
 from .dense import tile_loops
+from .elementary import clear, smaller
 from .jit import jit
 from .threads import run_tasks
 from .tiles import TILE_CLASSES, VECTOR_BYTES, aligned_empty, aligned_zeros, gradient_tile, tile_vectors
@@ -38,31 +39,30 @@ _POTRF, _TRTRI = _lapack("potrf", 5), _lapack("trtri", 6)
 
 
 @jit
-def _weighted_gram(rows, root_weight, origin, first, last, buffer, length, lower_out):
+def _weighted_gram(rows, root_weight, origin, first, last, scaled, outputs, lower_out):
     """Rows first:last of the products of all columns, those of ``rows - origin`` and one of ones, up to the diagonal.
 
     rows : (n_rows, n_features)                                 # IN
     root_weight : (n_rows,)                                     # IN square roots of weights
     origin : (n_features,)                                      # IN
-    buffer : ((block_rows + 1) * length,)                       # workspace, zero
+    scaled : (block_rows, length)                               # workspace, zero
+    outputs : (block_rows, length)                              # the same from column ``first`` on
     lower_out : (n_padded_outputs, n_padded_columns) float64    # OUT and somewhat beyond the diagonal
     """
-    n_rows, n_features, size = rows.shape[0], rows.shape[1], buffer.shape[0] - length
-    block_rows = size // length
-    scaled = buffer[:size].reshape(block_rows, length)
-    outputs = buffer[first : first + size].reshape(block_rows, length)  # its columns first, first + 1, ...
+    n_rows, n_features, block_rows = rows.shape[0], rows.shape[1], scaled.shape[0]
     width = _VECTORS * (VECTOR_BYTES // scaled.itemsize)
-    lower_out[:] = 0.0
+    clear(lower_out)
     for row in range(0, n_rows, block_rows):
-        n = min(block_rows, n_rows - row)
+        n = smaller(block_rows, n_rows - row)
         for i in range(n):
             x, out, w = rows[row + i], scaled[i], root_weight[row + i]
-            for j in range(min(last, n_features)):
+            for j in range(smaller(last, n_features)):
                 out[j] = w * (x[j] - origin[j])
             if last > n_features:
                 out[n_features] = w
         for j in range(0, last, width):
-            for k in range(max(j - first, 0) // _OUTPUTS * _OUTPUTS, last - first, _OUTPUTS):
+            above = j - first if j > first else 0
+            for k in range(above // _OUTPUTS * _OUTPUTS, last - first, _OUTPUTS):
                 gradient_tile(scaled, 0, n, j, outputs, k, lower_out, scaled, 0, _OUTPUTS, _VECTORS, True, 0, True)
 
 
@@ -99,10 +99,11 @@ def add_weighted_grams(rows, row_weight, origin, grams_out, sums_out, n_threads)
         way, b = divmod(t, _N_BANDS)
         first, last = ends[b : b + 2]
         buffer = aligned_zeros(((block_rows + 1) * length,), rows.dtype)
+        scaled, outputs = (buffer[at : at + block_rows * length].reshape(block_rows, length) for at in (0, first))
         lower = aligned_empty((-(-(last - first) // _OUTPUTS) * _OUTPUTS, -(-last // width) * width), np.float64)
         for start in range(0, len(rows), _CALL_ROWS):
             part = slice(start, start + _CALL_ROWS)
-            _weighted_gram(rows[part], root_weight[way, part], origin, first, last, buffer, length, lower)
+            _weighted_gram(rows[part], root_weight[way, part], origin, first, last, scaled, outputs, lower)
             stop = min(last, size)
             with np.errstate(over="ignore", invalid="ignore"):
                 grams_out[way][first:stop, :stop] += lower[: stop - first, :stop]
@@ -188,7 +189,7 @@ def _above_diagonal(inner):
     return _ABOVE[: len(inner), : len(inner)]
 
 
-_block_scores, _block_gradient = tile_loops(_OUTPUTS, False, 0, 0)
+_block_scores, _block_gradient = tile_loops(_OUTPUTS, True, 0, 0)
 
 
 @jit
@@ -196,7 +197,7 @@ def times_transpose(factor, rows, tiles, product_out):
     """``rows @ factor.T``, of rows (n_padded, n_padded_features); the factor is lower triangular."""
     size = factor.shape[0]
     for start in range(0, size, _BAND_ROWS):
-        stop = min(start + _BAND_ROWS, size)
+        stop = smaller(start + _BAND_ROWS, size)
         band = factor[start:stop, :stop]
         _block_scores(band, 0, stop - start, rows, tiles, band, 0, product_out[:, start:])
 
@@ -204,9 +205,9 @@ def times_transpose(factor, rows, tiles, product_out):
 @jit
 def times(factor, rows, tiles, product_out):
     """``rows @ factor``, float64, of rows (n_padded, n_padded_features); the factor is lower triangular."""
-    product_out[:] = 0.0
+    clear(product_out)
     size = factor.shape[0]
     for start in range(0, size, _BAND_ROWS):
-        stop = min(start + _BAND_ROWS, size)
+        stop = smaller(start + _BAND_ROWS, size)
         band = factor[start:stop, :stop]
         _block_gradient(band, 0, stop - start, rows[:, start:], tiles, band, 0, product_out)

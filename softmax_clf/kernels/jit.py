@@ -17,6 +17,7 @@ import dis
 import enum
 import errno
 import functools
+import gc
 import glob
 import hashlib
 import os
@@ -43,8 +44,19 @@ try:
     from numba.core.serialize import dumps
 except (ImportError, AttributeError):
     NullCache = object  # type: ignore[assignment, misc]
+# And those that let what only kernels call be compiled as a part of them alone. Without them: by itself, too.
+try:
+    from numba import _dynfunc  # type: ignore[attr-defined]
+    from numba.core.codegen import JITCodeLibrary
+    from numba.core.compiler import CompilerBase, DefaultPassBuilder, _LowerResult
+    from numba.core.compiler_machinery import register_pass
+    from numba.core.typed_passes import NativeLowering
+except (ImportError, AttributeError):
+    CompilerBase = None  # type: ignore[assignment, misc]
 
-_DEFAULTS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+# Kernels allocate nothing, nor does numba for them ("_nrt"), as it would for ``a[:] = b``: no references are counted.
+# No other compiled code calls them by an address.
+_DEFAULTS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False, "no_cfunc_wrapper": True}
 _DIGEST_SIZE = hashlib.sha256().digest_size
 _SUFFIX = ".kernel"
 # Settings of numba, from the user's environment variables or code, that change the machine code.
@@ -100,9 +112,9 @@ def jit(function=None, **options):
             )
     if function is None:
         return functools.partial(jit, **options)
-    options = {**_DEFAULTS, **options}
+    options, is_part = {**_DEFAULTS, **options}, options.get("no_cpython_wrapper")
     if numba.config.DISABLE_JIT:
-        return function if options.get("no_cpython_wrapper") else _silent(function)
+        return function if is_part else _silent(function)
     cache = None
     try:
         if NullCache is object:
@@ -111,18 +123,26 @@ def jit(function=None, **options):
         # differ otherwise, one from the cache of another process, may agree in both: then the linker takes one for the
         # other, without a word.
         function.__qualname__ += "_" + _short(_own_words(function))[:8]
-        cache = _KernelCache(function, options)
+        if CompilerBase is None or not is_part:
+            cache = _KernelCache(function, options)
     except Exception as error:
         _fault(error)
-    dispatcher = numba.njit(**options)(function)
+    compiler = {}
+    if CompilerBase is not None:
+        compiler["pipeline_class"] = _PartCompiler if is_part else _KernelCompiler
+    dispatcher = numba.njit(**options, **compiler)(function)
     if cache is not None:
         dispatcher._cache = cache
     return dispatcher
 
 
 def jit_part(function=None, **options):
-    """As `jit`, for what only kernels call: it has no entry from Python and compiles in two thirds of the time."""
-    return jit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True, **options)
+    """As `jit`, for what only kernels call: it has no entry from Python, and is optimised as a part of them alone.
+
+    Then LLVM chooses what to inline, and does well: what is large, such as a loop of a loss, is as fast or faster by
+    itself. Without numba's means for that all is inlined.
+    """
+    return jit(function, no_cpython_wrapper=True, forceinline=CompilerBase is None, **options)
 
 
 def intrinsic(plain, prefer_literal=False):
@@ -209,6 +229,90 @@ def _silent(function):
     return silent
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Compilation
+
+_COMPILED_BY: tuple = ()  # what of ours the machine code depends on
+
+if CompilerBase is not None:
+
+    class _PartLibrary(JITCodeLibrary):
+        """Code that kernels link: numba would optimise it, and make machine code of it that nobody runs."""
+
+        def finalize(self):
+            self._raise_if_finalized()
+            for library in dict.fromkeys(self._linking_libraries):
+                self._reload_init.update(library._reload_init)
+                self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+            self._finalized = True
+
+    class _KernelLibrary(JITCodeLibrary):
+        """Code of a kernel, which keeps to itself those of its parts that LLVM has not inlined."""
+
+        def _optimize_final_module(self):
+            JITCodeLibrary._optimize_final_module(self)  # no super(), that the key of a kernel could not describe
+            for function in self._final_module.functions:
+                if function.linkage == llvmlite.binding.Linkage.linkonce_odr:
+                    function.linkage = llvmlite.binding.Linkage.internal
+
+    @register_pass(mutates_CFG=True, analysis_only=False)
+    class _KernelLowering(NativeLowering):
+        """Lowers to a :class:`_KernelLibrary`."""
+
+        _name = "kernel_lowering"
+
+        def run_pass(self, state):
+            state.library = _KernelLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+            state.library.enable_object_caching()
+            return super().run_pass(state)
+
+    @register_pass(mutates_CFG=True, analysis_only=False)
+    class _PartLowering(NativeLowering):
+        """Lowers to a :class:`_PartLibrary`, and says what a call of it is."""
+
+        _name = "part_lowering"
+
+        def run_pass(self, state):
+            state.library = library = _PartLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+            state.flags.no_compile = True  # no address of it
+            super().run_pass(state)
+            fndesc, call_helper, env = (getattr(state["cr"], name) for name in ("fndesc", "call_helper", "env"))
+            entry = _dynfunc.make_function(fndesc.lookup_module(), fndesc.qualname, "", 0, env, (library,))
+            state.targetctx.insert_user_function(entry, fndesc, [library])
+            state["cr"] = _LowerResult(fndesc, call_helper, cfunc=entry, env=env)
+            return True
+
+    class _KernelCompiler(CompilerBase):
+        """numba's passes but for the last. Meanwhile no cycles are looked for among all that has been imported."""
+
+        lowering: type = _KernelLowering
+
+        def define_pipelines(self):
+            passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+            passes.passes = [(self.lowering if a is NativeLowering else a, what) for a, what in passes.passes]
+            passes._finalized = False
+            passes.finalize()
+            return [passes]
+
+        def _compile_core(self):
+            was_enabled = gc.isenabled()
+            gc.disable()
+            try:
+                return super()._compile_core()
+            finally:
+                if was_enabled:
+                    gc.enable()
+
+    class _PartCompiler(_KernelCompiler):
+        lowering = _PartLowering
+
+    _COMPILED_BY = _PartLibrary.finalize, _KernelLibrary._optimize_final_module
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The cache
+
+
 class _KernelCache(NullCache):
     """The compiled signatures of one function, a file each: the checksum of a pickle, then the pickle.
 
@@ -286,6 +390,7 @@ class _KernelCache(NullCache):
         # The magic tuple has the CPU's name and features, as NUMBA_CPU_NAME and NUMBA_CPU_FEATURES would have them.
         machine = (numba.__version__, llvmlite.__version__, np.__version__, sys.version, codegen.magic_tuple())
         settings = [str(getattr(numba.config, name, None)) for name in _SETTINGS]
+        settings.append(_key(_reached(*_COMPILED_BY)))
         contents = _short((str(sig), _key(reached)))
         name = "-".join([label, _short((machine, settings)), _sources(place), contents]) + _SUFFIX
         return [os.path.join(folder, name) for folder in _folders(place)]

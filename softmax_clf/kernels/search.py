@@ -8,8 +8,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from .elementary import EXACT, exp
 from .jit import jit, jit_part
-from .softmax import _EXACT, _SUM, BLOCK_LOSS, exp_float64, normalise, shift_scores
+from .softmax import _SUM, BLOCK_LOSS, normalise, shift_scores
 from .threads import run_tasks
 
 _BLOCK_ROWS = 128
@@ -17,7 +18,7 @@ _TASK_FLOPS = 1e6
 _MAX_TASKS = 64
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def _move(scores, steps, slots, t, row, n_rows, out):
     """``scores + sum_q t[q] * steps[slots[q]]`` of the rows row:row + n_rows, in float64."""
     for k in range(scores.shape[0]):
@@ -38,7 +39,7 @@ def _product(a, b, n_rows):
     return total
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def _curvatures(z, n_rows, zeros, work):
     """Replace scores by probabilities; where two classes share one score, by their product."""
     n_scores = z.shape[0]
@@ -47,11 +48,11 @@ def _curvatures(z, n_rows, zeros, work):
         normalise(z, 0, n_scores, n_rows, work[0], work[1], work[2])
     else:
         for i in range(n_rows):
-            e = exp_float64(-abs(z[0, i]))
+            e = exp(-abs(z[0, i]))
             z[0, i] = e / ((1.0 + e) * (1.0 + e))
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def _changes(proba, step, row, n_rows, row_weight, mean, out):
     """The change of the gradient by row that a step makes: ``weight * p_k * (s_k - sum_j p_j s_j)``."""
     n_scores = proba.shape[0]

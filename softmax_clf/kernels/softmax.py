@@ -3,122 +3,22 @@
 Scores of a block are stored by class, ``scores[k, i]`` for class k and row i, so that every loop runs over
 rows side by side in vector lanes, for any number of classes, and the maximum and the sum over classes
 take no horizontal instruction.
-
-The exponential and the logarithm are written out because ``math.exp`` stays scalar in Numba (4 ns an
-element, a quarter of a pass over narrow data).
 """
 
 from functools import lru_cache
 
 import numpy as np
-from numba import types
 
-from .jit import jit_part, overload
+from .elementary import EXACT, exp, log1p_float64
+from .jit import jit_part
 
 RAW, PROBA, LOG_PROBA = 0, 1, 2  # kinds of predictions
 
-# What a polynomial may be rearranged by: a fused multiply-add, nothing else ("reassoc" ruins it).
-_EXACT = {"contract"}
 # What a plain sum may be rearranged by, so that it is taken in vector lanes.
 _SUM = {"contract", "reassoc", "nsz"}
 
 
-@jit_part(fastmath=_EXACT)
-def exp_float64(x):
-    """exp(x) for x <= 0 to 1 ulp; below -708, exp(-708) (3e-308) instead of zero.
-
-    Cody and Waite's reduction by a two-part ln 2, then the Taylor polynomial of degree 13 on
-    [-ln2/2, ln2/2] (W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980, ch. 6).
-    """
-    x = -708.0 if x < -708.0 else x  # written so that NaN stays NaN
-    shifted = x * 1.4426950408889634 + 6755399441055744.0  # adding 1.5 * 2^52 rounds to an integer ...
-    n = shifted - 6755399441055744.0
-    r = x - n * 6.93147180369123816490e-01
-    r = r - n * 1.90821492927058770002e-10
-    s = 1.6059043836821613e-10
-    s = s * r + 2.08767569878681e-09
-    s = s * r + 2.505210838544172e-08
-    s = s * r + 2.755731922398589e-07
-    s = s * r + 2.7557319223985893e-06
-    s = s * r + 2.48015873015873e-05
-    s = s * r + 1.984126984126984e-04
-    s = s * r + 1.388888888888889e-03
-    s = s * r + 8.333333333333333e-03
-    s = s * r + 4.1666666666666664e-02
-    s = s * r + 1.6666666666666666e-01
-    s = s * r + 0.5
-    s = (s * r) * r + r
-    two_to_n = (np.float64(shifted).view(np.int64) + 1023) << 52  # ... and leaves it in the low bits
-    return (s + 1.0) * np.int64(two_to_n).view(np.float64)
-
-
-@jit_part(fastmath=_EXACT)
-def exp_float32(x):
-    """exp(x) for x <= 0 to 1 ulp in float32; below -87, exp(-87) (2e-38). As :func:`exp_float64`."""
-    x = np.float32(-87.0) if x < np.float32(-87.0) else x
-    shifted = np.float32(x * np.float32(1.44269504)) + np.float32(12582912.0)
-    n = shifted - np.float32(12582912.0)
-    r = x - n * np.float32(0.693359375)
-    r = r - n * np.float32(-2.12194440e-4)
-    s = np.float32(1.9875691500e-4)
-    s = s * r + np.float32(1.3981999507e-3)
-    s = s * r + np.float32(8.3334519073e-3)
-    s = s * r + np.float32(4.1665795894e-2)
-    s = s * r + np.float32(1.6666665459e-1)
-    s = s * r + np.float32(5.0000001201e-1)
-    s = (s * r) * r + r
-    two_to_n = (np.float32(shifted).view(np.int32) + np.int32(127)) << np.int32(23)
-    return (s + np.float32(1.0)) * np.int32(two_to_n).view(np.float32)
-
-
-def _exp(x):
-    """exp(x), x <= 0, in the precision of x."""
-    return exp_float32(x) if isinstance(x, np.float32) else exp_float64(x)  # kernels see the overload below
-
-
-@overload(_exp)
-def _(x):
-    if x == types.float32:
-        return lambda x: exp_float32(x)
-    return lambda x: exp_float64(x)
-
-
-@jit_part(fastmath=_EXACT)
-def log_float64(x):
-    """log(x) for positive, normal x to 1 ulp, by the series of fdlibm's e_log.c (Sun Microsystems, 1993)."""
-    bits = np.float64(x).view(np.int64)
-    exponent = (bits >> 52) - 1023
-    m = np.int64((bits & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000).view(np.float64)
-    above = m > 1.4142135623730951
-    m = m * 0.5 if above else m
-    e = np.float64(exponent + 1 if above else exponent)
-    f = m - 1.0
-    s = f / (2.0 + f)
-    z = s * s
-    p = 1.479819860511658591e-01
-    p = p * z + 1.531383769920937332e-01
-    p = p * z + 1.818357216161805012e-01
-    p = p * z + 2.222219843214978396e-01
-    p = p * z + 2.857142874366239149e-01
-    p = p * z + 3.999999999940941908e-01
-    p = (p * z + 6.666666666666735130e-01) * z
-    half_square = 0.5 * f * f
-    tail = s * (half_square + p) + e * 1.90821492927058770002e-10
-    return e * 6.93147180369123816490e-01 - ((half_square - tail) - f)
-
-
-@jit_part(fastmath=_EXACT)
-def log1p_float64(x):
-    """log(1 + x) for x >= 0 to some ulp, from the logarithm of the rounded 1 + x.
-
-    D. Goldberg, What every computer scientist should know about floating-point arithmetic, ACM Computing Surveys 23,
-    1991, theorem 4.
-    """
-    above = 1.0 + x
-    return x if above == 1.0 else log_float64(above) * (x / (above - 1.0))
-
-
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def shift_scores(scores, first, n_scores, n_rows, intercept, row_max_out):
     """Add the intercepts to the scores of one problem and find each row's largest.
 
@@ -144,7 +44,7 @@ def shift_scores(scores, first, n_scores, n_rows, intercept, row_max_out):
                 row_max_out[i] = largest if z <= largest else z
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def exponentiate(scores, first, n_scores, n_rows, row_max, n_largest, rest_out):
     """Replace scores by exp(score - row_max), and sum them over the classes, less the one of the largest score.
 
@@ -157,11 +57,12 @@ def exponentiate(scores, first, n_scores, n_rows, row_max, n_largest, rest_out):
     rest_out : (n_padded_rows,)                 # OUT the sum less one
     """
     zero, one = scores.dtype.type(0), scores.dtype.type(1)
-    n_largest[:n_rows], rest_out[:n_rows] = zero, zero
+    for i in range(n_rows):
+        n_largest[i], rest_out[i] = zero, zero
     for k in range(first, first + n_scores):
         for i in range(n_rows):
             below = scores[k, i] - row_max[i]
-            e = _exp(below)
+            e = exp(below)
             scores[k, i] = e
             n_largest[i] += one if below == zero else zero
             rest_out[i] += zero if below == zero else e
@@ -169,7 +70,7 @@ def exponentiate(scores, first, n_scores, n_rows, row_max, n_largest, rest_out):
         rest_out[i] += n_largest[i] - one
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def scale_rows(scores, first, n_scores, n_rows, scale):
     """Multiply each row's values by ``scale[i]``. Shapes as :func:`shift_scores`."""
     for k in range(first, first + n_scores):
@@ -194,7 +95,7 @@ def _add_row_sums(scores, first, n_scores, n_rows, sums_out):
         sums_out[k] += total
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def cross_entropy(scores, first, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out):
     """Loss of one problem's rows; turn its scores into ``grad_pointwise = weight * (proba - target)``.
 
@@ -234,7 +135,7 @@ def cross_entropy(scores, first, n_scores, row, n_rows, intercept, y, row_weight
     return loss
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def logistic_loss(scores, first, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out):
     """As :func:`cross_entropy` for two classes that share one score z, the softmax of (0, z).
 
@@ -247,7 +148,7 @@ def logistic_loss(scores, first, n_scores, row, n_rows, intercept, y, row_weight
         z = scores[first, i] + intercept[first]
         positive = y[row + i] == 1
         margin = z if positive else -z
-        e = _exp(-margin if margin >= zero else margin)
+        e = exp(-margin if margin >= zero else margin)
         rest[i] = e
         picked[i] = zero if margin >= zero else margin
         other = (e if margin >= zero else one) / (one + e)
@@ -256,7 +157,7 @@ def logistic_loss(scores, first, n_scores, row, n_rows, intercept, y, row_weight
     return _weighted_loss(rest, picked, row_weight, n_rows)
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def soft_cross_entropy(scores, first, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out):
     """As :func:`cross_entropy` for target probabilities: ``y`` is (n_samples, n_scores), its rows sum to one."""
     row_max, rest, picked, n_largest = work[0], work[1], work[2], work[3]
@@ -278,7 +179,7 @@ def soft_cross_entropy(scores, first, n_scores, row, n_rows, intercept, y, row_w
     return loss
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def soft_logistic_loss(scores, first, n_scores, row, n_rows, intercept, y, row_weight, work, grad_intercept_out):
     """As :func:`logistic_loss` for target probabilities of class 1: ``y`` is (n_samples, 1)."""
     rest, picked = work[1], work[2]
@@ -286,7 +187,7 @@ def soft_logistic_loss(scores, first, n_scores, row, n_rows, intercept, y, row_w
     for i in range(n_rows):
         z, t = scores[first, i] + intercept[first], y[row + i, 0]
         above = z >= zero
-        e = _exp(-z if above else z)
+        e = exp(-z if above else z)
         rest[i] = e
         picked[i] = t * z - (z if above else zero)
         proba, other = (one if above else e) / (one + e), (e if above else one) / (one + e)
@@ -297,11 +198,10 @@ def soft_logistic_loss(scores, first, n_scores, row, n_rows, intercept, y, row_w
 
 @jit_part
 def add_offset(scores, first, n_scores, row, n_rows, offset):
-    """Add ``offset`` (n_samples, n_scores), or nothing where it is (0, 0), to one problem's scores."""
-    if offset.shape[0] > 0:
-        for k in range(n_scores):
-            for i in range(n_rows):
-                scores[first + k, i] += offset[row + i, k]
+    """Add ``offset`` (n_samples, n_scores) to one problem's scores."""
+    for k in range(n_scores):
+        for i in range(n_rows):
+            scores[first + k, i] += offset[row + i, k]
 
 
 @jit_part(fastmath=_SUM)
@@ -319,7 +219,7 @@ def _spread(scores, first, n_scores, row, n_rows, proba, mean, row_weight, grad_
     return curvature
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def softmax_curvature(scores, first, n_scores, row, n_rows, intercept, proba, row_weight, work, grad_intercept_out):
     """Curvature along a direction; turn its scores q into the change of the gradient that it makes.
 
@@ -366,7 +266,7 @@ def _weighted_product(a, b, n_rows):
     return total
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def logistic_curvature(scores, first, n_scores, row, n_rows, intercept, raw, row_weight, work, grad_intercept_out):
     """As :func:`softmax_curvature` for two classes that share one score, ``raw`` (1, n_samples) at the point.
 
@@ -376,7 +276,7 @@ def logistic_curvature(scores, first, n_scores, row, n_rows, intercept, raw, row
     zero, one = scores.dtype.type(0), scores.dtype.type(1)
     for i in range(n_rows):
         z, q = known[i], scores[first, i] + intercept[first]
-        e = _exp(-z if z >= zero else z)
+        e = exp(-z if z >= zero else z)
         along[i] = q
         scores[first, i] = row_weight[i] * (e / ((one + e) * (one + e))) * q
     _add_row_sums(scores, first, 1, n_rows, grad_intercept_out)
@@ -421,8 +321,8 @@ def losses(block_loss):
         n_scores, row, n_rows : intp                        # IN of a problem; the block is rows row:row + n_rows
         intercept : (n_padded_classes,)                     # IN
         y : (n_samples,) intp or (n_samples, n_scores)      # IN
-        offset : (n_samples, n_scores) or (0, 0)            # IN
-        weight : (n_weightings, n_samples) or (0, 0)        # IN
+        offset : (n_samples, n_scores) or None              # IN
+        weight : (n_weightings, n_samples) or None          # IN
         weighting : (n_problems,) intp                      # IN row of weight that a problem uses
         work : (5, n_padded_rows)                           # workspace
         loss_out : (n_problems,) float64                    # OUT
@@ -430,8 +330,9 @@ def losses(block_loss):
         """
         row_weight = work[4]
         for m in range(weighting.shape[0]):
-            if weight.shape[0] == 0:
-                row_weight[:n_rows] = 1.0
+            if weight is None:
+                for i in range(n_rows):
+                    row_weight[i] = 1.0
             else:
                 total = row_weight.dtype.type(0)
                 for i in range(n_rows):
@@ -440,7 +341,8 @@ def losses(block_loss):
                 if total == 0:  # a fold that holds out all of these rows; there may be no scores of them
                     scores[m * n_scores : (m + 1) * n_scores, :n_rows] = 0.0
                     continue
-            add_offset(scores, m * n_scores, n_scores, row, n_rows, offset)
+            if offset is not None:
+                add_offset(scores, m * n_scores, n_scores, row, n_rows, offset)
             known = known_of(y, weighting[m])
             loss_out[m] += block_loss(
                 scores, m * n_scores, n_scores, row, n_rows, intercept, known, row_weight, work, grad_intercept_out
@@ -449,7 +351,7 @@ def losses(block_loss):
     return block_losses
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def normalise(scores, first, n_scores, n_rows, row_max, n_largest, rest):
     """Replace one problem's scores by their softmax. Shapes as :func:`exponentiate`."""
     exponentiate(scores, first, n_scores, n_rows, row_max, n_largest, rest)
@@ -458,7 +360,7 @@ def normalise(scores, first, n_scores, n_rows, row_max, n_largest, rest):
     scale_rows(scores, first, n_scores, n_rows, rest)
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def row_states(scores, row, n_rows, intercept, offset, weighting, work, out):
     """Write what curvatures need of a block's rows to ``out[weighting[m], :, row:row + n_rows]`` for each problem m.
 
@@ -469,7 +371,8 @@ def row_states(scores, row, n_rows, intercept, offset, weighting, work, out):
     row_max, rest, n_largest = work[0], work[1], work[2]
     for m in range(weighting.shape[0]):
         first = m * n_scores
-        add_offset(scores, first, n_scores, row, n_rows, offset)
+        if offset is not None:
+            add_offset(scores, first, n_scores, row, n_rows, offset)
         shift_scores(scores, first, n_scores, n_rows, intercept, row_max)
         if n_scores > 1:
             normalise(scores, first, n_scores, n_rows, row_max, n_largest, rest)
@@ -479,13 +382,14 @@ def row_states(scores, row, n_rows, intercept, offset, weighting, work, out):
                 rows_out[i] = scores[first + k, i]
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def raw_scores(scores, row, n_rows, intercept, offset, weighting, work, out):
     """Write the raw scores of a block's rows to ``out[weighting[m], :, row:row + n_rows]`` for each problem m."""
     n_scores = out.shape[1]
     for m in range(weighting.shape[0]):
         first = m * n_scores
-        add_offset(scores, first, n_scores, row, n_rows, offset)
+        if offset is not None:
+            add_offset(scores, first, n_scores, row, n_rows, offset)
         for k in range(n_scores):
             b, rows_out = intercept[first + k], out[weighting[m], k, row : row + n_rows]
             for i in range(n_rows):
@@ -503,7 +407,7 @@ def read_scores(stored, weighting, row, n_rows, scores_out):
                 out[i] = known[i]
 
 
-@jit_part(fastmath=_EXACT)
+@jit_part(fastmath=EXACT)
 def predictions(scores, row, n_rows, intercept, offset, kind, work, out):
     """Write raw predictions, probabilities or their logarithms of a block's rows to ``out`` (n_samples, n_scores).
 
@@ -511,7 +415,8 @@ def predictions(scores, row, n_rows, intercept, offset, kind, work, out):
     """
     n_scores = out.shape[1]
     row_max, rest, n_largest = work[0], work[1], work[2]
-    add_offset(scores, 0, n_scores, row, n_rows, offset)
+    if offset is not None:
+        add_offset(scores, 0, n_scores, row, n_rows, offset)
     shift_scores(scores, 0, n_scores, n_rows, intercept, row_max)
     if kind == PROBA:
         normalise(scores, 0, n_scores, n_rows, row_max, n_largest, rest)
