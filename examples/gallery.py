@@ -29,14 +29,14 @@ from softmax_clf.inspection import (
 
 def main(args):
     plt.rcParams["font.size"] = 9
-    figure = plt.figure(figsize=(10, 6.2), layout="constrained")
-    (hyperplanes, evidence), (reliability, path) = figure.subfigures(2, 2, hspace=0.05)
+    figure = plt.figure(figsize=(10, 8.2), layout="constrained")
+    (hyperplanes, evidence), (reliability, path) = figure.subfigures(2, 2, hspace=0.05, height_ratios=(1, 1.2))
 
     iris = load_iris(as_frame=True)
     X, y = iris.data[["petal length (cm)", "petal width (cm)"]], iris.target
     clf = SoftmaxRegressionClassifier().fit(X, y)
     ax = hyperplanes.subplots()
-    HyperplaneDisplay.from_estimator(clf, X, y, class_names=iris.target_names, ax=ax, legend=False)
+    HyperplaneDisplay.from_estimator(clf, X, y, class_names=iris.target_names, ax=ax)
     ax.set_title("boundaries, and where each score is zero")
 
     digits = load_digits()
@@ -52,15 +52,15 @@ def main(args):
         image=1 - pixels[i],
         extent=(0.5, 6.5, 6.5, 0.5),
         classes=["3", "9"],
-        ax=evidence.subplots(1, 2),
+        ax=evidence.subplots(1, 3),
     )
-    evidence.suptitle("where the evidence for a 3 lies, and for a 9", fontsize="large")
+    evidence.suptitle("where in a 3 the evidence for a 3 lies, and for a 9:\nred for, blue against", fontsize="large")
 
     X_train, X_test, y_train, y_test = train_test_split(digits.data / 16, y, train_size=150, stratify=y, random_state=0)
     clf = SoftmaxRegressionClassifier(C=1e5).fit(X_train, y_train)
     ax = reliability.subplots()
-    ReliabilityDisplay.from_estimator(clf, X_test, y_test, name="digits", ax=ax)
-    ax.set_title("do probabilities come true?")
+    ReliabilityDisplay.from_estimator(clf, X_test, y_test, name="digits, C = 1e5", ax=ax)
+    ax.set_title("do probabilities come true? bins with counts, 95 %")
 
     clf = SoftmaxRegressionClassifierCV(np.logspace(-5, 3, 17)).fit(X_train, y_train)
     ax = path.subplots()

@@ -39,8 +39,8 @@ def main(args):
         error = expected_calibration_error(y_test, proba)
         told = f"{model.score(X_test, y_test):.1%} right, cross-entropy {log_loss(y_test, proba):.3f}"
         print(f"{name}: {told}, calibration error {error:.3f}, of the worst class {errors.max():.3f}")
-    ax.set_title("The predicted class")
-    bars.set(title="Each class by itself", xlabel="digit", ylabel="expected calibration error", xticks=clf.classes_)
+    ax.set_title("The predicted class: one error")
+    bars.set(title="Each class by itself: ten errors", xlabel="digit", ylabel="error of the class", xticks=clf.classes_)
     bars.legend(frameon=False)
     figure.savefig(args.out, dpi=100)
     print(f"written to {args.out}")

@@ -20,10 +20,10 @@ from softmax_clf.inspection import HyperplaneDisplay, boundary_distances, signed
 def main(args):
     iris = load_iris(as_frame=True)
     X, y = iris.data[["petal length (cm)", "petal width (cm)"]], iris.target
-    figure, axes = plt.subplots(3, 1, figsize=(9.2, 8.5), layout="constrained")
+    figure, axes = plt.subplots(3, 1, figsize=(7, 9), layout="constrained", height_ratios=(1, 1, 1.15))
     for ax, C in zip(axes, (0.01, 1.0, 100.0), strict=True):
         clf = SoftmaxRegressionClassifier(C).fit(X, y)
-        HyperplaneDisplay.from_estimator(clf, X, y, class_names=iris.target_names, ax=ax)
+        HyperplaneDisplay.from_estimator(clf, X, y, class_names=iris.target_names, ax=ax, legend=ax is axes[-1])
         ax.set_title(f"C = {C:g}: {clf.score(X, y):.1%} right")
     figure.savefig(args.out, dpi=100)
 

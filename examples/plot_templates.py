@@ -45,7 +45,7 @@ def main(args):
         # Each row has a colour scale of its own: weak penalties make weights that are many times as large.
         axes = part.subplots(1, 10)
         TemplateDisplay.from_estimator(model.fit(X, y), class_names=data.target_names, ax=axes, **layout)
-        part.suptitle(f"{title}: {model.score(X, y):.1%} of the training images right")
+        part.suptitle(f"{title}: {model.score(X, y):.1%} of the training images right; a scale of its own")
     figure.savefig(args.out, dpi=100)
     print(f"written to {args.out}")
 

@@ -12,6 +12,8 @@ import argparse
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.datasets import load_digits
 from sklearn.pipeline import make_pipeline
@@ -20,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from softmax_clf import SoftmaxRegressionClassifier
 from softmax_clf.datasets import load_cifar10
 from softmax_clf.features import PatchKMeans
-from softmax_clf.inspection import ScoreMapDisplay
+from softmax_clf.inspection import ScoreMapDisplay, score_map
 
 N_SHOWN = 4
 
@@ -51,15 +53,16 @@ def main(args):
     margin = (patches.patch_size - 1) / 2  # positions are those of the middle of a patch
     height, width = test.shape[1:3]
     extent = (margin - 0.5, width - margin - 0.5, height - margin - 0.5, margin - 0.5)
-    figure, axes = plt.subplots(N_SHOWN, 4, figsize=(8.5, 2.3 * N_SHOWN), layout="constrained")
+    figure, axes = plt.subplots(N_SHOWN, 4, figsize=(8.5, 2.4 * N_SHOWN), layout="constrained")
+    limit = np.abs(score_map(clf, maps)).max()  # one scale for all rows
     for i, row in enumerate(axes):
-        row[0].imshow(shown[i], cmap="gray")
-        row[0].set_title(f"label: {names[y[i]]}", fontsize="medium")
-        row[0].set_axis_off()
         best = [names[k] for k in np.argsort(-scores[i])[:3]]
         options = {"image": shown[i], "extent": extent, "class_names": names, "classes": best}
-        ScoreMapDisplay.from_estimator(clf, maps[i], ax=row[1:], **options)
-    figure.suptitle("Scores of the three best classes at each position: red for, blue against, over the image in grey")
+        ScoreMapDisplay.from_estimator(clf, maps[i], ax=row, limit=limit, colorbar=False, **options)
+        row[0].set_title(f"label: {names[y[i]]}", fontsize="medium")
+    colors = ScalarMappable(Normalize(-limit, limit), axes[0, 1].images[0].get_cmap())
+    figure.colorbar(colors, ax=axes, label="score at a position (nats): red for the class, blue against", shrink=0.5)
+    figure.suptitle("Scores of the three best classes at each position, on one scale, with outlines of the image")
     figure.savefig(args.out, dpi=100)
     print(f"written to {args.out}")
 

@@ -1,8 +1,24 @@
 """Multinomial logistic regression on fused, parallel Numba kernels."""
 
+import importlib
+from typing import Any
+
 from .estimator import SoftmaxRegressionClassifier
 from .path import SoftmaxRegressionClassifierCV, softmax_regression_path
 from .strengths import C_max
 
 __all__ = ["C_max", "SoftmaxRegressionClassifier", "SoftmaxRegressionClassifierCV", "softmax_regression_path"]
 __version__ = "0.1.0"
+
+_SUBMODULES = ("datasets", "features", "inspection", "interop")
+
+
+def __getattr__(name: str) -> Any:
+    """Submodules, imported when they are first asked for: ``import softmax_clf; softmax_clf.inspection``."""
+    if name in _SUBMODULES:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_SUBMODULES, "__version__"])

@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from .callbacks import Task
 from .fitted import coefficients
 from .fitting import make_objective, minimise
+from .kernels.compiling import compilation_told
 from .kernels.threads import effective_n_threads
 from .messages import check_start, not_converged, overflow_named
 from .objective import SoftmaxObjective
@@ -102,7 +103,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
     random_state : int, RandomState instance or None, default=None
         Chooses the rows held out for `early_stopping`.
     verbose : int, default=0
-        1 to print how the fit ended, 2 or more for every iteration.
+        1 to print how the fit ended, and on stderr when kernels are compiled, 2 or more for every iteration.
 
     Attributes
     ----------
@@ -240,7 +241,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         -------
         self
         """
-        with all_or_nothing(self), np.errstate(under="ignore"):
+        with all_or_nothing(self), np.errstate(under="ignore"), compilation_told(self.verbose):
             return self._fit(X, y, sample_weight, offset, X_val, y_val, coef_init, intercept_init)
 
     def _fit(self, X, y, sample_weight, offset, X_val, y_val, coef_init, intercept_init):

@@ -8,6 +8,7 @@ objectives, serves all of them; on embeddings (50,000 x 512) metrics of each fol
 Each l1_ratio is a walk of its own.
 """
 
+import difflib
 import inspect
 import itertools
 import warnings
@@ -15,18 +16,29 @@ from collections import defaultdict
 from dataclasses import replace
 from functools import cache, partial
 from numbers import Integral, Real
+from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import rankdata
 from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
-from sklearn.model_selection import check_cv
+from sklearn.model_selection import (
+    GroupKFold,
+    GroupShuffleSplit,
+    LeaveOneGroupOut,
+    LeavePGroupsOut,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    check_cv,
+)
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted
 
 from .callbacks import Task
 from .columns import Columns, suits_columns
 from .estimator import SoftmaxRegressionClassifier, all_or_nothing
+from .kernels.compiling import compilation_told
 from .kernels.threads import Pieces, effective_n_threads, on_one_blas_thread
 from .messages import check_start, overflow_named
 from .metrics.curvature import Curvature
@@ -528,7 +540,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
     random_state : int, RandomState instance or None, default=None
         Used with ``cv='holdout'`` only.
     verbose : int, default=0
-        1 to print what was chosen, 2 or more for every C and how the last fit ended.
+        1 to print what was chosen and by which score, 2 or more for every C and how the last fit ended.
 
     Attributes
     ----------
@@ -538,6 +550,12 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         The values of C, as they were given. Without the largest, where a callback has stopped before them.
     l1_ratios_ : ndarray (n_l1_ratios,)
     scores_ : ndarray (n_folds, n_l1_ratios, n_Cs)
+    best_score_ : float
+        Mean over folds of the scores of the chosen C and l1_ratio; with ``refit=False`` the best mean.
+    cv_results_ : dict of arrays (n_l1_ratios * n_Cs,)
+        The scores under the names that they have in :class:`sklearn.model_selection.GridSearchCV`, such as
+        ``param_C``, ``mean_test_score`` and ``rank_test_score``, for a data frame. There are no times: folds and values
+        of C are fitted together.
     coefs_paths_ : ndarray (n_folds, n_l1_ratios, n_Cs, n_outputs, n_features + fit_intercept)
         Coefficients of every cell, the intercept last. A class that the training rows of a fold lack has zeros, and as
         intercept minus infinity. n_outputs is 1 for two classes.
@@ -581,7 +599,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
     _parameter_constraints = {
         "Cs": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "cv": ["cv_object", StrOptions({"holdout"})],
-        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "scoring": [str, callable, None],
         "l1_ratios": ["array-like", None],
         "refit": ["boolean"],
         "selection": [StrOptions({"best", "1se"})],
@@ -630,7 +648,10 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
 
     @property
     def partial_fit(self):
-        raise AttributeError(f"{type(self).__name__} has no partial_fit: folds are made of all the rows.")
+        raise AttributeError(
+            f"{type(self).__name__} has no partial_fit, since folds are made of all the rows. Remedy: choose C by fit, "
+            "and stream with SoftmaxRegressionClassifier(C)."
+        )
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, **params):
@@ -644,14 +665,15 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         sample_weight : array-like (n_samples,), default=None
             Non-negative weights of the rows, in fitting and in scoring.
         **params : dict
-            For the splitter and the scorer, by metadata routing: ``groups``, for instance.
+            ``groups`` for the splitter, as in :class:`sklearn.model_selection.GridSearchCV`; with metadata routing
+            anything for the splitter and the scorer.
 
         Returns
         -------
         self
         """
-        raise_for_params(params, self, "fit")
-        with all_or_nothing(self), np.errstate(under="ignore"):
+        raise_for_params(params, self, "fit", allow=["groups"])
+        with all_or_nothing(self), np.errstate(under="ignore"), compilation_told(self.verbose):
             return self._fit_cv(X, y, sample_weight, params)
 
     def _fit_cv(self, X, y, sample_weight, params):
@@ -661,6 +683,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
                 "fold. Remedy: leave refit=True, or set selection='best'."
             )
         Cs, l1_ratios = _as_Cs(self.Cs), _as_l1_ratios(self.l1_ratios)
+        self._get_scorer()  # or it says that there is none of this name
         task = Task.of_fit(self, 1 + self.refit, X, y, sample_weight=sample_weight)
         rows = _Rows(self, X, y, sample_weight)
         Cs = _from_C_max(self, rows, l1_ratios, Cs)
@@ -673,7 +696,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             )
 
         walked = _Walked(self, rows, [train for train, _ in folds], l1_ratios, Cs, task)
-        Cs = walked.Cs
+        n_tried, Cs = len(Cs), walked.Cs
         scores = np.empty((len(folds), len(l1_ratios), len(Cs)))
         with config_context(assume_finite=True):  # the rows have been looked at once
             for f, (_, test) in enumerate(folds):
@@ -689,14 +712,15 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             "l1_ratio_": float(l1_ratios[chosen[0]]),
             "C_": float(Cs[chosen[1]]),
             "scores_": scores,
+            "best_score_": float(mean_scores[chosen]),
             "coefs_paths_": walked.paths,
             "dev_ratio_": walked.dev_ratio,
         }
         if self.verbose:
-            ratio = f", l1_ratio={fitted['l1_ratio_']:.4g} of {len(l1_ratios)}" if len(l1_ratios) > 1 else ""
+            ratio = f" and l1_ratio={fitted['l1_ratio_']:.4g}" if len(l1_ratios) > 1 else ""
             print(
-                f"C={fitted['C_']:.4g} of {len(Cs)}{ratio}, with a mean score of {mean_scores[chosen]:.6g} on "
-                f"{len(folds)} folds"
+                f"chose C={fitted['C_']:.4g}{ratio} among {mean_scores.size} tried: mean {self._score_name()} "
+                f"{mean_scores[chosen]:.6g} of rows held out in {len(folds)} folds"
             )
         if self.refit:
             coef, intercept = walked.mean_over_folds(walked.as_on_all_rows(*chosen))
@@ -731,6 +755,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         task.end(dict)
         if not walked.converged.all():
             warnings.warn(walked.not_converged(), ConvergenceWarning, stacklevel=4)
+        if len(Cs) == n_tried:  # no callback has stopped before the largest
+            _warn_of_edge(mean_scores, Cs)
         return self
 
     def _scale(self, source, weight, n_threads):
@@ -738,6 +764,24 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
 
     def _without_constants(self, source, weight, scale):
         return without_constants(source, weight, self.fit_intercept, scale)
+
+    @property
+    def cv_results_(self):
+        check_is_fitted(self, "scores_")
+        ratios, Cs = (grid.ravel() for grid in np.meshgrid(self.l1_ratios_, self.Cs_, indexing="ij"))
+        cells = self.scores_.reshape(len(self.scores_), -1)
+        mean = cells.mean(axis=0)
+        results = {"param_C": Cs, "param_l1_ratio": ratios}
+        results["params"] = [{"C": C, "l1_ratio": r} for C, r in zip(Cs.tolist(), ratios.tolist(), strict=True)]
+        results |= {f"split{f}_test_score": scores for f, scores in enumerate(cells)}
+        worst_last = np.where(np.isfinite(mean), -mean, np.inf)
+        rank = rankdata(worst_last, method="min").astype(np.int32)
+        return results | {"mean_test_score": mean, "std_test_score": cells.std(axis=0), "rank_test_score": rank}
+
+    def _score_name(self):
+        if self.scoring is None or isinstance(self.scoring, str):
+            return self.scoring or "neg_log_loss"
+        return getattr(self.scoring, "__name__", None) or "score"
 
     def _l1_share(self):
         return self.l1_ratio_ if hasattr(self, "l1_ratio_") else _as_l1_ratios(self.l1_ratios).min()
@@ -752,6 +796,12 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             cv = holdout(rows.y_index, self.validation_fraction, self.random_state)
         else:
             cv = check_cv(self.cv, rows.y, classifier=True)
+            self._check_classes(cv, rows)
+        if split_params.get("groups") is None and _needs_groups(cv):
+            raise ValueError(
+                f"Expected groups for cv={cv!r}, which splits by them, got none. Remedy: pass fit(X, y, groups=...), a "
+                "label of its group for each row."
+            )
         folds = []
         for f, fold in enumerate(cv.split(rows.X, rows.y, **split_params)):
             train, test = (np.asarray(part) for part in fold)
@@ -773,6 +823,18 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             )
         return folds
 
+    def _check_classes(self, cv, rows):
+        """Name the class that is smaller than a number of stratified folds."""
+        if not isinstance(cv, StratifiedKFold):
+            return
+        counts = np.bincount(rows.y_index, minlength=len(rows.classes))
+        if counts.max() < cv.n_splits:
+            raise ValueError(
+                f"Expected a class with a row for each of {cv.n_splits} folds, but the largest, "
+                f"{rows.classes[counts.argmax() :][:1].tolist()[0]!r}, has {counts.max()}. Remedy: set cv to at most "
+                f"{counts.max()}, or give more rows."
+            )
+
     def _chosen(self, scores, mean_scores, Cs):
         """Indices of the chosen l1_ratio and C."""
         least = mean_scores.max()
@@ -790,10 +852,19 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             routed = process_routing(self, "fit", sample_weight=sample_weight, **params)
             # 'holdout' is no object that metadata could be routed to
             return {} if isinstance(self.cv, str) else routed.splitter.split, routed.scorer.score
-        return {}, {} if sample_weight is None else {"sample_weight": rows.sample_weight}
+        groups = params.get("groups")
+        split_params = {} if groups is None or isinstance(self.cv, str) else {"groups": as_numpy(groups, "groups")}
+        return split_params, {} if sample_weight is None else {"sample_weight": rows.sample_weight}
 
     def _get_scorer(self):
         if self.scoring is not None:
+            if isinstance(self.scoring, str) and self.scoring not in get_scorer_names():
+                close = difflib.get_close_matches(self.scoring, get_scorer_names(), n=3)
+                meant = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
+                raise ValueError(
+                    f"Expected scoring to be the name of a scorer of scikit-learn, got {self.scoring!r}. {meant}"
+                    "Remedy: choose one of sklearn.metrics.get_scorer_names(), or give a callable."
+                )
             return get_scorer(self.scoring)
         scorer = get_scorer("neg_log_loss")
         return scorer.set_score_request(sample_weight=True) if routing_enabled() else scorer
@@ -1087,6 +1158,41 @@ def _finite_means(scores, l1_ratios, Cs):
     return np.where(finite, np.where(np.isfinite(scores), scores, 0.0).mean(axis=0), -np.inf)
 
 
+def _needs_groups(cv):
+    """Whether a splitter cannot do without groups."""
+    return isinstance(cv, GroupKFold | GroupShuffleSplit | LeaveOneGroupOut | LeavePGroupsOut | StratifiedGroupKFold)
+
+
+def _warn_of_edge(mean_scores, Cs):
+    """Where the best C is the last that was tried at an end, better ones may lie beyond."""
+    finite = Cs[np.isfinite(Cs)]
+    best = Cs[np.nonzero(mean_scores >= mean_scores.max())[1]].min()
+    if len(Cs) < 2 or not np.isfinite(best) or not finite.min() < finite.max():
+        return
+    if best == finite.max() and len(finite) == len(Cs):
+        which, ends = "largest", (best / 10, best * 1000)
+    elif best == finite.min():
+        which, ends = "smallest", (best / 1000, best * 10)
+    else:
+        return
+    low, high = np.log10(ends)
+    warnings.warn(
+        f"The best C, {best:.4g}, is the {which} of those tried: a better one may lie beyond. Remedy: try "
+        f"Cs=np.logspace({low:.3g}, {high:.3g}, 9).",
+        UserWarning,
+        stacklevel=5,
+    )
+
+
+class SoftmaxPath(NamedTuple):
+    """What :func:`softmax_regression_path` returns, to be unpacked or taken by name."""
+
+    Cs: np.ndarray  # (n_Cs,)
+    coefs: np.ndarray  # (n_Cs, n_outputs, n_features)
+    intercepts: np.ndarray  # (n_Cs, n_outputs)
+    n_iters: np.ndarray  # (n_Cs,)
+
+
 def softmax_regression_path(
     X,
     y,
@@ -1118,6 +1224,8 @@ def softmax_regression_path(
 
     Returns
     -------
+    A named tuple, ``SoftmaxPath``, of
+
     Cs : ndarray (n_Cs,)
         As they were given, or those that an integer stands for.
     coefs : ndarray (n_Cs, n_classes, n_features), or (n_Cs, 1, n_features) for two classes
@@ -1154,4 +1262,4 @@ def softmax_regression_path(
     p = rows.X.shape[1]
     paths = walked.paths[0, 0]
     intercepts = paths[:, :, p] if fit_intercept else np.zeros(paths.shape[:2], paths.dtype)
-    return walked.Cs, paths[:, :, :p], intercepts, walked.n_iters[0, 0]
+    return SoftmaxPath(walked.Cs, paths[:, :, :p], intercepts, walked.n_iters[0, 0])

@@ -15,11 +15,12 @@ from .callbacks import CallbackSupportMixin
 from .fitted import check_values, coefficients
 from .kernels.softmax import LOG_PROBA, PROBA, RAW
 from .kernels.threads import effective_n_threads
+from .labels import places
 from .messages import check_offset_finite, or_as_float64
 from .rows import ABSENT, cross_entropy, log_proba_of_two
 from .sklearn_private import get_namespace
 from .sources.arrays import as_numpy, is_foreign
-from .validation import as_source, checked_offset, comparable, targets_among
+from .validation import as_source, checked_offset, checked_weight, comparable, targets_among
 
 _FEW_VALUES, _FEW_ROWS = 1 << 14, 8  # more coefficients are looked at, for so few rows, only where scores are odd
 
@@ -160,7 +161,8 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like (n_samples, n_features)
-        y : array-like (n_samples,)
+        y : array-like (n_samples,), or (n_samples, n_classes)
+            Labels, or target probabilities: then the mean of those of the predicted classes.
         sample_weight : array-like (n_samples,), default=None
         offset : array-like (n_samples, n_classes), default=None
             Added to the scores, as in fit.
@@ -171,6 +173,11 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """
         y, sample_weight = as_numpy(y, "y"), as_numpy(sample_weight, "sample_weight")
         predicted = self.predict(as_numpy(X, "X"), offset)
+        if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+            classes = np.asarray(self.classes_)
+            target = targets_among(classes, y, len(predicted))
+            expected = target[np.arange(len(target)), places(predicted, classes)]
+            return float(np.average(expected, weights=checked_weight(sample_weight, target)))
         with comparable(y, self.classes_):
             return accuracy_score(y, predicted, sample_weight=sample_weight)
 

@@ -1,11 +1,13 @@
 """The data of a fit, checked and put together once, before there is any objective."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .contracts import Source
+from .refusals import check_shapes
 from .validation import (
     as_source,
     check_sum,
@@ -19,6 +21,7 @@ from .validation import (
     weights_of_classes,
 )
 
+_FEW_HELD_OUT = 10  # rows from which on early stopping does not warn
 _TINY = 2.0**-30  # float32 values whose squares, weighted, begin to underflow
 
 
@@ -81,6 +84,7 @@ class TrainingData:
             Which rows to hold out where ``X_val`` is None; None for none.
         """
         check_validation(early_stopping is not None, X_val, y_val, offset)
+        check_shapes(X, y)
         source = as_source(estimator, X, reset=True)
         classes, y_index = targets(y, source.n_samples, name=type(estimator).__name__)
         offset = checked_offset(offset, source.n_samples, len(classes))
@@ -153,6 +157,13 @@ def rows_held_out(y_index, row_weight, validation_fraction, random_state):
         raise ValueError(
             f"Expected rows to hold out for early_stopping, but of {len(rows)} rows none can be spared. Remedy: "
             "give X_val and y_val, or a larger validation_fraction."
+        )
+    if len(held_out) < max(_FEW_HELD_OUT, len(np.unique(y)) if y.ndim == 1 else y.shape[1]):
+        warnings.warn(
+            f"early_stopping watches {len(held_out)} rows only, whose loss says little. Remedy: raise "
+            "validation_fraction, give X_val and y_val, or set early_stopping=False.",
+            UserWarning,
+            stacklevel=7,
         )
     return np.sort(rows[held_out])
 

@@ -14,6 +14,7 @@ from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_d
 from .fitted import coefficients, count
 from .kernels.threads import effective_n_threads
 from .labels import check_labels_present, missing_named, places, weights_by_label
+from .refusals import check_shapes, explained
 from .sklearn_private import check_sample_weight
 from .sources.arrays import DTYPES, ArraySource, as_numpy, check_finite
 from .sources.sparse import CsrSource
@@ -49,7 +50,9 @@ def as_source(estimator, X, *, reset, ensure_finite=True):
     is_float = isinstance(X, np.ndarray) and X.dtype in (np.float32, np.float64)
     large = (is_float and X.size > _LARGE) or getattr(X, "dtype", None) == np.float16
     options = {"accept_sparse": "csr", "order": None, "ensure_all_finite": not large, "reset": reset}
-    X = validate_data(estimator, X, dtype=[np.float64, np.float32] if issparse(X) else list(DTYPES), **options)
+    check_shapes(X)
+    with explained(X):
+        X = validate_data(estimator, X, dtype=[np.float64, np.float32] if issparse(X) else list(DTYPES), **options)
     if issparse(X):  # so are frames of sparse columns, of any number
         return CsrSource(X if X.dtype in (np.float32, np.float64) else X.astype(np.float64))
     assumed = get_config()["assume_finite"]  # but float16, which is fitted as if there were no NaN
@@ -228,6 +231,11 @@ def checked_weight(sample_weight, y_index):
     """Weights of rows, float64, or None."""
     if sample_weight is None:
         return None
+    if isinstance(sample_weight, str):
+        raise ValueError(
+            f"Expected sample_weight to hold a number for each row, got {sample_weight!r}. Remedy: set class_weight="
+            "'balanced' to balance classes."
+        )
     sample_weight = as_numpy(sample_weight, "sample_weight")
     weight = check_sample_weight(sample_weight, y_index, dtype=np.float64, ensure_non_negative=True)
     if weight.any():

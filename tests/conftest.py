@@ -13,5 +13,22 @@ if worker and hasattr(os, "sched_setaffinity"):
     threadpool_limits(1)
 
 # No deadline: the first call of a kernel compiles it. Derandomised: a failure on one machine is a failure on all.
+# What a change most often breaks, in a minute or two: the kernels against plain NumPy, the optimum, the estimator's
+# answers to what users give it, and the house's own rules.
+QUICK = ("architecture", "kernels", "reference", "textbook", "refusals", "rows", "early_stopping", "inspection")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help=f"only the tests of {', '.join(QUICK)}")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """With --quick the files of the others are not even imported."""
+    name = collection_path.name
+    if config.getoption("--quick") and name.startswith("test_") and name[5:-3] not in QUICK:
+        return True
+    return None
+
+
 settings.register_profile("softmax_clf", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("softmax_clf")

@@ -26,6 +26,7 @@ OURS = {
         "sklearn_private",
         "estimator",
         "prediction",
+        "refusals",
         "training_data",
         "validation",
         "messages",
@@ -51,9 +52,20 @@ OURS = {
         "sources",
         "kernels",
     },
-    "prediction": {"sklearn_private", "callbacks", "fitted", "validation", "messages", "rows", "sources", "kernels"},
-    "training_data": {"contracts", "validation", "sources"},
-    "validation": {"sklearn_private", "fitted", "labels", "sources", "kernels"},
+    "prediction": {
+        "sklearn_private",
+        "callbacks",
+        "fitted",
+        "labels",
+        "validation",
+        "messages",
+        "rows",
+        "sources",
+        "kernels",
+    },
+    "training_data": {"contracts", "refusals", "validation", "sources"},
+    "refusals": set(),
+    "validation": {"sklearn_private", "refusals", "fitted", "labels", "sources", "kernels"},
     "fitting": {"messages", "columns", "row_space", *BELOW_FITS},
     "strengths": {"estimator", "training_data", "objective", "kernels"},
     "columns": {"sources", "kernels"},
@@ -90,6 +102,7 @@ WORLD = {
     "sklearn_private": {"sklearn"},
     "fitted": NUMERIC,
     "labels": NUMERIC,
+    "refusals": NUMERIC,
     "online": NUMERIC,
     "row_space": NUMERIC,
     "metrics": NUMERIC,
@@ -307,3 +320,24 @@ def test_import_starts_no_thread():
         print(threading.active_count() - before)
     """
     assert run_python(program) == ["0"]
+
+
+def test_submodules_are_imported_when_asked_for():
+    """``softmax_clf.inspection`` needs no import of its own; dir() names what is public and nothing else."""
+    program = """
+import sys
+import softmax_clf
+assert "softmax_clf.inspection" not in sys.modules
+submodules = ["datasets", "features", "inspection", "interop"]
+assert dir(softmax_clf) == sorted([*softmax_clf.__all__, *submodules, "__version__"])
+for name in dir(softmax_clf):
+    getattr(softmax_clf, name)
+assert softmax_clf.inspection.signed_distances
+try:
+    softmax_clf.other
+except AttributeError as error:
+    assert "other" in str(error)
+else:
+    raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

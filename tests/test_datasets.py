@@ -120,7 +120,7 @@ def test_test_images_are_mapped_in_the_binary_layout(tmp_path):
 
 
 def test_nothing_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no CIFAR-10 in .*expected the directory cifar-10-batches-py"):
+    with pytest.raises(FileNotFoundError, match=r"Expected the directory cifar-10-batches-py.*no CIFAR-10 in"):
         load_cifar10(tmp_path)
     with pytest.raises(FileNotFoundError, match="no CIFAR-10 in"):
         load_cifar10(tmp_path / "nowhere")

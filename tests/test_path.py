@@ -1,6 +1,7 @@
 """Choosing C: every cell of the table is a fit of its own, however much of the work is shared."""
 
 import gc
+import re
 import tracemalloc
 import warnings
 from types import SimpleNamespace
@@ -8,8 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import sklearn
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from sklearn.base import clone
+from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.metrics import accuracy_score, f1_score, log_loss, make_scorer
@@ -642,6 +645,75 @@ def test_rows_in_any_order_of_what_is_read_in_increasing_order(cv, container, tm
     np.testing.assert_allclose(found.scores_, expected.scores_, rtol=1e-6)
 
 
+def test_groups_without_metadata_routing():
+    """As in GridSearchCV: the splitter has them, and without them the error says how to give them."""
+    problem = problems.load("wine")
+    groups = np.arange(len(problem.y)) % 4
+    clf = SoftmaxRegressionClassifierCV(3, cv=GroupKFold(4)).fit(problem.X, problem.y, groups=groups)
+    folds = list(GroupKFold(4).split(problem.X, problem.y, groups))
+    assert_array_equal(clf.scores_, SoftmaxRegressionClassifierCV(3, cv=folds).fit(problem.X, problem.y).scores_)
+    with pytest.raises(ValueError, match=r"groups for cv=GroupKFold.*Remedy: pass fit\(X, y, groups=...\)"):
+        SoftmaxRegressionClassifierCV(3, cv=GroupKFold(4)).fit(problem.X, problem.y)
+    with pytest.raises(ValueError, match="enable_metadata_routing"):
+        SoftmaxRegressionClassifierCV(3).fit(problem.X, problem.y, other=groups)
+
+
+@pytest.mark.parametrize(
+    ("Cs", "told"),
+    [
+        ([1e-6, 1e-5], r"is the largest of those tried.*np.logspace\(-6, -2, 9\)"),
+        ([1e4, 1e6], r"is the smallest of those tried.*np.logspace\(1, 5, 9\)"),
+        ([1.0], None),
+    ],
+)
+def test_best_C_at_an_end_of_the_grid(Cs, told):
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 3
+    X = np.eye(3)[y] + rng.normal(size=(120, 3))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        SoftmaxRegressionClassifierCV(Cs, cv=3).fit(X, y)
+    assert len(caught) == (told is not None)
+    if told:
+        assert re.search(told, str(caught[0].message))
+
+
+def test_best_C_between_the_ends_is_not_told():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        softmax_clf.path._warn_of_edge(np.array([[0.0, 1.0, 0.5]]), np.array([1.0, 0.1, 0.01]))
+        softmax_clf.path._warn_of_edge(np.array([[0.0, 1.0, 1.0]]), np.array([0.1, 1.0, np.inf]))
+        softmax_clf.path._warn_of_edge(np.array([[0.0, 0.5, 1.0]]), np.array([0.1, 1.0, np.inf]))
+
+
+def test_results_by_their_names_in_scikit_learn():
+    X, y = load_iris(return_X_y=True)
+    Cs = [0.01, 1.0, 100.0]
+    clf = SoftmaxRegressionClassifierCV(Cs, cv=3, scoring="accuracy", tol=1e-10).fit(X, y)
+    search = GridSearchCV(SoftmaxRegressionClassifier(tol=1e-10), {"C": Cs}, cv=3, scoring="accuracy").fit(X, y)
+    for name in ("param_C", "split0_test_score", "mean_test_score", "std_test_score", "rank_test_score"):
+        assert_allclose(clf.cv_results_[name], np.asarray(search.cv_results_[name], float), err_msg=name)
+    assert clf.best_score_ == pytest.approx(search.best_score_)
+    assert clf.cv_results_["params"][1] == {"C": 1.0, "l1_ratio": 0.0}
+
+
+def test_path_by_name():
+    path = softmax_regression_path(*load_iris(return_X_y=True), Cs=[0.1, 1.0])
+    assert path.coefs.shape == (2, 3, 4)
+    assert path.intercepts.shape == (2, 3)
+    Cs, _, _, n_iters = path
+    assert_array_equal(Cs, path.Cs)
+    assert_array_equal(n_iters, path.n_iters)
+
+
+def test_misspelt_scorer_and_classes_smaller_than_cv():
+    X, y = load_iris(return_X_y=True)
+    with pytest.raises(ValueError, match=r"got 'acuracy'. Did you mean 'accuracy'"):
+        SoftmaxRegressionClassifierCV(scoring="acuracy").fit(X, y)
+    with pytest.raises(ValueError, match="for each of 5 folds, but the largest, 0, has 3. Remedy: set cv to at most 3"):
+        SoftmaxRegressionClassifierCV().fit(X[48:53], y[48:53] * 0 + [0, 0, 0, 1, 1])
+
+
 def test_groups_by_metadata_routing():
     problem = problems.load("wine")
     groups = np.arange(len(problem.y)) % 4
@@ -651,8 +723,6 @@ def test_groups_by_metadata_routing():
     np.testing.assert_array_equal(
         clf.scores_, SoftmaxRegressionClassifierCV(3, cv=folds).fit(problem.X, problem.y).scores_
     )
-    with pytest.raises(ValueError, match="enable_metadata_routing"):
-        SoftmaxRegressionClassifierCV(3, cv=GroupKFold(4)).fit(problem.X, problem.y, groups=groups)
 
 
 def test_sample_weight_with_metadata_routing():

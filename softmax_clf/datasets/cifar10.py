@@ -163,11 +163,13 @@ def _find_files(path):
             if any((folder / name).is_file() for name in names):
                 missing = [name for name in names if not (folder / name).is_file()]
                 if missing:
-                    raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}: unpack CIFAR-10 there once more")
+                    raise FileNotFoundError(
+                        f"{folder} lacks {', '.join(missing)}. Remedy: unpack CIFAR-10 there once more."
+                    )
                 return layout, {name: folder / name for name in names}
     raise FileNotFoundError(
-        f"no CIFAR-10 in {path}: expected the directory {_PYTHON} or {_BINARY}, the one in which it lies, or the "
-        f".tar.gz. fetch_cifar10() downloads it"
+        f"Expected the directory {_PYTHON} or {_BINARY}, the one in which it lies, or the .tar.gz, but there is no "
+        f"CIFAR-10 in {path}. Remedy: fetch_cifar10() downloads it."
     )
 
 

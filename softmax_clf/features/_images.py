@@ -83,12 +83,12 @@ class ImageTransformer(TransformerMixin, BaseEstimator):
         if X.ndim == 2 and X.shape[1] != self.n_features_in_:
             raise ValueError(
                 f"X has {X.shape[1]} features, but {type(self).__name__} is expecting {self.n_features_in_} features "
-                f"as input: the pixels of images of shape {self.image_shape_}"
+                f"as input: the pixels of images of shape {self.image_shape_}. Remedy: give images of that shape."
             )
         if X.ndim != 2 and self._array_shape(X.shape) != self.image_shape_:
             raise ValueError(
                 f"{type(self).__name__} was fitted on images of shape (H, W, C) = {self.image_shape_}, "
-                f"but X holds images of shape {self._array_shape(X.shape)}"
+                f"but X holds images of shape {self._array_shape(X.shape)}. Remedy: give images of that shape."
             )
         return self._view(X, self.image_shape_)
 
@@ -97,22 +97,27 @@ class ImageTransformer(TransformerMixin, BaseEstimator):
         if self.image_shape is None:
             if len(shape) == 2:
                 raise ValueError(
-                    f"X holds rows of {shape[1]} pixels, and {type(self).__name__} needs to know their shape: give "
-                    f"image_shape=(H, W) or (H, W, C), or pass X as an array (n_samples, H, W, C)"
+                    f"Expected image_shape for rows of {shape[1]} pixels, got None. Remedy: give "
+                    "image_shape=(H, W) or (H, W, C), or pass X as an array (n_samples, H, W, C)."
                 )
             return self._array_shape(shape)
         expected = tuple(int(size) for size in self.image_shape)
         if len(expected) not in (2, 3) or min(expected) < 1:
-            raise ValueError(f"image_shape must be (H, W) or (H, W, C), all positive; got {self.image_shape!r}")
+            raise ValueError(
+                f"Expected image_shape to be (H, W) or (H, W, C), all positive, got {self.image_shape!r}. Remedy: give "
+                "the height, the width and the channels of the images."
+            )
         expected = (*expected, 1)[:3]
         if len(shape) == 2 and shape[1] != prod(expected):
             raise ValueError(
-                f"image_shape={self.image_shape!r} makes {prod(expected)} pixels a row, but X has {shape[1]} columns"
+                f"image_shape={self.image_shape!r} makes {prod(expected)} pixels a row, but X has {shape[1]} columns. "
+                "Remedy: give the shape of the images in X."
             )
         if len(shape) != 2 and self._array_shape(shape) != expected:
             raise ValueError(
                 f"image_shape={self.image_shape!r}, but X of shape {shape} holds images of shape "
-                f"(H, W, C) = {self._array_shape(shape)} (channels_first={self.channels_first})"
+                f"(H, W, C) = {self._array_shape(shape)} (channels_first={self.channels_first}). Remedy: leave "
+                "image_shape out for images that are not flattened, or turn channels_first around."
             )
         return expected
 
@@ -120,8 +125,8 @@ class ImageTransformer(TransformerMixin, BaseEstimator):
         """(H, W, C) of the images in a 3-d or 4-d array."""
         if len(shape) not in (3, 4):
             raise ValueError(
-                f"{type(self).__name__} takes images (n_samples, H, W, C) or (n_samples, H, W), or rows "
-                f"(n_samples, H*W*C); got an array of shape {shape}"
+                "Expected images (n_samples, H, W, C) or (n_samples, H, W), or rows (n_samples, H*W*C), got an array "
+                f"of shape {shape}. Remedy: give X[None] for a single image."
             )
         if len(shape) == 3:
             return (*shape[1:], 1)

@@ -99,12 +99,15 @@ class HOG(ImageTransformer):
         for name in ("pixels_per_cell", "cells_per_block"):
             sizes = getattr(self, name)
             if np.shape(sizes) != (2,) or not all(isinstance(size, Integral) and size > 0 for size in sizes):
-                raise ValueError(f"{name} must be two positive integers, height and width; got {sizes!r}")
+                raise ValueError(
+                    f"Expected {name} to be two positive integers, got {sizes!r}. Remedy: give height and width."
+                )
         images = self._read_images(X)
         if min(self._n_blocks(images.shape[1:])) < 1:
             raise ValueError(
-                f"a block of cells_per_block={self.cells_per_block} cells of pixels_per_cell={self.pixels_per_cell} "
-                f"pixels does not fit into images of {images.shape[1:3]} pixels: make cells or blocks smaller"
+                f"Expected blocks that fit, but a block of cells_per_block={self.cells_per_block} cells of "
+                f"pixels_per_cell={self.pixels_per_cell} pixels does not fit images of {images.shape[1:3]} pixels. "
+                "Remedy: make cells or blocks smaller."
             )
         return self._set_fitted(X, images)
 
@@ -179,5 +182,7 @@ def _skimage_hog():
     try:
         from skimage.feature import hog
     except ImportError as error:
-        raise ImportError("HOG needs scikit-image: pip install scikit-image") from error
+        raise ImportError(
+            "HOG expects scikit-image, which is not installed. Remedy: pip install scikit-image."
+        ) from error
     return hog

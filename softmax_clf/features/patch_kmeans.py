@@ -163,15 +163,15 @@ class PatchKMeans(ImageTransformer):
         height, width = images.shape[1:3]
         if min(height, width) < self.patch_size:
             raise ValueError(
-                f"patches of {self.patch_size} x {self.patch_size} pixels do not fit into images of "
-                f"{height} x {width}: make patch_size smaller"
+                f"Expected patches that fit, but patches of {self.patch_size} x {self.patch_size} pixels do not fit "
+                f"images of {height} x {width}. Remedy: make patch_size smaller."
             )
         random_state = check_random_state(self.random_state)
         patches = self._sample_patches(images, random_state)
         if len(patches) < self.n_centroids:
             raise ValueError(
-                f"n_centroids={self.n_centroids} centroids need as many patches, but there are only {len(patches)}: "
-                f"make n_centroids smaller, or give more images or a larger n_patches"
+                f"Expected a patch for each of n_centroids={self.n_centroids} centroids, got only {len(patches)}. "
+                "Remedy: make n_centroids smaller, or give more images or a larger n_patches."
             )
         mean, whitening = _whitening(patches, self.whitening_eps)
         for start in range(0, len(patches), _BLOCK):

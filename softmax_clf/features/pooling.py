@@ -74,7 +74,8 @@ class Flatten(TransformerMixin, BaseEstimator):
         if X.shape[1:] != self.sample_shape_:
             raise ValueError(
                 f"X has {prod(X.shape[1:])} features, but Flatten is expecting {self.n_features_in_} features as "
-                f"input: samples of shape {self.sample_shape_}, and got {X.shape[1:]}"
+                f"input: samples of shape {self.sample_shape_}, and got {X.shape[1:]}. Remedy: give samples of that "
+                "shape."
             )
         return X.reshape(len(X), -1)
 

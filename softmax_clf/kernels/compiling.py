@@ -1,0 +1,37 @@
+"""Tells when kernels are compiled: the first fit of a kind of data seems to hang otherwise."""
+
+import sys
+import time
+from contextlib import contextmanager
+
+from numba.core import event
+
+
+class _Told(event.Listener):
+    """Notes compilations, and says so when the first begins."""
+
+    def __init__(self):
+        self.n_kernels, self.start, self.end = 0, None, None
+
+    def on_start(self, event):
+        if self.start is None:
+            self.start = time.perf_counter()
+            print("compiling kernels for this kind of data, which takes seconds ...", file=sys.stderr, flush=True)
+
+    def on_end(self, event):
+        self.n_kernels += 1
+        self.end = time.perf_counter()
+
+
+@contextmanager
+def compilation_told(verbose):
+    """Tell on stderr of kernels that are compiled meanwhile, in any thread; of none that are loaded from disk."""
+    if not verbose:
+        yield
+        return
+    told = _Told()
+    with event.install_listener("numba:compile", told):
+        yield
+    if told.end is not None:
+        took = told.end - told.start
+        print(f"compiled {told.n_kernels} of them in {took:.1f} s; later fits find them", file=sys.stderr, flush=True)

@@ -1,0 +1,93 @@
+"""Rows that cannot be fitted: which of them, in which column, and what helps."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+
+
+def check_shapes(X: Any, y: Any = None) -> None:
+    """Raise ValueError for samples that are no rows, and where X and y have changed places.
+
+    Parameters
+    ----------
+    X, y : array-like, as given to fit
+    """
+    shape = getattr(X, "shape", None)
+    if not isinstance(shape, tuple):
+        return
+    if len(shape) > 2:
+        raise ValueError(
+            f"Found array with dim {len(shape)}: expected X of shape (n_samples, n_features), got {shape}. Remedy: put "
+            "softmax_clf.features.Flatten() before the classifier in a pipeline, or give X.reshape(len(X), -1)."
+        )
+    if len(shape) == 1 and len(getattr(y, "shape", ())) == 2 and y.shape[1] > 1:
+        raise ValueError(
+            f"Expected X of shape (n_samples, n_features), and y with a label for each row, got shapes {shape} and "
+            f"{y.shape}: they seem to have changed places. Remedy: fit(X, y). Reshape your data only if X has a single "
+            "feature."
+        )
+
+
+@contextmanager
+def explained(X: Any) -> Iterator[None]:
+    """Say which value of X is the trouble, where scikit-learn's checks refuse it."""
+    try:
+        yield
+    except ValueError as error:
+        if "contains NaN" in str(error) or "contains infinity" in str(error):
+            raise _not_finite(X, str(error)) from None
+        raise _not_numeric(X) or error from None
+
+
+def _columns(X):
+    """Names of columns with their values, of a frame or an array."""
+    if hasattr(X, "columns") and hasattr(X, "__getitem__"):
+        return [(f"column {name!r}", X[name]) for name in X.columns]
+    if hasattr(X, "shape") or isinstance(X, list | tuple):
+        X = np.asarray(X)
+        return [(f"column {j}", X[:, j]) for j in range(X.shape[1])] if X.ndim == 2 else []
+    return []
+
+
+def _not_finite(X, told):
+    """The error for values that are missing or infinite; what was told where it cannot be found out which."""
+    if issparse(X):
+        X = X.tocoo()
+        places = [(f"column {X.col[i]}", X.row[i], X.data[i]) for i in np.flatnonzero(~np.isfinite(X.data))[:1]]
+    else:
+        places = []
+        for name, values in _columns(X):
+            try:
+                values = np.asarray(values, dtype=np.float64)
+            except (TypeError, ValueError):
+                continue
+            bad = np.flatnonzero(~np.isfinite(values))
+            places += [(name, bad[0], values[bad[0]])] if len(bad) else []
+    if not places:
+        return ValueError(told.split("\n")[0])
+    name, row, value = min(places, key=lambda place: place[1])
+    kind = "NaN" if np.isnan(value) else "infinity"
+    return ValueError(
+        f"Expected finite values, but input X contains {kind} in row {row} and {name}. Remedy: leave out such rows, or "
+        "put sklearn.impute.SimpleImputer() before the classifier in a pipeline."
+    )
+
+
+def _not_numeric(X):
+    """The error for a column of text, None if there is none."""
+    for name, values in _columns(X):
+        if np.asarray(values).dtype.kind not in "OUST":
+            continue
+        for row, value in enumerate(values):
+            try:
+                float(value)
+            except (TypeError, ValueError):
+                return ValueError(
+                    f"Expected numbers in X, but {name} holds {value!r} in row {row}: could not convert it to float. "
+                    "Remedy: encode the column, as sklearn.preprocessing.OneHotEncoder does within a "
+                    "ColumnTransformer, or leave it out."
+                )
+    return None
