@@ -13,6 +13,7 @@ import textwrap
 import zipfile
 from pathlib import Path
 
+import llvmlite.binding
 import numba
 import pytest
 
@@ -243,6 +244,7 @@ def test_private_numba_api():
     assert emitted._prefer_literal is False
     assert config is numba.config
     assert isinstance(config.CACHE_DIR, str)
+    assert len(jit_module._compiler_locks()) == 2
     kernel = jit(lambda x: x)
     assert isinstance(kernel._cache, jit_module._KernelCache)
     assert kernel.targetoptions
@@ -528,7 +530,15 @@ def test_versions_and_values_are_in_the_key(warm, before):
 )
 def test_vectors_are_those_of_the_processor(monkeypatch, features, expected):
     monkeypatch.setattr(tiles, "processor_features", lambda: features)
+    monkeypatch.setattr(llvmlite.binding, "get_process_triple", lambda: "x86_64-unknown-linux-gnu")
     assert tiles._vector_registers() == expected
+
+
+@pytest.mark.parametrize("triple", ["aarch64-unknown-linux-gnu", "arm64-apple-darwin23.1.0"])
+def test_vectors_of_arm64_where_nothing_is_told(monkeypatch, triple):
+    monkeypatch.setattr(tiles, "processor_features", set)
+    monkeypatch.setattr(llvmlite.binding, "get_process_triple", lambda: triple)
+    assert tiles._vector_registers() == (16, 32)
 
 
 @pytest.mark.parametrize(

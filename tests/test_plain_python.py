@@ -133,6 +133,18 @@ def fits():
     return [[float(value) for value in values] for values in results]
 
 
+def more_fits():
+    """What `fits` leaves out of the kernels: for their coverage."""
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((90, 11))
+    y = (X[:, :3] + rng.gumbel(size=(90, 3))).argmax(axis=1)
+    offset = rng.standard_normal((90, 3))
+    SoftmaxRegressionClassifier(max_iter=3).fit(X, y, offset=offset).predict_proba(X, offset=offset)
+    clf = SoftmaxRegressionClassifier()
+    for rows in (slice(45), slice(45, 90)):
+        clf.partial_fit(X[rows], y[rows], classes=range(3))
+
+
 def test_fits():
     code = """
 import json, warnings

@@ -332,6 +332,7 @@ def test_interrupt_waits_for_running_tasks():
     from softmax_clf.kernels.threads import run_tasks
     here, interrupted, ended, begun = threading.get_ident(), threading.Event(), [], []
     both = threading.Barrier(2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let what runs in the background ignore it
 
     def task(index, slot):
         begun.append(index)

@@ -25,13 +25,17 @@ import pickle
 import stat
 import sys
 import tempfile
+import threading
+import time
 import types
 import uuid
 import warnings
 
 import llvmlite
 import llvmlite.binding
+import llvmlite.binding.ffi
 import numba
+import numba.core.compiler_lock
 import numba.extending
 import numpy as np
 from llvmlite import ir
@@ -58,7 +62,7 @@ except (ImportError, AttributeError):
 # No other compiled code calls them by an address.
 _DEFAULTS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False, "no_cfunc_wrapper": True}
 _DIGEST_SIZE = hashlib.sha256().digest_size
-_SUFFIX = ".kernel"
+_SUFFIX, _TEMPORARY = ".kernel", ".tmp"
 # Settings of numba, from the user's environment variables or code, that change the machine code.
 _SETTINGS = (
     "OPT",
@@ -634,7 +638,7 @@ def _write(path, payload):
     os.makedirs(folder, mode=0o755, exist_ok=True)
     if not _is_trusted(os.stat(folder)):
         raise PermissionError(errno.EACCES, "Owned or writable by others", folder)
-    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+    temporary = f"{path}.{uuid.uuid4().hex}{_TEMPORARY}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
         with open(os.open(temporary, flags, 0o644), "wb") as file:
@@ -646,9 +650,14 @@ def _write(path, payload):
         raise
     function_and_machine, sources, _ = os.path.basename(path).rsplit("-", 2)
     for other in glob.glob(os.path.join(glob.escape(folder), f"{function_and_machine}-*")):
-        if not os.path.basename(other).startswith(f"{function_and_machine}-{sources}-"):
-            with _past_system_errors():
+        with _past_system_errors():
+            if not os.path.basename(other).startswith(f"{function_and_machine}-{sources}-") or _is_left_behind(other):
                 os.unlink(other)
+
+
+def _is_left_behind(path):
+    """Tell whether the process that wrote a file has died of it: it takes milliseconds to write one."""
+    return path.endswith(_TEMPORARY) and time.time() - os.stat(path).st_mtime > 3600
 
 
 def _is_writable(folder):
@@ -660,6 +669,39 @@ def _is_writable(folder):
         if not _is_own(error):
             raise
         return False
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Forks
+
+_PATIENCE = 60.0  # seconds that a fork waits for other threads; a kernel compiles in five at most
+_held: dict = {}  # thread: the locks that it took before its fork
+
+
+def _compiler_locks():
+    """List the locks of numba's compiler and of LLVM, in the order in which numba takes them."""
+    numbas = getattr(numba.core.compiler_lock.global_compiler_lock, "_lock", None)
+    llvms = getattr(getattr(llvmlite.binding.ffi.lib, "_lock", None), "_lock", None)
+    return [lock for lock in (numbas, llvms) if lock is not None]
+
+
+def _before_fork():
+    """Wait until no other thread compiles or loads a kernel.
+
+    A child has no such thread: it would wait for ever for the locks, or go on with a compiler that is amid something.
+    """
+    for lock in _compiler_locks():
+        if lock.acquire(timeout=_PATIENCE):
+            _held.setdefault(threading.get_ident(), []).append(lock)
+
+
+def _after_fork():
+    for lock in reversed(_held.pop(threading.get_ident(), [])):
+        lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

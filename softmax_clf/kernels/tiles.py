@@ -18,6 +18,7 @@ whole vectors and whole tiles by the caller, so that they need none.
 
 import math
 
+import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -33,7 +34,9 @@ def _vector_registers():
         return 64, 32
     if "avx2" in features:
         return 32, 16
-    return 16, 32 if "neon" in features else 16
+    # all of this kind have NEON, though some systems do not tell LLVM of it
+    is_arm64 = llvmlite.binding.get_process_triple().startswith(("aarch64", "arm64"))
+    return 16, 32 if is_arm64 or "neon" in features else 16
 
 
 VECTOR_BYTES, _N_REGISTERS = _vector_registers()

@@ -174,7 +174,7 @@ class StreamSource(Source):
         if not isinstance(whole, np.memmap) or whole.filename is None:
             return
         begin = X.ctypes.data - whole.ctypes.data + whole.offset
-        n_bytes = os.path.getsize(whole.filename)
+        n_bytes = whole.base.size()  # by the open file: that of its name may be another one by now, or none
         across = max((self.n_features - 1) * X.strides[1], 0) + X.itemsize  # from a row's first value to its end
         ends = begin + across + np.array([0, self.n_samples - 1]) * X.strides[0]
         if ends.max() > n_bytes:

@@ -1,0 +1,288 @@
+"""Random data of every kind that a fit takes, and what is to come of them. tests/test_inputs.py runs it."""
+
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+import reference
+from softmax_clf import SoftmaxRegressionClassifier
+
+FLOATS = {np.float64: (-310, 300), np.float32: (-44, 37), np.float16: (-7, 4)}  # powers of ten that they hold
+INTEGERS = [np.uint8, np.int8, np.int16, np.int32, np.int64, np.uint16, bool]
+LABELS = {
+    "integers": lambda y: y,
+    "negative": lambda y: 10 - 7 * y,
+    "floats": lambda y: y / 1.0,
+    "strings": lambda y: np.array(["ant", "bee", "cat", "dog", "eel"])[y],
+    "objects": lambda y: np.array(["ant", "bee", "cat", "dog", "eel"], object)[y],
+    "list": lambda y: y.tolist(),
+    "series": lambda y: pd.Series(y, index=np.arange(len(y))[::-1]),
+    "targets": lambda y: np.eye(y.max() + 1)[y],
+}
+
+
+class Rows:
+    """Rows that can be had in slices only."""
+
+    def __init__(self, X):
+        self.X, self.shape, self.dtype = X, X.shape, X.dtype
+
+    def __getitem__(self, rows):
+        return self.X[rows]
+
+
+def read_only(X):
+    X = X.copy()
+    X.flags.writeable = False
+    return X
+
+
+def strided(X):
+    out = np.zeros((2 * X.shape[0], 3 * X.shape[1]), X.dtype)
+    out[::2, ::3] = X
+    return out[::2, ::3]
+
+
+def memory_map(X):
+    file = Path(tempfile.gettempdir()) / f"inputs-{id(X)}.npy"
+    np.save(file, X)
+    mapped = np.load(file, mmap_mode="r")
+    file.unlink()
+    return mapped
+
+
+def duplicated(X):
+    """CSR with its entries in two halves, which are to be added, in no order."""
+    X = sparse.coo_array(X)
+    half = X.data / 2
+    order = np.random.default_rng(0).permutation(2 * X.nnz)
+    data, row, col = (np.concatenate(pair)[order] for pair in ((half, X.data - half), (X.row, X.row), (X.col, X.col)))
+    by_row = np.argsort(row, kind="stable")
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=X.shape[0]))])
+    return sparse.csr_array((data[by_row], col[by_row], indptr), shape=X.shape)
+
+
+def long_indices(X):
+    X = sparse.csr_array(X)
+    X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
+    return X
+
+
+DENSE = {
+    "C": np.ascontiguousarray,
+    "F": np.asfortranarray,
+    "strided": strided,
+    "backwards": lambda X: X[::-1, ::-1].copy()[::-1, ::-1],
+    "read-only": read_only,
+    "list": lambda X: X.tolist(),
+    "frame": pd.DataFrame,
+    "stream": Rows,
+    "memory map": memory_map,
+    "big-endian": lambda X: X.astype(X.dtype.newbyteorder(">")),
+}
+SPARSE = {"csr": sparse.csr_array, "csc": sparse.csc_matrix, "coo": sparse.coo_array, "int64": long_indices}
+
+
+@st.composite
+def cases(draw):
+    """X as a plain array, the container to put it in, y as places, weights, parameters of the estimator."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n, p, n_classes = draw(st.integers(2, 40)), draw(st.integers(1, 12)), draw(st.integers(2, 5))
+    X, exponent = rng.standard_normal((n, p)), 0.0
+    if draw(st.booleans()):
+        dtype = draw(st.sampled_from(sorted(FLOATS, key=str)))
+        low, high = FLOATS[dtype]
+        if draw(st.booleans()):
+            exponent = draw(st.floats(low, high))
+        if draw(st.integers(0, 4)) == 0:  # each column of a size of its own
+            exponent = np.clip(exponent + draw(st.floats(0, 20)) * rng.standard_normal(p), low, high)
+        if np.ndim(exponent) == 0 and exponent == 0 and dtype != np.float16 and draw(st.booleans()):
+            X += 10.0 ** draw(st.floats(0, 12 if dtype == np.float64 else 5))
+        with np.errstate(all="ignore"):
+            X = (X * 10.0**exponent).astype(dtype)
+            X = np.clip(X, np.finfo(dtype).min / 2, np.finfo(dtype).max / 2)
+    else:
+        dtype = draw(st.sampled_from(INTEGERS))
+        X = (
+            (X > 0)
+            if dtype is bool
+            else (X * 10.0 ** draw(st.floats(0, 2))).clip(0 if dtype().dtype.kind == "u" else -128, 127).astype(dtype)
+        )
+    if draw(st.integers(0, 3)) == 0:
+        X[:, rng.integers(p)] = X[0, 0]  # constant
+    if p > 1 and draw(st.integers(0, 3)) == 0:
+        X[:, 0] = X[:, -1]
+    if draw(st.integers(0, 5)) == 0:
+        X[rng.integers(n, size=n)] = X[0]  # rows that are repeated
+    if draw(st.booleans()):
+        container = draw(st.sampled_from(sorted(DENSE)))
+    else:
+        X = np.where(rng.random(X.shape) < draw(st.sampled_from([0.1, 0.5, 1.0])), X, 0).astype(X.dtype)
+        kinds = sorted(SPARSE) + (["duplicates"] if X.dtype == np.float64 else [])
+        container = draw(st.sampled_from(kinds if X.dtype != np.float16 else ["C"]))
+    y = rng.integers(n_classes, size=n)
+    if draw(st.booleans()):  # features that tell of the class
+        with np.errstate(all="ignore"):
+            order = np.argsort(X.astype(float)[:, 0] / (abs(X[:, 0].astype(float)).max() + 1e-320))
+        y[order] = np.arange(n) * n_classes // n
+    weight = draw(st.sampled_from([None, "random", "zeros", "class", "large", "small"]))
+    weights = {
+        "random": rng.uniform(0.1, 3, n),
+        "zeros": rng.integers(0, 3, n) * 1.0,
+        "class": (y != y[0]) * 1.0,
+        "large": rng.uniform(0.1, 1, n) * 1e300,
+        "small": rng.uniform(0.1, 1, n) * 1e-290,
+    }
+    fault = draw(st.sampled_from([None] * 15 + ["nan", "infinity", "short", "negative weight"]))
+    parameters = {
+        "C": draw(st.sampled_from([1e-6, 1e-2, 1.0, 1.0, 1e2, 1e6, np.inf])),
+        "fit_intercept": draw(st.sampled_from([True, True, False])),
+        "standardize": draw(st.sampled_from([False, False, True])),
+        "l1_ratio": draw(st.sampled_from([0.0, 0.0, 0.0, 0.5, 1.0])),
+        "class_weight": draw(st.sampled_from([None, None, "balanced"])),
+        "n_jobs": draw(st.sampled_from([1, 2])),
+    }
+    labels = draw(st.sampled_from(sorted(LABELS)))
+    if labels == "targets":
+        parameters["class_weight"] = None  # rows that belong to no one class
+    return X, container, y, labels, weights.get(weight), fault, parameters
+
+
+def magnitudes(X):
+    X = abs(X[np.isfinite(X) & (X != 0)])
+    return (X.min(), X.max()) if X.size else (1.0, 1.0)
+
+
+def check(case):
+    """Fit one case; AssertionError where what comes of it is neither right nor scikit-learn's kind of error."""
+    X, container, y, labels, weight, fault, parameters = case
+    plain = X.astype(np.float64)
+    if fault in ("nan", "infinity") and X.dtype.kind == "f":
+        X = X.copy()
+        X.flat[X.size // 2] = np.nan if fault == "nan" else np.inf
+    elif fault == "negative weight" and weight is not None:
+        weight = weight - weight.max()
+    else:
+        fault = "short" if fault == "short" else None
+    held = (
+        SPARSE[container](X)
+        if container in SPARSE
+        else duplicated(X)
+        if container == "duplicates"
+        else DENSE[container](X)
+    )
+    y_held = LABELS[labels](y[1:] if fault == "short" else y)
+    mass = np.ones(len(y)) if weight is None else weight
+    # two classes of a weight, or there is nothing to fit
+    valid = fault is None and np.unique(y[mass > 0]).size >= 2 and len(mass) == len(y)
+    low, high = magnitudes(plain)
+    # where squares, of rows and weights and coefficients, are numbers
+    moderate = 1e-100 < low and high < 1e100 and (weight is None or weight.max() < 1e200)
+    clf = SoftmaxRegressionClassifier(**parameters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        refusal = None
+        try:
+            clf.fit(held, y_held, weight)
+        except ValueError as error:
+            refusal = error
+    if refusal is not None:
+        assert str(refusal), "an error without a word"
+        assert not vars(clf).keys() - clf.get_params().keys(), "an error left something behind"
+        assert not valid or not moderate, f"refused: {refusal}"
+        return "refused"
+    assert valid or fault is None, f"accepted in spite of {fault}"
+    if not valid:
+        return "one class"  # of target probabilities, with a class that no row has
+    found = [
+        clf.predict_proba(held),
+        clf.predict_log_proba(held),
+        clf.decision_function(held),
+        clf.coef_,
+        clf.intercept_,
+    ]
+    assert np.isfinite(found[0]).all(), "probabilities"
+    assert not any(np.isnan(array).any() for array in found), "NaN"
+    exact = 1e-12 if clf.coef_.dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(found[0].sum(axis=1), 1.0, rtol=0, atol=exact)
+    assert found[0].min() >= 0
+    assert clf.predict(held).shape == y.shape
+    assert np.isfinite(clf.objective_), "objective"
+    assert clf.objective_ <= clf.loss_curve_[0] * (1 + 1e-6), "worse than where it started"
+    if moderate and not parameters["standardize"]:
+        compare(clf, plain, y, mass, parameters, X.dtype)
+        return "compared"
+    return "fitted"
+
+
+def compare(clf, X, y, mass, parameters, dtype):
+    """The objective is no higher than that of scikit-learn's best solver at its tightest."""
+    classes = np.unique(y)
+    if len(clf.classes_) != len(classes):
+        return  # target probabilities of a class that no row has
+    total = (
+        reference.row_weights(y, mass, parameters["class_weight"])
+        if (np.bincount(y, mass)[classes] > 0).all()
+        else None
+    )
+    if total is None:
+        return  # a class without weight has no balanced one
+    C, l1_ratio = parameters["C"], parameters["l1_ratio"]
+    target = reference.one_hot(y, classes)
+    objective = reference.Objective(X, target, C, total, parameters["fit_intercept"], l1_ratio=l1_ratio)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ours = objective.loss(clf.coef_, clf.intercept_)
+        best = np.inf
+        solvers = ["saga"] if l1_ratio else ["newton-cholesky", "lbfgs"]
+        for solver in solvers:
+            peer = LogisticRegression(
+                C=C,
+                l1_ratio=l1_ratio,
+                fit_intercept=parameters["fit_intercept"],
+                solver=solver,
+                tol=1e-10,
+                max_iter=300,
+            )
+            try:
+                peer.fit(X, y, total)
+            except (ValueError, np.linalg.LinAlgError, FloatingPointError):
+                continue
+            there = objective.loss(peer.coef_, peer.intercept_ * np.ones(objective.n_vectors))
+            best = min(best, there if np.isfinite(there) else np.inf)
+        # what a sum of that size is known to, in the precision of the data
+        rounding = np.abs(clf.coef_) @ np.abs(X).max(axis=0) + np.abs(clf.intercept_)
+        eps = np.finfo(np.float64 if dtype in (np.float64, np.int32, np.int64, np.uint16) else np.float32).eps
+        allowed = 2e-6 * objective.null_loss() + 8 * eps * rounding.max()
+    assert ours <= best + allowed, f"{ours} where scikit-learn has {best}, allowed {allowed}, {clf.converged_=}"
+
+
+def run(n_cases, first_seed=0):
+    """Check so many cases; print how many came to what."""
+    outcomes = {}
+
+    @seed(first_seed)
+    @settings(
+        max_examples=n_cases, database=None, derandomize=False, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(cases())
+    def test(case):
+        outcome = check(case)
+        outcomes[outcome] = outcomes.get(outcome, 0) + 1
+
+    test()
+    print(sum(outcomes.values()), *(f"{name.replace(' ', '-')}={n}" for name, n in sorted(outcomes.items())))
+
+
+if __name__ == "__main__":
+    run(*map(int, sys.argv[1:]))

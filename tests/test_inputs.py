@@ -1,0 +1,31 @@
+"""Any data: a right answer, or the kind of error that scikit-learn gives; never a crash, a hang or a NaN.
+
+`pytest -m slow tests/test_inputs.py` tries 20,000 cases, in processes of 2,000.
+"""
+
+import warnings
+
+import fuzz
+import pytest
+from programs import run_program
+
+SLOW = [pytest.param(2000, seed, marks=pytest.mark.slow) for seed in range(1, 11)]
+
+
+@pytest.mark.parametrize(("n_cases", "seed"), [(60, 0), *SLOW])
+def test_inputs(n_cases, seed):
+    (line,) = run_program("import sys, inputs; inputs.run(*map(int, sys.argv[1:]))", n_cases, seed, limit=3000)
+    n_done, *outcomes = line.split()
+    assert int(n_done) >= n_cases
+    assert len(outcomes) >= 3
+    print(line)
+
+
+@pytest.mark.parametrize("target", fuzz.TARGETS)
+def test_what_a_fuzzer_has_found(target):
+    """Its corpus, and the files that it began with, once more."""
+    kept = [path.read_bytes() for path in sorted((fuzz.CORPUS / target).glob("*"))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for content in kept or fuzz.seeds()[target]:
+            fuzz.TARGETS[target](content)
