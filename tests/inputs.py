@@ -53,11 +53,10 @@ def strided(X):
 
 
 def memory_map(X):
-    file = Path(tempfile.gettempdir()) / f"inputs-{id(X)}.npy"
-    np.save(file, X)
-    mapped = np.load(file, mmap_mode="r")
-    file.unlink()
-    return mapped
+    """Of a file that is gone as soon as it is mapped."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        np.save(Path(folder) / "X.npy", X)
+        return np.load(Path(folder) / "X.npy", mmap_mode="r")
 
 
 def duplicated(X):
@@ -203,7 +202,8 @@ def check(case):
         return "refused"
     assert valid or fault is None, f"accepted in spite of {fault}"
     if not valid:
-        return "one class"  # of target probabilities, with a class that no row has
+        assert labels == "targets", "accepted one class"
+        return "one class"  # all rows with a weight have one target
     found = [
         clf.predict_proba(held),
         clf.predict_log_proba(held),

@@ -14,8 +14,8 @@ from scipy import sparse
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
 from softmax_clf.kernels import tiles
 from softmax_clf.kernels.jit import processor_features
+from softmax_clf.metrics.small import SmallObjective
 from softmax_clf.objective import SoftmaxObjective
-from softmax_clf.small import SmallObjective
 from softmax_clf.sources.arrays import ArraySource
 from softmax_clf.sources.sparse import CsrSource
 

@@ -357,8 +357,7 @@ def test_a_memory_map_of_a_file_that_was_cut_short(tmp_path):
     assert_array_equal(kept.coef_, expected.coef_)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a mapped file cannot be cut there")
-@pytest.mark.skipif(os.name == "nt", reason="files that are mapped cannot be removed there")
+@pytest.mark.skipif(sys.platform == "win32", reason="a mapped file cannot be removed there")
 def test_a_memory_map_of_a_file_that_is_gone(tmp_path):
     """Its rows are there as long as the map is, whatever has taken the file's name since."""
     np.save(tmp_path / "X.npy", DIGITS)
@@ -370,6 +369,7 @@ def test_a_memory_map_of_a_file_that_is_gone(tmp_path):
     assert_array_equal(SoftmaxRegressionClassifier(C=1e-2).fit(X, DIGIT).coef_, expected)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a mapped file cannot be cut there")
 def test_a_fortran_memory_map_of_a_file_that_was_cut_short(tmp_path):
     X = mapped(tmp_path, DIGITS, "F")
     with open(tmp_path / "X.npy", "r+b") as file:

@@ -2,7 +2,6 @@
 
 import itertools
 import mmap
-import os
 import sys
 import threading
 import time
