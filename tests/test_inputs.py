@@ -9,10 +9,10 @@ import fuzz
 import pytest
 from programs import run_program
 
-SLOW = [pytest.param(2000, seed, marks=pytest.mark.slow) for seed in range(1, 11)]
+SLOW = [pytest.param(2000, seed, marks=pytest.mark.slow) for seed in range(1, 11)]  # each a run of its own
 
 
-@pytest.mark.parametrize(("n_cases", "seed"), [(60, 0), *SLOW])
+@pytest.mark.parametrize(("n_cases", "seed"), SLOW)
 def test_inputs(n_cases, seed):
     (line,) = run_program("import sys, inputs; inputs.run(*map(int, sys.argv[1:]))", n_cases, seed, limit=3000)
     n_done, *outcomes = line.split()
@@ -21,6 +21,7 @@ def test_inputs(n_cases, seed):
     print(line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", fuzz.TARGETS)
 def test_what_a_fuzzer_has_found(target):
     """Its corpus, and the files that it began with, once more."""
