@@ -56,6 +56,7 @@ def _kill(process):
         os.killpg(process.pid, 9)
 
 
-def rounds(quick, slow):
-    """Numbers of rounds of a test: of a plain run, and of ``pytest -m slow``."""
-    return pytest.mark.parametrize("n_rounds", [quick, pytest.param(slow, marks=pytest.mark.slow)])
+def rounds(slow, quick=None):
+    """Numbers of rounds of a test: of ``pytest -m slow``, and of a plain run, which has none where that is None."""
+    plain = [] if quick is None else [quick]
+    return pytest.mark.parametrize("n_rounds", [*plain, pytest.param(slow, marks=pytest.mark.slow)])

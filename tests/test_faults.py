@@ -1,6 +1,6 @@
 """Forks, kills, damage, full disks and memory, signals and refused threads: nothing hangs, and nothing is lost.
 
-Few rounds of each in a plain run; `pytest -m slow tests/test_faults.py` takes the hundreds that README.md speaks of.
+A round or two of some in a plain run; `pytest -m slow tests/test_faults.py` takes the hundreds that README.md speaks of.
 """
 
 import os
@@ -71,7 +71,7 @@ def in_program(code, *arguments, prelude="", limit=120, **variables):
 
 
 @needs_fork
-@rounds(1, 50)
+@rounds(50)
 def test_forks_before_during_and_after_a_fit(n_rounds):
     """And forks of forks. Each child fits, on the pool, and has the parent's bits."""
     code = """
@@ -105,7 +105,7 @@ def test_forks_before_during_and_after_a_fit(n_rounds):
 
 
 @needs_fork
-@rounds(1, 50)
+@rounds(50, quick=1)
 def test_forks_during_a_compilation(tmp_path, n_rounds):
     """numba's lock of its compiler is held by a thread that the child does not have."""
     code = """
@@ -156,7 +156,7 @@ def files():
 
 
 @needs_fork
-@rounds(4, 200)
+@rounds(200)
 def test_kills_while_the_cache_is_written(tmp_path, n_rounds):
     """kill -9 at each step of writing a file, and at random moments: what is there is whole, and what is left goes."""
     code = """
@@ -391,7 +391,7 @@ def check():
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs to know how much memory is in use")
-@rounds(2, 100)
+@rounds(100)
 def test_a_limit_of_memory(n_rounds):
     """MemoryError, or a fit where it suffices; the estimator is whole, and fits when there is memory again."""
     code = """
@@ -417,7 +417,7 @@ def test_a_limit_of_memory(n_rounds):
 
 
 @needs_timers
-@rounds(2, 50)
+@rounds(50)
 def test_interrupts_arrive_in_half_a_second(n_rounds):
     """Ctrl-C at random moments of a long fit: of the times that it took, the longest but those of a busy machine."""
     code = """
@@ -449,7 +449,7 @@ def test_interrupts_arrive_in_half_a_second(n_rounds):
 
 
 @needs_timers
-@rounds(3, 200)
+@rounds(200, quick=3)
 def test_time_limits_at_random_moments(n_rounds):
     """As queues of tasks set them: a signal whose handler raises, during fits, predictions and searches."""
     code = """
@@ -475,7 +475,7 @@ def test_time_limits_at_random_moments(n_rounds):
     assert int(line) == n_rounds
 
 
-@rounds(2, 40)
+@rounds(40)
 def test_threads_refused_at_any_moment(n_rounds):
     """From the n-th on no thread can be started: the same bits, by those that there are."""
     code = """

@@ -1,6 +1,6 @@
 """Many callers at once: the serial answer to the bit, and no memory that is not given back.
 
-A few calls in a plain run; `pytest -m slow tests/test_load.py` takes the load that README.md speaks of.
+`pytest -m slow tests/test_load.py` takes the load that README.md speaks of.
 """
 
 import importlib.util
@@ -35,7 +35,7 @@ def resident():
 """
 
 
-@rounds(20, 2000)
+@rounds(2000)
 def test_32_threads_predict(n_rounds):
     """Each of so many calls has the bits of a serial one, for 1 to 512 rows; memory grows by less than 5 %."""
     code = """
@@ -64,7 +64,7 @@ def test_32_threads_predict(n_rounds):
     print(line)
 
 
-@rounds(1, 10)
+@rounds(10)
 def test_eight_fits_at_once(n_rounds):
     code = """
     expected = SoftmaxRegressionClassifier(n_jobs=1).fit(X, y).coef_
@@ -95,7 +95,7 @@ def test_a_search_of_64_fits(backend):
     assert run_program(code, backend, prelude=PRELUDE, limit=600) == ["True True"]
 
 
-@rounds(50, 2000)
+@rounds(2000)
 def test_asyncio(n_rounds):
     """As of a server of coroutines, that asks in its executor's threads."""
     code = """
