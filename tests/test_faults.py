@@ -1,6 +1,6 @@
 """Forks, kills, damage, full disks and memory, signals and refused threads: nothing hangs, and nothing is lost.
 
-A round or two of some in a plain run; `pytest -m slow tests/test_faults.py` takes the hundreds that README.md speaks of.
+A round or two of some in a plain run; `pytest -m slow tests/test_faults.py` takes them by the hundred.
 """
 
 import os

@@ -53,7 +53,8 @@ def check(folder, version, suffix):
     assert classifiers.keys() == predicted.keys()
     for name, clf in classifiers.items():
         np.testing.assert_allclose(clf.predict_proba(X[::15]), predicted[name], rtol=1e-12, atol=1e-15)
-        assert clf.score(X, SPECIES[y] if name == "plain" else y == 1 if name == "two classes" else y) > 0.6
+        target = SPECIES[y] if name == "plain" else y == 1 if name == "two classes" else y
+        assert np.mean(clf.predict(X) == target) > 0.6
     classifiers["stream"].partial_fit(X, y)  # its memory is there
     classifiers["plain"].set_params(warm_start=True).fit(X, SPECIES[y])
 
