@@ -74,6 +74,7 @@ def fits(data):
         "fit_intercept": bool(header[4] & 16),
         "standardize": bool(header[4] & 32),
         "l1_ratio": [0.0, 0.0, 0.5, 1.0][header[5] % 4],
+        "class_weight": None,
         "max_iter": 50,
         "n_jobs": 1,
     }
