@@ -21,7 +21,7 @@ def readers(data):
     """A file of either layout, the others being right, or an archive: the data, or a ValueError."""
     import test_datasets as parts  # what tests write
 
-    from softmax_clf import datasets
+    from softmax_clf.datasets import cifar10
 
     kind, data = data[:1], data[1:]
     batches = parts.make_batches()
@@ -30,20 +30,20 @@ def readers(data):
             meta = {"num_cases_per_batch": parts.N_ROWS, "label_names": parts.NAMES}
             files = {name: parts.dumps({"labels": y, "data": X}, 4) for name, (X, y) in batches.items()}
             files |= {"batches.meta": parts.dumps(meta, 2), "data_batch_3": data}
-            read = datasets._read_python(files)
+            read = cifar10._read_python(files)
         elif kind < b"\x80":  # their metadata
             files = {name: parts.dumps({"labels": y, "data": X}, 4) for name, (X, y) in batches.items()}
-            read = datasets._read_python(files | {"batches.meta": data})
+            read = cifar10._read_python(files | {"batches.meta": data})
         elif kind < b"\xc0":
             files = {f"{name}.bin": data for name in batches} | {"batches.meta.txt": "\n".join(parts.NAMES).encode()}
-            read = datasets._read_binary(files)
+            read = cifar10._read_binary(files)
         else:
             path = Path("/tmp/fuzz.tar.gz")
             path.write_bytes(data)
-            datasets._read_archive(path)
+            cifar10._read_archive(path)
             return
         for name, (pixels, labels) in read[1].items():
-            datasets._check_batch(name, pixels, labels)
+            cifar10._check_batch(name, pixels, labels)
             assert pixels.shape == (len(labels), 3072)
     except ValueError:
         pass
@@ -113,7 +113,7 @@ if __name__ == "__main__":
     import atheris
 
     with atheris.instrument_imports(include=["softmax_clf"]):
-        import softmax_clf.datasets
+        import softmax_clf.datasets.cifar10
         import softmax_clf.estimator  # noqa: F401
     name = sys.argv.pop(1)
     for folder in [argument for argument in sys.argv[1:] if not argument.startswith("-")]:
