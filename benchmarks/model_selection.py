@@ -1,15 +1,23 @@
 """The choice of C: SoftmaxRegressionClassifierCV beside GridSearchCV over our own classifier and LogisticRegressionCV.
 
-python benchmarks/model_selection.py --cifar10 PATH --embeddings DIR
+    python benchmarks/model_selection.py --cifar10 PATH --embeddings DIR
+    python benchmarks/model_selection.py --parts defaults --name choice-of-C --cifar10 PATH --embeddings DIR
+
+The part `defaults` is for what a user types: both with default settings, and LogisticRegressionCV with so many
+iterations, too, that its scores agree with ours.
 """
 
 import argparse
+import contextlib
+import io
+import re
 import statistics
 import time
 import warnings
 
 import measure
 import numpy as np
+from hard_problems import FAMILIES
 
 import problems
 
@@ -20,6 +28,9 @@ PEER_TOL = 1e-6  # of LogisticRegressionCV, at most: with float32 data there is 
 PROBE_CS = np.logspace(-6, 5, 45)  # those of the evaluation of DINOv2 (Oquab et al., 2023, appendix B)
 PROBE_SHAPE = "powerlaw-50000x768x100"
 N_PROBED = 3  # of them, by scikit-learn
+DEFAULTS = ("relu-cifar-300", "one-hot-zipf", "digits", "embeddings")
+DEFAULT_ROWS = 10_000  # of these problems at most
+AGREED = 1e-3  # mean scores that differ by no more are equal
 
 
 def patch_features(options):
@@ -131,6 +142,109 @@ def linear_probe(max_iter):
     }
 
 
+def passes_a_fold(model, X, y):
+    """Fits the model; how many passes its cells took, over the folds, by what it prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        model.set_params(verbose=2).fit(X, y)
+    model.set_params(verbose=0)
+    return sum(float(passes) for passes in re.findall(r"C=\S+: ([0-9.]+) passes a fold", printed.getvalue()))
+
+
+def at_defaults(name, options):
+    """Both with default settings on all folds; and LogisticRegressionCV on the first until its scores agree."""
+    from sklearn.linear_model import LogisticRegressionCV
+    from sklearn.model_selection import StratifiedKFold
+
+    from softmax_clf import SoftmaxRegressionClassifierCV
+
+    problem = FAMILIES[name].load(options) if name in FAMILIES else problems.load(name, options)
+    X, y = problem.X[:DEFAULT_ROWS], problem.y[:DEFAULT_ROWS]
+    ours, exact = (SoftmaxRegressionClassifierCV(10, cv=5, **more) for more in ({}, {"score_tol": 0}))
+    passes = [passes_a_fold(model, X, y) for model in (ours, exact)]  # kernels compiled or loaded from their cache
+    times = []
+    for _ in range(options.rounds):
+        times.append([clocked(lambda model=model: model.fit(X, y))[0] for model in (ours, exact)])
+    measure.note(f"{name}: {times} s, {passes} passes a fold, C={ours.C_:.3g}")
+
+    settings = {"Cs": 10, "scoring": "neg_log_loss", "l1_ratios": (0.0,), "use_legacy_attributes": False}
+    peer = LogisticRegressionCV(cv=5, **settings)
+    seconds = {}
+    for n_jobs in (None, measure.cores()):
+        with measure.blas_threads(measure.cores() if n_jobs is None else 1):
+            seconds[n_jobs], _ = clocked(lambda n_jobs=n_jobs: peer.set_params(n_jobs=n_jobs).fit(X, y))
+    measure.note(f"{name}: LogisticRegressionCV {seconds} s, C={peer.C_:.3g}")
+
+    first, ladder = list(StratifiedKFold(5).split(X, y))[:1], []
+    longer = LogisticRegressionCV(cv=first, refit=False, tol=1e-6, **settings)
+    for max_iter in options.ladder:
+        with measure.blas_threads(1):
+            taken, _ = clocked(lambda max_iter=max_iter: longer.set_params(max_iter=max_iter).fit(X, y))
+        apart = float(np.abs(np.asarray(longer.scores_).ravel() - ours.scores_[0, 0]).max())
+        # as many processes as cores take the folds in rounds, each on one thread
+        ladder.append({"max_iter": max_iter, "seconds": taken * 5 / min(measure.cores(), 5), "apart": apart})
+        measure.note(f"{name}: {ladder[-1]}")
+        if apart <= AGREED:
+            break
+    best = int(ours.scores_[:, 0].mean(axis=0).argmax())
+    means, exact_means, peer_means = (np.asarray(m.scores_).reshape(5, -1).mean(axis=0) for m in (ours, exact, peer))
+    errors = ours.scores_[:, 0].std(axis=0, ddof=1) / np.sqrt(5)
+    return {
+        "problem": name,
+        "shape": (*X.shape, len(np.unique(y))),
+        "seconds": [row[0] for row in times],
+        "seconds_exact": [row[1] for row in times],
+        "passes": passes[0],
+        "passes_exact": passes[1],
+        "C": [float(ours.C_), float(exact.C_), float(peer.C_)],
+        "off": float((np.abs(means - exact_means) / errors).max()),
+        "stated": float((ours.score_errors_[:, 0].mean(axis=0) / errors).max()),
+        "peer_seconds": {str(n_jobs): value for n_jobs, value in seconds.items()},
+        "apart_at_the_best": float(abs(means[best] - peer_means[best])),
+        "ladder": ladder,
+    }
+
+
+def report_defaults(results):
+    rows = []
+    for r in results:
+        ours, exact = statistics.median(r["seconds"]), statistics.median(r["seconds_exact"])
+        peer, last = min(r["peer_seconds"].values()), r["ladder"][-1]
+        more = "" if last["apart"] <= AGREED else "> "
+        rows.append(
+            [
+                f"{r['problem']}, {r['shape'][0]:,} x {r['shape'][1]}",
+                measure.duration(ours),
+                f"{r['passes']:.0f}",
+                f"{exact / ours:.2f} x, {r['passes_exact']:.0f}",
+                f"{r['off']:.3f} ({r['stated']:.3f})",
+                f"{peer / ours:.1f} x",
+                ", ".join(f"{C:.3g}" for C in (r["C"][0], r["C"][2])),
+                f"{r['apart_at_the_best']:.1e}",
+                f"{more}{last['seconds'] / ours:.0f} x ({last['max_iter']:,}, {last['apart']:.1e})",
+            ]
+        )
+    header = [
+        "data",
+        "ours",
+        "passes a fold",
+        "all cells to `tol`: time, passes",
+        "scores off by, in standard errors (stated)",
+        "LogisticRegressionCV",
+        "C: ours, LogisticRegressionCV",
+        "mean scores apart there",
+        "at equal scores (`max_iter`, apart)",
+    ]
+    return (
+        "`SoftmaxRegressionClassifierCV(Cs=10, cv=5)` and `LogisticRegressionCV(Cs=10, cv=5, scoring='neg_log_loss')` "
+        "with all else at its default, the latter with `n_jobs` processes or on all BLAS threads, whichever is faster; "
+        "the fit on all rows included. Scores off by: the largest difference of a mean score from that with "
+        f"`score_tol=0`. Equal scores: LogisticRegressionCV at `tol=1e-6` on the first fold, until no score there "
+        f"differs from ours by more than {AGREED:g}, without the fit on all rows; its time is multiplied by the rounds "
+        "that processes on one thread each would take for all folds. `>`: not yet.\n\n"
+        + measure.markdown_table(header, rows)
+    )
+
+
 def report(results, probe, peer_tol):
     rows = []
     for r in results:
@@ -192,8 +306,17 @@ def main():
     )
     parser.add_argument("--name", default="model_selection", help="of the report")
     parser.add_argument("--out", default=measure.RESULTS, metavar="DIR")
+    parser.add_argument("--ladder", nargs="+", type=int, default=[400, 1600], help="iterations until scores agree")
+    parser.add_argument("--defaults", nargs="+", default=DEFAULTS, metavar="PROBLEM", help="problems of that part")
     problems.add_arguments(parser)
     options = parser.parse_args()
+
+    if "defaults" in options.parts:
+        data = []
+        for name in options.defaults:
+            data.append(at_defaults(name, options))
+            measure.save(options.out, options.name, "The choice of C by default", report_defaults(data), data)
+        return
 
     results = []
     if "features" in options.parts:

@@ -38,6 +38,7 @@ from sklearn.utils.validation import check_is_fitted
 from .callbacks import Task
 from .columns import Columns, suits_columns
 from .estimator import SoftmaxRegressionClassifier, all_or_nothing
+from .held_out import HeldOut, Watch
 from .kernels.compiling import compilation_told
 from .kernels.threads import Pieces, effective_n_threads, on_one_blas_thread
 from .messages import check_start, overflow_named
@@ -62,7 +63,7 @@ from .solvers.newton import newton, relay
 from .solvers.proximal import l1_norm, proximal_newton
 from .solvers.questions import Arrived, AtScores, Naturals, Scores
 from .solvers.stopping import allowed_suboptimality
-from .solvers.subspace import Rows, n_slots
+from .solvers.subspace import Rows, n_slots, search
 from .solvers.working_set import working_set
 from .sources.arrays import as_numpy
 from .sources.sparse import CsrSource
@@ -78,6 +79,7 @@ _HANDED_ON = 10  # of them, to the next C
 # As in glmnet a path ends where the deviance explained is this, or grows by no more than this share, after so many C.
 _EXPLAINED, _GROWTH, _LEAST_CS = 0.999, 1e-5, 5
 _WIDE_RANGE, _RANGE = 1e2, 1e3  # of an integer Cs beside an L1 penalty, where features outnumber rows or not
+_WATCHED_BYTES = 1 << 25  # what rows that are held out may take while the folds of a turn are solved, see `HeldOut`
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -106,6 +108,7 @@ class _Metrics:
     def __init__(self, mean, curvatures, absent, n_rows):
         self.mean, self.curvatures, self.absent, self.n_rows = mean, curvatures, absent, n_rows
         self.last = None
+        self.is_hard = np.zeros(len(curvatures), bool)  # folds that were searched in subspaces
         self.points = {}  # where each fold is: not where its line search tries, which may be far out
         self.loss = np.ones(len(curvatures))  # there, in units of the null model's objective
 
@@ -153,6 +156,7 @@ class _Metrics:
 
         def make(point):
             self.n_made += 1
+            self.is_hard[m] = True
             metric = curvature.metric_of_all_rows(point)
             return metric.with_matrix(AmongClasses(metric.matrix, ~absent)) if absent.any() else metric
 
@@ -189,6 +193,8 @@ class _Walk:
     n_threads : int
     unit : float
         Of the features, where ``scale`` stands for that.
+    watch : Watch, or None
+        Of the rows that the folds hold out.
     """
 
     def __init__(
@@ -206,8 +212,9 @@ class _Walk:
         n_threads,
         verbose,
         unit,
+        watch=None,
     ):
-        self.l1_ratio = l1_ratio
+        self.l1_ratio, self.watch = l1_ratio, watch
         self.tol, self.max_iter, self.verbose, self.unit = tol, max_iter, verbose, unit
         common = {"fit_intercept": fit_intercept, "n_threads": n_threads}
         self.stack = StackedObjectives(source, y, n_classes, sample_weight=sample_weight, scale=scale, **common)
@@ -259,8 +266,16 @@ class _Walk:
         mean = kind(self.mean, ElasticNet(), passes_so_far, n_problems=self.n_folds)
         return _Metrics(mean, curvatures, absent, self.n_rows)
 
-    def to(self, C):
+    def to(self, C, start=None, exactly=True):
         """Minimise for the next C, which should be larger than the last.
+
+        Parameters
+        ----------
+        C : float
+        start : array (n_folds, n_outputs, n_columns), or None
+            Points to start from, where they are known better than by the last C.
+        exactly : bool
+            Whether to go on to ``tol``, or until the loss of the rows held out is known well enough.
 
         Returns
         -------
@@ -282,7 +297,10 @@ class _Walk:
                 grad[:, :p] += change * point[:, :p]
         self.difficulty = self.n_passes
         self.metrics.begin(stack.elastic_nets)
-        start = self._start(np.log(C))
+        start = self._start(np.log(C)) if start is None else start
+        self.is_watching = not exactly
+        if self.is_watching:
+            self.watch.begin()
         solvers = {m: self._solver(m, start[m]) for m in range(self.n_folds)}
         n_passes = stack.n_passes
         solutions = _lockstep(stack, solvers, self.metrics.move)
@@ -307,7 +325,7 @@ class _Walk:
             "target": self._target(m),
             "max_iter": self.max_iter,
             "noise": self.noise,
-            "report": lambda solution: self.metrics.move(m, solution.point, solution.objective),
+            "report": partial(self._report, m),
         }
         curvature = self.metrics.curvatures[m]
         elastic_net = self.stack.elastic_nets[m]
@@ -319,8 +337,34 @@ class _Walk:
             return proximal_newton(start, make_metric, memory=_PAIRS, **common)
         if curvature.is_exact:
             return newton(start, curvature.small, **common)
-        common |= {"memory": self.memories[m], "before": self.before[m], "rows": self._rows(m)}
+        rows = self._rows(m)
+        if self.metrics.is_hard[m] and rows is not None:  # at the last C, and a larger one is no easier
+            return search(start, rows=rows, **common)
+        common |= {"memory": self.memories[m], "before": self.before[m], "rows": rows}
         return relay(start, curvature, make_metric, **common)
+
+    def _report(self, m, solution):
+        """Take note of where the solver of one fold is; whether that is far enough."""
+        self.metrics.move(m, solution.point, solution.objective)
+        if not self.is_watching:
+            return False
+        coef, intercept = self.stack.split([m], solution.point[None])
+        return self.watch.is_enough(m, solution, self.stack.null_objective[m], coef[0], intercept[0])
+
+    def scores(self, solutions):
+        """Minus the mean loss and the accuracy of rows held out, means over folds."""
+        coef, intercept = self.stack.split(np.arange(self.n_folds), np.stack([s.point for s in solutions]))
+        parts = zip(self.watch.held_out, coef, intercept, strict=True)
+        return np.nanmean([held_out.scores(*point) for held_out, *point in parts], axis=0)
+
+    def points_of(self, paths):
+        """The points of coefficients (n_folds, n_outputs, n_columns) as they are kept."""
+        points, p = paths.astype(np.float64), self.stack.source.n_features
+        if self.stack.unscale is not None:
+            unscale = self.stack.unscale[:, None]
+            points[..., :p] = np.divide(points[..., :p], unscale, where=unscale > 0, out=np.zeros_like(points[..., :p]))
+        points[self.stack.absent] = 0.0
+        return points
 
     def _rows(self, m):
         """What the solver of one fold may know of its rows, if there is memory for it."""
@@ -530,11 +574,16 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         'best' takes the C and l1_ratio of the best mean score, the smaller C where equal, and of equal ones the
         l1_ratio that comes first; '1se' takes the same l1_ratio, and the smallest C whose mean score with it is within
         one standard error of the best (L. Breiman et al., Classification and Regression Trees, 1984, section 3.4.3).
+    score_tol : float, default=0.1
+        How exactly cells are solved that are not to be chosen: until the mean loss (cross-entropy) of the rows held out
+        is estimated to be off by at most so many standard errors of its mean over all folds, or to `tol`, if that comes
+        first. Those chosen, the next C on both sides, and all that could be chosen instead are solved to `tol`, and so
+        are all while scores still rise from C to C. 0 solves every cell to `tol`.
     validation_fraction : float, default=0.1
         Used with ``cv='holdout'`` only.
     fit_intercept, standardize, class_weight, tol, max_iter
         As in :class:`SoftmaxRegressionClassifier`, for each fit: standard deviations and 'balanced' weights are those
-        of its training rows.
+        of its training rows. For `tol` see `score_tol`.
     n_jobs : int, default=None
         Threads, as in :class:`SoftmaxRegressionClassifier`.
     random_state : int, RandomState instance or None, default=None
@@ -556,9 +605,12 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         The scores under the names that they have in :class:`sklearn.model_selection.GridSearchCV`, such as
         ``param_C``, ``mean_test_score`` and ``rank_test_score``, for a data frame. There are no times: folds and values
         of C are fitted together.
+    score_errors_ : ndarray (n_folds, n_l1_ratios, n_Cs)
+        What the mean loss of the rows held out may be off by in cells that were left before `tol`, an estimate; zero in
+        the others. Other scores are off by about as many of their own standard errors as that loss is of its.
     coefs_paths_ : ndarray (n_folds, n_l1_ratios, n_Cs, n_outputs, n_features + fit_intercept)
-        Coefficients of every cell, the intercept last. A class that the training rows of a fold lack has zeros, and as
-        intercept minus infinity. n_outputs is 1 for two classes.
+        Coefficients of every cell, as exact as `score_tol` says, the intercept last. A class that the training rows of
+        a fold lack has zeros, and as intercept minus infinity. n_outputs is 1 for two classes.
     dev_ratio_ : ndarray (n_folds, n_l1_ratios, n_Cs)
         The share of the deviance of the null model that each cell explains, in its training rows.
     coef_, intercept_, classes_, n_features_in_, feature_names_in_
@@ -572,10 +624,10 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
     Beside X there are: the numbers of the rows that ``cv`` gives for each fold; for each fold that is solved at a time,
     about 120 arrays of the size of the coefficients in float64, twice as many where some l1_ratio is not zero, and
     4 of length n_samples (for sparse X, 4/3 n_classes more), in all at most 256 MB or one fold's, whichever is more
-    (more folds than that are taken in turns); a copy of one fold's held-out rows while they are scored; and
-    ``coefs_paths_``. Not in the bound: metrics, one for all these folds or one for each, of up to 100 MB or a quarter
-    of X each, whichever is more, two of them for a while where a new one replaces one for all folds; and the transpose
-    of sparse X.
+    (more folds than that are taken in turns); rows that these hold out, at most 32 MB or 1000 of each fold, whichever
+    is more; a copy of one fold's held-out rows while they are scored; and ``coefs_paths_``. Not in the bound: metrics,
+    one for all these folds or one for each, of up to 100 MB or a quarter of X each, whichever is more, two of them for
+    a while where a new one replaces one for all folds; and the transpose of sparse X.
 
     Callbacks of :mod:`sklearn.callback` (scikit-learn 1.9 and later), given by ``set_callbacks``, are told of each C,
     from the smallest on, and of the fit on all rows. One that stops the former leaves out larger values of C.
@@ -603,6 +655,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         "l1_ratios": ["array-like", None],
         "refit": ["boolean"],
         "selection": [StrOptions({"best", "1se"})],
+        "score_tol": [Interval(Real, 0, None, closed="left")],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "random_state": ["random_state"],
         **{
@@ -620,6 +673,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         l1_ratios=(0.0,),
         refit=True,
         selection="best",
+        score_tol=0.1,
         validation_fraction=0.1,
         fit_intercept=True,
         standardize=False,
@@ -636,6 +690,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         self.l1_ratios = l1_ratios
         self.refit = refit
         self.selection = selection
+        self.score_tol = score_tol
         self.validation_fraction = validation_fraction
         self.fit_intercept = fit_intercept
         self.standardize = standardize
@@ -695,15 +750,20 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
                 "set cv to an integer, or selection='best'."
             )
 
-        walked = _Walked(self, rows, [train for train, _ in folds], l1_ratios, Cs, task)
+        trains, tests = zip(*folds, strict=True)
+        walked = _Walked(self, rows, trains, l1_ratios, Cs, task, tests)
         n_tried, Cs = len(Cs), walked.Cs
         scores = np.empty((len(folds), len(l1_ratios), len(Cs)))
-        with config_context(assume_finite=True):  # the rows have been looked at once
-            for f, (_, test) in enumerate(folds):
-                fold_params = check_method_params(rows.X, params=score_params, indices=test)
-                scores[f] = self._fold_scores(rows, walked, f, test, fold_params)
-        mean_scores = _finite_means(scores, l1_ratios, Cs)
-        chosen = self._chosen(scores, mean_scores, Cs)
+        score = partial(self._score_cells, scores, rows, walked, tests, score_params)
+        score(np.ones(scores.shape, bool))
+        _check_finite(scores, l1_ratios, Cs)
+        while True:  # until what is chosen was solved to tol, and what could be chosen instead
+            mean_scores = _means(scores)
+            chosen = self._chosen(scores, mean_scores, Cs)
+            changed = walked.go_on(self._needed(scores, mean_scores, chosen, walked))
+            if not changed.any():
+                break
+            score(changed)
 
         fitted = {
             "classes_": rows.classes,
@@ -713,6 +773,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             "C_": float(Cs[chosen[1]]),
             "scores_": scores,
             "best_score_": float(mean_scores[chosen]),
+            "score_errors_": walked.errors,
             "coefs_paths_": walked.paths,
             "dev_ratio_": walked.dev_ratio,
         }
@@ -738,8 +799,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             own = ("n_features_in_", "feature_names_in_")
             fitted |= {name: value for name, value in vars(final).items() if name.endswith("_") and name not in own}
         else:
-            finite = np.where(np.isfinite(scores), scores, -np.inf).reshape(len(folds), -1)
-            best = [np.unravel_index(place, scores.shape[1:]) for place in finite.argmax(axis=1)]
+            best = _best_of_folds(scores)
             coef, intercept = walked.mean_over_folds([walked.paths[f, r, c] for f, (r, c) in enumerate(best)])
             fitted |= {
                 "C_": float(np.mean([Cs[c] for _, c in best])),
@@ -841,10 +901,14 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         good_ratios, good_Cs = np.nonzero(mean_scores >= least)
         r = int(good_ratios[np.argmin(Cs[good_Cs])])
         if self.selection == "1se":
-            best = int(np.argmax(mean_scores[r]))
-            least -= scores[:, r, best].std(ddof=1) / np.sqrt(len(scores))
+            least = self._least(scores, mean_scores, r)
         good = np.flatnonzero(mean_scores[r] >= least)
         return r, int(good[np.argmin(Cs[good])])
+
+    def _least(self, scores, mean_scores, r):
+        """The best mean score with an l1_ratio, less its standard error."""
+        best = int(np.argmax(mean_scores[r]))
+        return mean_scores[r, best] - scores[:, r, best].std(ddof=1) / np.sqrt(len(scores))
 
     def _routed(self, sample_weight, rows, params):
         """What the splitter and the scorer are given."""
@@ -869,16 +933,67 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         scorer = get_scorer("neg_log_loss")
         return scorer.set_score_request(sample_weight=True) if routing_enabled() else scorer
 
-    def _fold_scores(self, rows, walked, f, test, params):
-        """Scores (n_l1_ratios, n_Cs) of one fold, whose copy of its rows ends with this call."""
-        score = self._score_on(rows.held_out(test), rows.y[test], rows.classes, params)
-        n_l1_ratios, n_Cs = len(walked.l1_ratios), len(walked.Cs)
-        return [[score(walked.classifier(f, r, c)) for c in range(n_Cs)] for r in range(n_l1_ratios)]
+    def _needed(self, scores, mean_scores, chosen, walked):
+        """Cells to be solved to ``tol``: those chosen, the next C on both sides, and what could be chosen instead.
+
+        Parameters
+        ----------
+        scores : array (n_folds, n_l1_ratios, n_Cs)
+        mean_scores : array (n_l1_ratios, n_Cs)
+        chosen : tuple of int
+            Indices of the l1_ratio and the C.
+        walked : _Walked
+
+        Returns
+        -------
+        array (n_folds, n_l1_ratios, n_Cs) bool
+        """
+        needed, place = np.zeros(scores.shape, bool), np.argsort(np.argsort(walked.Cs, kind="stable"))
+        unsure = self._unsure(scores, walked)
+
+        def add(folds, r, c):
+            needed[folds, r, np.abs(place - place[c]) <= 1] = True
+
+        if not self.refit:
+            for f, (r, c) in enumerate(_best_of_folds(scores)):
+                add(f, r, c)
+                needed[f] |= scores[f] + unsure >= scores[f, r, c]
+            return needed
+        add(slice(None), *chosen)
+        needed |= mean_scores + unsure >= mean_scores.max()
+        if self.selection == "1se":
+            r, best = chosen[0], int(np.argmax(mean_scores[chosen[0]]))
+            add(slice(None), r, best)
+            needed[:, r] |= np.abs(mean_scores[r] - self._least(scores, mean_scores, r)) <= unsure[r]
+        return needed
+
+    def _unsure(self, scores, walked):
+        """What mean scores (n_l1_ratios, n_Cs) of cells that were left before ``tol`` may be off by."""
+        if self._is_log_loss():
+            return walked.errors.mean(axis=0)
+        if len(scores) == 1:
+            return np.zeros(scores.shape[1:])
+        with np.errstate(invalid="ignore"):
+            error = self.score_tol * scores.std(axis=0, ddof=1) / np.sqrt(len(scores))
+        return np.where(walked.exact.all(axis=0) | ~np.isfinite(error), 0.0, error)
+
+    def _is_log_loss(self):
+        return self.scoring in (None, "neg_log_loss")
+
+    def _score_cells(self, scores, rows, walked, tests, score_params, cells):
+        """Write scores of some cells, (n_folds, n_l1_ratios, n_Cs) bool, with one fold's copy of its rows at a time."""
+        with config_context(assume_finite=True):  # the rows have been looked at once
+            for f in np.flatnonzero(cells.any(axis=(1, 2))):
+                params = check_method_params(rows.X, params=score_params, indices=tests[f])
+                score = self._score_on(rows.held_out(tests[f]), rows.y[tests[f]], rows.classes, params)
+                for r, c in np.argwhere(cells[f]):
+                    scores[f, r, c] = score(walked.classifier(f, r, c))
+                del score
 
     def _score_on(self, X, y, classes, params):
         """A function of a classifier, its score on rows whose labels may lack some of the classes."""
         scorer = self._get_scorer()
-        if self.scoring in (None, "neg_log_loss"):
+        if self._is_log_loss():
 
             @cache
             def target_and_weight(n_samples):
@@ -1003,6 +1118,9 @@ class _Walked:
     task : Task
         What the fits are part of. Each l1_ratio and C of each turn is a task within it: where callbacks stop, larger C
         are left out.
+    tests : list of array of int, or None
+        Rows that each fold holds out: cells that are not likely to be chosen are solved as exactly as their scores
+        need. None: all to ``tol``.
 
     Attributes
     ----------
@@ -1010,82 +1128,151 @@ class _Walked:
         Without those left out.
     paths : array (n_folds, n_l1_ratios, n_Cs, n_outputs, n_features + fit_intercept)
     n_iters, converged, dev_ratio : array (n_folds, n_l1_ratios, n_Cs)
+    exact : array (n_folds, n_l1_ratios, n_Cs) bool
+        Cells that were not left before ``tol``.
+    errors : array (n_folds, n_l1_ratios, n_Cs)
+        What the mean loss of the rows held out may be off by where they were, else zero.
     """
 
     @on_one_blas_thread
-    def __init__(self, estimator, rows, trains, l1_ratios, Cs, task):
-        self.estimator, self.rows, self.l1_ratios = estimator, rows, l1_ratios
+    def __init__(self, estimator, rows, trains, l1_ratios, Cs, task, tests=None):
+        self.estimator, self.rows, self.l1_ratios, self.trains, self.tests = estimator, rows, l1_ratios, trains, tests
         source = rows.source
-        n_classes = len(rows.classes)
-        n_outputs = 1 if n_classes == 2 else n_classes
+        self.n_outputs = 1 if len(rows.classes) == 2 else len(rows.classes)
         n_columns = source.n_features + int(estimator.fit_intercept)
         shape = len(trains), len(l1_ratios), len(Cs)
-        self.paths = np.empty((*shape, n_outputs, n_columns), source.dtype)
-        self.n_iters, self.converged = np.empty(shape, np.intp), np.empty(shape, bool)
-        self.dev_ratio = np.empty(shape)
+        self.paths = np.empty((*shape, self.n_outputs, n_columns), source.dtype)
+        self.n_iters, self.dev_ratio, self.errors = np.empty(shape, np.intp), np.empty(shape), np.zeros(shape)
+        self.converged, self.exact = np.empty((2, *shape), bool)
         self.sw_sum = np.empty(len(trains))  # of each fold's training rows
-        n_threads = effective_n_threads(estimator.n_jobs)
         # the proximal solver keeps products with its pairs too
-        sizes = n_outputs, n_columns * (2 if l1_ratios.any() else 1), source.n_samples, source.dtype.itemsize
-        turns = _turns(len(trains), *sizes, sparse=isinstance(source, CsrSource))
-        order = np.argsort(Cs, kind="stable")
+        sizes = self.n_outputs, n_columns * (2 if l1_ratios.any() else 1), source.n_samples, source.dtype.itemsize
+        self.turns = _turns(len(trains), *sizes, sparse=isinstance(source, CsrSource))
+        self.Cs, order = Cs, np.argsort(Cs, kind="stable")
         may_end = isinstance(estimator.Cs, Integral) and len(l1_ratios) == 1 and l1_ratios[0] > 0
-        task = task.subtask("path", len(turns) * len(l1_ratios) * len(Cs))
-        unit = None if estimator.standardize else unit_of(source, rows.sample_weight)
+        task = task.subtask("path", len(self.turns) * len(l1_ratios) * len(Cs))
+        self.unit = None if estimator.standardize else unit_of(source, rows.sample_weight)
         with overflow_named(source.dtype):
-            for turn, r in itertools.product(turns, range(len(l1_ratios))):
-                weight = [rows.weight(trains[f], f) for f in range(turn.start, turn.stop)]
-                penalty_strength(float(Cs.min()), float(min(map(np.sum, weight))), unit or 1.0)
-                scale = None
-                if estimator.standardize:
-                    scale = np.stack([estimator._scale(source, w, n_threads) for w in weight])
-                else:
-                    if unit is not None:
-                        scale = np.full((len(weight), source.n_features), unit)
-                    by_fold = [
-                        estimator._without_constants(source, w, None if scale is None else scale[m])
-                        for m, w in enumerate(weight)
-                    ]
-                    if any(fold is not None for fold in by_fold):
-                        ones = np.ones(source.n_features)
-                        scale = np.stack([ones if fold is None else fold for fold in by_fold])
-                walk = _Walk(
-                    source,
-                    rows.y_index,
-                    n_classes,
-                    weight,
-                    scale,
-                    l1_ratio=float(l1_ratios[r]),
-                    fit_intercept=estimator.fit_intercept,
-                    tol=float(estimator.tol),
-                    max_iter=estimator.max_iter,
-                    n_threads=n_threads,
-                    verbose=estimator.verbose,
-                    unit=unit or 1.0,
-                )
-                folds = np.arange(turn.start, turn.stop)
+            for turn, r in itertools.product(self.turns, range(len(l1_ratios))):
+                walk = self._walk(turn, r)
                 self.sw_sum[turn] = walk.stack.sw_sum
+                scores_so_far = []
                 for q, c in enumerate(order):
                     step = task.subtask(f"C={Cs[c]:.4g}")
-                    solutions = walk.to(Cs[c])
-                    coef, intercept = walk.stack.split(folds - turn.start, np.stack([s.point for s in solutions]))
-                    self.paths[turn, r, c, :, : source.n_features] = coef
-                    if estimator.fit_intercept:
-                        self.paths[turn, r, c, :, -1] = np.where(walk.stack.absent, -np.inf, intercept)
-                    self.n_iters[turn, r, c] = [s.n_iter for s in solutions]
-                    self.converged[turn, r, c] = [s.converged for s in solutions]
-                    self.dev_ratio[turn, r, c] = walk.dev_ratio(solutions)
+                    solutions = walk.to(Cs[c], exactly=walk.watch is None or self._may_be_chosen(scores_so_far))
+                    self._take(walk, turn, r, c, solutions)
+                    if walk.watch is not None:
+                        scores_so_far.append(walk.scores(solutions))
                     if step.end() or (may_end and _explains_no_more(self.dev_ratio[turn, r, order[: q + 1]])):
                         order = order[: q + 1]
                         break
                 del walk, solutions  # before the next turn's are made
         task.end()
-        self.Cs = Cs
         if len(order) < len(Cs):
             kept = np.sort(order)
-            self.Cs, self.paths = Cs[kept], self.paths[:, :, kept]
-            self.n_iters, self.converged = self.n_iters[:, :, kept], self.converged[:, :, kept]
-            self.dev_ratio = self.dev_ratio[:, :, kept]
+            self.Cs = Cs[kept]
+            for name in ("paths", "n_iters", "converged", "dev_ratio", "exact", "errors"):
+                setattr(self, name, getattr(self, name)[:, :, kept])
+
+    def _may_be_chosen(self, scores_so_far):
+        """Whether the next C is likely to be chosen, or to stand beside the one that is: while scores rise it is.
+
+        Parameters
+        ----------
+        scores_so_far : list of (minus the mean loss, accuracy)
+            Of rows held out, for each C so far.
+        """
+        n_measures = 1 if self.estimator._is_log_loss() else 2
+        best = np.argmax(np.array(scores_so_far).reshape(-1, 2)[::-1, :n_measures], axis=0) if scores_so_far else 0
+        return bool(np.any(best == 0))
+
+    def _walk(self, turn, r):
+        """A walk of the folds of a turn, with one l1_ratio."""
+        estimator, source, unit = self.estimator, self.rows.source, self.unit
+        weight = [self.rows.weight(self.trains[f], f) for f in range(turn.start, turn.stop)]
+        penalty_strength(float(self.Cs.min()), float(min(map(np.sum, weight))), unit or 1.0)
+        n_threads, watch, scale = effective_n_threads(estimator.n_jobs), None, None
+        if estimator.standardize:
+            scale = np.stack([estimator._scale(source, w, n_threads) for w in weight])
+        else:
+            if unit is not None:
+                scale = np.full((len(weight), source.n_features), unit)
+            by_fold = [
+                estimator._without_constants(source, w, None if scale is None else scale[m])
+                for m, w in enumerate(weight)
+            ]
+            if any(fold is not None for fold in by_fold):
+                ones = np.ones(source.n_features)
+                scale = np.stack([ones if fold is None else fold for fold in by_fold])
+        if self.tests is not None and estimator.score_tol > 0:
+            watch = Watch(
+                [self._held_out(f, w, len(weight)) for f, w in enumerate(weight, turn.start)],
+                len(self.trains),
+                float(estimator.score_tol),
+            )
+        return _Walk(
+            source,
+            self.rows.y_index,
+            len(self.rows.classes),
+            weight,
+            scale,
+            l1_ratio=float(self.l1_ratios[r]),
+            fit_intercept=estimator.fit_intercept,
+            tol=float(estimator.tol),
+            max_iter=estimator.max_iter,
+            n_threads=n_threads,
+            verbose=estimator.verbose,
+            unit=unit or 1.0,
+            watch=watch,
+        )
+
+    def _held_out(self, f, weight, n_together):
+        rows = self.rows
+        is_known = np.bincount(rows.y_index, weight, len(rows.classes)) > 0
+        n_bytes = _WATCHED_BYTES // n_together
+        return HeldOut(rows.source, rows.y_index, self.n_outputs, self.tests[f], rows.sample_weight, is_known, n_bytes)
+
+    def _take(self, walk, turn, r, c, solutions):
+        """Keep what a walk has found for one C."""
+        p = self.rows.source.n_features
+        folds = range(turn.stop - turn.start)
+        coef, intercept = walk.stack.split(np.array(folds), np.stack([s.point for s in solutions]))
+        self.paths[turn, r, c, :, :p] = coef
+        if self.estimator.fit_intercept:
+            self.paths[turn, r, c, :, -1] = np.where(walk.stack.absent, -np.inf, intercept)
+        self.n_iters[turn, r, c] = [s.n_iter for s in solutions]
+        self.converged[turn, r, c] = [s.converged or s.stopped for s in solutions]
+        self.dev_ratio[turn, r, c] = walk.dev_ratio(solutions)
+        self.exact[turn, r, c] = [not s.stopped for s in solutions]
+        self.errors[turn, r, c] = [walk.watch.errors[m] if s.stopped else 0.0 for m, s in enumerate(solutions)]
+
+    @on_one_blas_thread
+    def go_on(self, needed):
+        """Solve cells to ``tol``, each from where it was left.
+
+        Parameters
+        ----------
+        needed : array (n_folds, n_l1_ratios, n_Cs) bool
+
+        Returns
+        -------
+        array (n_folds, n_l1_ratios, n_Cs) bool
+            Cells that have changed.
+        """
+        changed = np.zeros_like(needed)
+        with overflow_named(self.rows.source.dtype):
+            for turn, r in itertools.product(self.turns, range(len(self.l1_ratios))):
+                unsolved = (needed & ~self.exact)[turn, r].any(axis=0)
+                if not unsolved.any():
+                    continue
+                walk = self._walk(turn, r)
+                for c in np.argsort(self.Cs, kind="stable"):
+                    if unsolved[c]:
+                        before = self.n_iters[turn, r, c].copy()
+                        self._take(walk, turn, r, c, walk.to(self.Cs[c], walk.points_of(self.paths[turn, r, c])))
+                        self.n_iters[turn, r, c] += before
+                        changed[turn, r, c] = True
+        return changed
 
     def classifier(self, f, r, c):
         """The classifier of one cell."""
@@ -1142,8 +1329,20 @@ class _Walked:
         )
 
 
-def _finite_means(scores, l1_ratios, Cs):
+def _means(scores):
     """Mean scores over folds, -inf where one is not finite."""
+    finite = np.isfinite(scores).all(axis=0)
+    return np.where(finite, np.where(np.isfinite(scores), scores, 0.0).mean(axis=0), -np.inf)
+
+
+def _best_of_folds(scores):
+    """Indices of the l1_ratio and the C with the best score, of each fold."""
+    finite = np.where(np.isfinite(scores), scores, -np.inf).reshape(len(scores), -1)
+    return [np.unravel_index(place, scores.shape[1:]) for place in finite.argmax(axis=1)]
+
+
+def _check_finite(scores, l1_ratios, Cs):
+    """Name the cells whose scores over folds are not all finite."""
     finite = np.isfinite(scores).all(axis=0)
     if not finite.any():
         raise ValueError(
@@ -1155,7 +1354,6 @@ def _finite_means(scores, l1_ratios, Cs):
         if len(l1_ratios) > 1:
             where += f" with l1_ratio in {l1_ratios[~finite.all(axis=1)].tolist()}"
         warnings.warn(f"Scores are not finite for {where}; these are not chosen.", UserWarning, stacklevel=5)
-    return np.where(finite, np.where(np.isfinite(scores), scores, 0.0).mean(axis=0), -np.inf)
 
 
 def _needs_groups(cv):

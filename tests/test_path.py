@@ -67,7 +67,7 @@ def test_cells_are_fits_of_their_own(name, dtype, fit_intercept):
     cv = StratifiedKFold(3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # float32 may not resolve the last digit
-        clf = SoftmaxRegressionClassifierCV(CS, cv=cv, fit_intercept=fit_intercept).fit(
+        clf = SoftmaxRegressionClassifierCV(CS, score_tol=0, cv=cv, fit_intercept=fit_intercept).fit(
             problem.X.astype(dtype), problem.y
         )
     assert clf.coefs_paths_.dtype == dtype
@@ -85,7 +85,9 @@ def test_cells_with_weights(weighted, class_weight):
     problem = problems.load("wine")
     sample_weight = problem.sample_weight if weighted else None
     cv = KFold(4, shuffle=True, random_state=0)
-    clf = SoftmaxRegressionClassifierCV(CS, cv=cv, class_weight=class_weight).fit(problem.X, problem.y, sample_weight)
+    clf = SoftmaxRegressionClassifierCV(CS, score_tol=0, cv=cv, class_weight=class_weight).fit(
+        problem.X, problem.y, sample_weight
+    )
     for f, (train, _) in enumerate(cv.split(problem.X)):
         weight = reference.row_weights(
             problem.y[train], sample_weight[train] if weighted else None, class_weight=class_weight
@@ -100,7 +102,7 @@ def test_cells_with_standardisation():
     X = np.hstack([problem.X, np.ones((len(problem.X), 1))])
     X[:100, -1] += 1  # constant in the training rows of the first fold, which is no shuffled one
     cv = KFold(4)
-    clf = SoftmaxRegressionClassifierCV(CS, cv=cv, standardize=True).fit(X, problem.y)
+    clf = SoftmaxRegressionClassifierCV(CS, score_tol=0, cv=cv, standardize=True).fit(X, problem.y)
     pipeline = make_pipeline(StandardScaler(), SoftmaxRegressionClassifier())
     search = GridSearchCV(
         pipeline, {"softmaxregressionclassifier__C": CS}, scoring="neg_log_loss", cv=cv
@@ -116,7 +118,7 @@ def test_cells_with_standardisation():
 def test_scores_are_those_of_grid_search(name, scoring):
     problem = problems.load(name)
     cv = StratifiedKFold(2)
-    clf = SoftmaxRegressionClassifierCV(CS, cv=cv, scoring=scoring, tol=1e-9).fit(problem.X, problem.y)
+    clf = SoftmaxRegressionClassifierCV(CS, score_tol=0, cv=cv, scoring=scoring, tol=1e-9).fit(problem.X, problem.y)
     search = GridSearchCV(SoftmaxRegressionClassifier(tol=1e-9), {"C": CS}, cv=cv, scoring=scoring)
     search.fit(problem.X, problem.y)
     results = search.cv_results_
@@ -138,7 +140,7 @@ def test_scores_of_rows_that_are_certain_and_wrong(n_classes, dtype):
     X[:3] = 1e3 * (1 - y[:3, None])  # far beyond the others, on the wrong side
     X = X.astype(dtype)
     cv = [(np.arange(3, 300), np.arange(60)), (np.arange(3, 300), np.arange(2, 300, 5))]
-    clf = SoftmaxRegressionClassifierCV(CS, cv=cv, tol=1e-9).fit(X, y)
+    clf = SoftmaxRegressionClassifierCV(CS, score_tol=0, cv=cv, tol=1e-9).fit(X, y)
     search = GridSearchCV(SoftmaxRegressionClassifier(tol=1e-9), {"C": CS}, cv=cv, scoring="neg_log_loss").fit(X, y)
     expected = [search.cv_results_[f"split{f}_test_score"] for f in range(2)]
     assert np.min(expected) < -0.5
@@ -201,7 +203,7 @@ def test_as_logistic_regression_cv(name, weighted, refit):
     problem = problems.load(name)
     sample_weight = problem.sample_weight if weighted else None
     kwargs = {"Cs": 4, "cv": 3, "scoring": "neg_log_loss", "refit": refit}
-    clf = SoftmaxRegressionClassifierCV(**kwargs, tol=1e-10).fit(problem.X, problem.y, sample_weight)
+    clf = SoftmaxRegressionClassifierCV(**kwargs, score_tol=0, tol=1e-10).fit(problem.X, problem.y, sample_weight)
     peer = LogisticRegressionCV(
         **kwargs, solver="newton-cholesky", tol=1e-12, max_iter=1000, l1_ratios=(0,), use_legacy_attributes=False
     )
@@ -225,7 +227,7 @@ def test_a_class_that_a_fold_lacks(fit_intercept):
     test_fold = rng.integers(3, size=120)
     test_fold[y == "c"] = 1
     cv = PredefinedSplit(test_fold)
-    clf = SoftmaxRegressionClassifierCV(CS, cv=cv, fit_intercept=fit_intercept).fit(X, y)
+    clf = SoftmaxRegressionClassifierCV(CS, score_tol=0, cv=cv, fit_intercept=fit_intercept).fit(X, y)
     assert clf.coefs_paths_.shape == (3, 1, len(CS), 4, 4 + fit_intercept)
     assert np.isfinite(clf.scores_).all()
     train, test = test_fold != 1, test_fold == 1
@@ -245,9 +247,11 @@ def test_a_class_that_a_fold_lacks(fit_intercept):
         assert (clf.coefs_paths_[1, 0, :, 2, :-1] == 0).all()
         assert (clf.coefs_paths_[1, 0, :, 2, -1] == -np.inf).all()
     assert np.isfinite(clf.coef_).all()
-    accuracy = SoftmaxRegressionClassifierCV(CS, cv=cv, fit_intercept=fit_intercept, scoring="accuracy").fit(X, y)
+    accuracy = SoftmaxRegressionClassifierCV(
+        CS, score_tol=0, cv=cv, fit_intercept=fit_intercept, scoring="accuracy"
+    ).fit(X, y)
     assert np.isfinite(accuracy.scores_).all()
-    mean = SoftmaxRegressionClassifierCV(CS, cv=cv, fit_intercept=fit_intercept, refit=False).fit(X, y)
+    mean = SoftmaxRegressionClassifierCV(CS, score_tol=0, cv=cv, fit_intercept=fit_intercept, refit=False).fit(X, y)
     assert np.isfinite(mean.coef_).all()
     assert np.isfinite(mean.intercept_).all()
 
@@ -267,7 +271,7 @@ def test_weights_of_a_class_that_a_fold_lacks(by, class_weight):
         sample_weight = np.ones(90)
         sample_weight[(y == "c") & (test_fold == 0)] = 0.0
     cv = PredefinedSplit(test_fold)
-    clf = SoftmaxRegressionClassifierCV(CS, cv=cv, class_weight=class_weight).fit(X, y, sample_weight)
+    clf = SoftmaxRegressionClassifierCV(CS, score_tol=0, cv=cv, class_weight=class_weight).fit(X, y, sample_weight)
     train = (test_fold != 1) & (y != "c")
     weight = reference.row_weights(y[train], class_weight="balanced" if class_weight == "balanced" else None)
     if class_weight != "balanced":
@@ -314,7 +318,7 @@ def test_constant_features_and_duplicated_rows():
     X = np.hstack([np.tile(problem.X, (2, 1)), np.ones((300, 1)), np.zeros((300, 1))])
     y = np.tile(problem.y, 2)
     cv = StratifiedKFold(3)
-    clf = SoftmaxRegressionClassifierCV(CS, cv=cv).fit(X, y)
+    clf = SoftmaxRegressionClassifierCV(CS, score_tol=0, cv=cv).fit(X, y)
     for f, (train, _) in enumerate(cv.split(X, y)):
         for c in (0, 5):
             assert (
@@ -333,7 +337,7 @@ def test_each_cell_is_a_cold_fit(standardize, container):
     X = np.hstack([np.tile(problem.X, (2, 1)), np.full((800, 1), 3.0)])
     y, weight = np.tile(problem.y, 2), np.concatenate([problem.sample_weight, np.ones(400)])
     cv = KFold(3, shuffle=True, random_state=0)
-    clf = SoftmaxRegressionClassifierCV(CS, cv=cv, standardize=standardize, class_weight="balanced")
+    clf = SoftmaxRegressionClassifierCV(CS, score_tol=0, cv=cv, standardize=standardize, class_weight="balanced")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         clf.fit(container(X), y, weight)
@@ -360,9 +364,9 @@ def test_a_weight_is_a_repetition():
     rng = np.random.default_rng(0)
     counts = rng.integers(1, 4, size=len(problem.y))
     folds = list(StratifiedKFold(3).split(problem.X, problem.y))
-    weighted = SoftmaxRegressionClassifierCV(CS, cv=folds, tol=1e-9).fit(problem.X, problem.y, counts)
+    weighted = SoftmaxRegressionClassifierCV(CS, score_tol=0, cv=folds, tol=1e-9).fit(problem.X, problem.y, counts)
     repeated = SoftmaxRegressionClassifierCV(
-        CS, cv=[tuple(np.repeat(part, counts[part]) for part in fold) for fold in folds], tol=1e-9
+        CS, score_tol=0, cv=[tuple(np.repeat(part, counts[part]) for part in fold) for fold in folds], tol=1e-9
     ).fit(problem.X, problem.y)
     np.testing.assert_allclose(weighted.scores_, repeated.scores_, rtol=1e-4)
     np.testing.assert_allclose(weighted.coefs_paths_, repeated.coefs_paths_, rtol=1e-2, atol=1e-3)
@@ -380,14 +384,14 @@ def test_boolean_masks_are_folds():
 def test_too_many_folds_are_taken_in_turns(monkeypatch):
     problem = problems.load("wine")
     cv = RepeatedStratifiedKFold(n_splits=2, n_repeats=3, random_state=0)
-    together = SoftmaxRegressionClassifierCV(CS, cv=cv).fit(problem.X, problem.y)
+    together = SoftmaxRegressionClassifierCV(CS, score_tol=0, cv=cv).fit(problem.X, problem.y)
     turns = []
     monkeypatch.setattr(softmax_clf.path, "_STACK_BYTES", 1 << 16)
     actual = softmax_clf.path._turns
     monkeypatch.setattr(
         softmax_clf.path, "_turns", lambda *args, **options: turns.extend(actual(*args, **options)) or turns
     )
-    in_turns = SoftmaxRegressionClassifierCV(CS, cv=cv).fit(problem.X, problem.y)
+    in_turns = SoftmaxRegressionClassifierCV(CS, score_tol=0, cv=cv).fit(problem.X, problem.y)
     assert len(turns) > 1
     assert [i for turn in turns for i in range(turn.start, turn.stop)] == list(range(6))
     np.testing.assert_allclose(in_turns.scores_, together.scores_, rtol=2e-2)
@@ -464,7 +468,7 @@ def test_order_of_Cs():
 def test_Cs_may_repeat_and_be_infinite():
     problem = problems.load("badly_scaled")
     Cs = [1.0, 1.0, np.inf]
-    clf = SoftmaxRegressionClassifierCV(Cs, cv=2).fit(problem.X, problem.y)
+    clf = SoftmaxRegressionClassifierCV(Cs, score_tol=0, cv=2).fit(problem.X, problem.y)
     for f, (train, _) in enumerate(StratifiedKFold(2).split(problem.X, problem.y)):
         for c, C in enumerate(Cs):
             objective = reference.Objective(problem.X[train], reference.one_hot(problem.y[train]), C)
@@ -541,8 +545,8 @@ def test_narrow_dtypes(dtype):
 
 def test_sparse_rows():
     problem = problems.load("digits")
-    clf = SoftmaxRegressionClassifierCV(CS[:3], cv=2, tol=1e-9).fit(problem.X, problem.y)
-    same = SoftmaxRegressionClassifierCV(CS[:3], cv=2, tol=1e-9).fit(csr_array(problem.X), problem.y)
+    clf = SoftmaxRegressionClassifierCV(CS[:3], score_tol=0, cv=2, tol=1e-9).fit(problem.X, problem.y)
+    same = SoftmaxRegressionClassifierCV(CS[:3], score_tol=0, cv=2, tol=1e-9).fit(csr_array(problem.X), problem.y)
     np.testing.assert_allclose(same.scores_, clf.scores_, rtol=1e-3)
     assert same.C_ == clf.C_
 
@@ -553,7 +557,7 @@ def test_wide_sparse_rows():
     words = np.minimum(rng.zipf(1.3, 6000), 5000) - 1
     X = csr_array((np.ones(6000), (np.repeat(np.arange(300), 20), words)), shape=(300, 5000))
     y = np.arange(300) % 3
-    clf = SoftmaxRegressionClassifierCV(CS[:3], cv=2, refit=False).fit(X, y)
+    clf = SoftmaxRegressionClassifierCV(CS[:3], score_tol=0, cv=2, refit=False).fit(X, y)
     for f, (train, _) in enumerate(StratifiedKFold(2).split(X, y)):
         for c, C in enumerate(CS[:3]):
             cold = SoftmaxRegressionClassifier(C).fit(X[train], y[train])

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .questions import AtScores, Naturals, Scores
-from .stopping import ROUNDING, staleness, suboptimality
+from .stopping import ROUNDING, Solution, staleness, suboptimality
 
 _LEAST_SLOTS, _MOST_SLOTS = 4, 10  # directions of a subspace
 _MAX_NEWTON = 8  # steps of a search
@@ -223,6 +223,16 @@ class _Service:
         self.metric = None  # its memory is the new one's
         # One that has gone bad soon may do so again: where the objective changes that fast, no metric lasts.
         return _Service(make_metric(point), objective, 2 * self.age if is_bad else 0)
+
+
+def search(point, *, target, max_iter, report, **common):
+    """As :func:`subspace`, from a point that no other method has been at."""
+    objective, grad = yield point
+    solution = Solution(point)
+    if solution.is_final(point, objective, grad, objective, False, target(point), max_iter, report):
+        return solution
+    common |= {"target": target, "max_iter": max_iter, "report": report}
+    return (yield from subspace(point, objective, grad, solution, **common))
 
 
 def subspace(point, objective, grad, solution, *, rows, target, max_iter, noise, report):

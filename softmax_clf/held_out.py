@@ -1,0 +1,160 @@
+"""Scores of rows held out while a solver nears the minimum: what they are off by, and when that is little enough.
+
+Near the minimum what is missing of F is a quadratic form of how far the point is from there, and what a score is off by
+a linear one. So a score that has changed by d since F was D higher is off by about d / (sqrt(1 + D / s) - 1), s being
+what is missing of F now. The loss of the rows held out is watched for all scores: it has most digits.
+"""
+
+import numpy as np
+from scipy.special import log_softmax
+
+from .rows import cross_entropy, log_proba_of_two
+from .sources.sparse import CsrSource
+
+# What is missing of F, as its solver estimates it, in units of the null model's objective: above, nothing is near.
+_COARSE = 1e-2
+# The loss is looked at where the estimate has fallen by so much, or after so many iterations.
+_FALLEN, _WAIT = 0.5, 4
+_LEAST_DECREASE = 1.0  # of F, over what is missing: since a point before that the change of the loss means something
+# The estimate of the error is multiplied by this: with rare features, solvers expect to be nearer than they are.
+_CAUTION = 2.0
+_LEAST_ROWS = 1000  # of a fold that are looked at, whatever memory they take
+
+
+class HeldOut:
+    """Rows that a fold holds out, or a sample of them where they take too much memory.
+
+    Parameters
+    ----------
+    source : row source
+    y : array (n_samples,) intp
+    n_outputs : int
+        One for two classes, else their number.
+    test : array of intp
+        Rows held out; one that is named twice counts twice.
+    sample_weight : array (n_samples,), or None
+        Of all rows, in scores.
+    is_known : array (n_classes,) bool
+        Classes that the fold's training rows have: the loss of others is the same at any point.
+    n_bytes : int
+        What the rows may take.
+
+    Attributes
+    ----------
+    weight : array (n_rows,)
+        Of sum one.
+    n_effective : float
+        Rows held out that would be as many, did all weigh the same.
+    share : float
+        Of these, those that are looked at.
+    """
+
+    def __init__(self, source, y, n_outputs, test, sample_weight, is_known, n_bytes):
+        self.n_outputs = n_outputs
+        weight = np.bincount(test, minlength=source.n_samples).astype(np.float64)
+        if sample_weight is not None:
+            weight *= sample_weight
+        rows = np.flatnonzero((weight > 0) & is_known[y])
+        n = len(rows)
+        self.n_effective = float(weight[rows].sum() ** 2 / np.square(weight[rows]).sum()) if n else 0.0
+        is_sparse = isinstance(source, CsrSource)
+        row_bytes = source.nbytes / source.n_samples if is_sparse else source.n_features * source.dtype.itemsize
+        most = max(int(n_bytes / row_bytes), _LEAST_ROWS)
+        if n > most:
+            rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
+        self.share = len(rows) / n if n else 0.0
+        self.X = source.X[rows] if is_sparse else source.take(rows)
+        self.y, self.weight = y[rows], weight[rows] / weight[rows].sum() if n else weight[rows]
+        self.least = np.log(np.finfo(source.dtype).eps)  # as the scorer has it
+
+    def losses(self, coef, intercept):
+        """Cross-entropy of each row at coefficients (n_outputs, n_features) and intercepts (n_outputs,)."""
+        return np.minimum(cross_entropy(self._log_proba(coef, intercept), self.y), -self.least)
+
+    def scores(self, coef, intercept):
+        """Minus the mean loss, and the accuracy."""
+        log_proba = self._log_proba(coef, intercept)
+        losses = np.minimum(cross_entropy(log_proba, self.y), -self.least)
+        return -self.weight @ losses, self.weight @ (log_proba.argmax(axis=1) == self.y)
+
+    def _log_proba(self, coef, intercept):
+        with np.errstate(over="ignore", invalid="ignore"):
+            raw_prediction = np.asarray(self.X @ coef.astype(self.X.dtype).T, np.float64) + intercept
+        return log_proba_of_two(raw_prediction) if self.n_outputs == 1 else log_softmax(raw_prediction, axis=1)
+
+
+class Watch:
+    """Tells when the loss of the rows held out is known well enough, of folds that are solved in lockstep.
+
+    Parameters
+    ----------
+    held_out : list of HeldOut
+        One a fold.
+    n_folds : int
+        Of which the score is the mean: these and others.
+    score_tol : float
+        What a loss may be off by, in standard errors of its mean over folds.
+    """
+
+    def __init__(self, held_out, n_folds, score_tol):
+        self.held_out, self.n_folds, self.score_tol = held_out, n_folds, score_tol
+        self.begin()
+
+    def begin(self):
+        """Watch other fits from now on."""
+        n = len(self.held_out)
+        self.trails: list[list] = [[] for _ in range(n)]  # objectives and losses by row
+        self.estimates, self.waited = np.full(n, np.inf), np.zeros(n, np.intp)
+        self.means, self.squares = np.full((2, n), np.nan)  # of the losses by row
+        self.errors = np.full(n, np.inf)
+
+    def is_enough(self, m, solution, null_objective, coef, intercept):
+        """Whether the solver of one fold may end where it is.
+
+        Parameters
+        ----------
+        m : int
+        solution : Solution
+            So far.
+        null_objective : float
+        coef, intercept
+            Where it is, without infinite values.
+        """
+        if not self._is_due(m, solution.suboptimality, null_objective):
+            return False
+        held_out, trail = self.held_out[m], self.trails[m]
+        losses = held_out.losses(coef, intercept)
+        if not np.isfinite(losses).all():  # far out
+            return False
+        self.means[m], self.squares[m] = held_out.weight @ losses, held_out.weight @ losses**2
+        missing = max(solution.suboptimality, np.finfo(float).tiny)
+        far = [q for q, (before, _) in enumerate(trail) if before - solution.objective >= _LEAST_DECREASE * missing]
+        if far:
+            del trail[: far[-1]]  # no need of those before
+            before, losses_before = trail[0]
+            left = 1 / (np.sqrt(1 + (before - solution.objective) / missing) - 1)
+            change = losses - losses_before
+            mean = held_out.weight @ change
+            spread = np.sqrt(held_out.weight @ (change - mean) ** 2)
+            self.errors[m] = _CAUTION * left * (abs(mean) + spread * self._per_row(m, held_out.share))
+        trail.append((solution.objective, losses))
+        return self.errors[m] <= self.score_tol * self.standard_error(m)
+
+    def standard_error(self, m):
+        """Of the mean loss over all folds, by that of the rows."""
+        known = np.isfinite(self.means)
+        variance = self.squares[known].mean() - self.means[known].mean() ** 2
+        return np.sqrt(max(variance, 0.0)) * self._per_row(m)
+
+    def _per_row(self, m, share=1.0):
+        """The standard error of a mean over all rows held out, or a share of them, over the deviation of a row."""
+        return 1 / np.sqrt(max(self.held_out[m].n_effective * share * self.n_folds, 1.0))
+
+    def _is_due(self, m, estimate, null_objective):
+        self.waited[m] += 1
+        if not estimate <= _COARSE * null_objective or not len(self.held_out[m].y):
+            return False
+        if estimate > _FALLEN * self.estimates[m] and self.waited[m] < _WAIT:
+            return False
+        self.estimates[m], self.waited[m] = estimate, 0
+        return True
