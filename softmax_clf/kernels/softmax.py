@@ -292,16 +292,6 @@ BLOCK_LOSS = {  # by whether two classes share one score, and by the dimensions 
 BLOCK_CURVATURE = {False: softmax_curvature, True: logistic_curvature}  # by whether two classes share one score
 
 
-@jit_part
-def _of_all_problems(known, problem):
-    return known
-
-
-@jit_part
-def _of_one_problem(known, problem):
-    return known[problem]
-
-
 @lru_cache
 def losses(block_loss):
     """Losses of all stacked problems, by one of BLOCK_LOSS; or their curvatures, by one of BLOCK_CURVATURE.
@@ -309,7 +299,7 @@ def losses(block_loss):
     In the place of the targets ``y`` is then the state of the rows at the points, (n_weightings, n_scores, n_samples),
     as :func:`row_states` writes it.
     """
-    known_of = _of_one_problem if block_loss in BLOCK_CURVATURE.values() else _of_all_problems
+    is_curvature = block_loss in BLOCK_CURVATURE.values()
 
     @jit_part
     def block_losses(
@@ -343,7 +333,8 @@ def losses(block_loss):
                     continue
             if offset is not None:
                 add_offset(scores, m * n_scores, n_scores, row, n_rows, offset)
-            known = known_of(y, weighting[m])
+            # decided when it is compiled: y is of all problems, the state has an array for each
+            known = y[weighting[m]] if is_curvature else y
             loss_out[m] += block_loss(
                 scores, m * n_scores, n_scores, row, n_rows, intercept, known, row_weight, work, grad_intercept_out
             )
