@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
+from .sources.arrays import stored_attribute
+
 
 def check_shapes(X: Any, y: Any = None) -> None:
     """Raise ValueError for samples that are no rows, and where X and y have changed places.
@@ -15,7 +17,7 @@ def check_shapes(X: Any, y: Any = None) -> None:
     ----------
     X, y : array-like, as given to fit
     """
-    shape = getattr(X, "shape", None)
+    shape = stored_attribute(X, "shape")
     if not isinstance(shape, tuple):
         return
     if len(shape) > 2:

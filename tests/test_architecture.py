@@ -65,7 +65,7 @@ OURS = {
         "kernels",
     },
     "training_data": {"contracts", "refusals", "validation", "sources"},
-    "refusals": set(),
+    "refusals": {"sources"},
     "validation": {"sklearn_private", "refusals", "fitted", "labels", "sources", "kernels"},
     "fitting": {"messages", "columns", "row_space", *BELOW_FITS},
     "strengths": {"estimator", "training_data", "objective", "kernels"},

@@ -120,6 +120,7 @@ def test_a_line_search_that_finds_nothing_ends_its_task(monkeypatch):
 
     monkeypatch.setattr(SoftmaxObjective, "evaluate", ever_higher)
     monkeypatch.setattr("softmax_clf.fitting.rows_of", lambda *args: None)  # or searches would go on from there
+    monkeypatch.setattr("softmax_clf.metrics.plan.MOST_LAST", 0)
     wide = np.hstack([X, X**2])  # no whole Hessian either
     with pytest.warns(UserWarning, match="rounding errors"):
         SoftmaxRegressionClassifier(0.01).set_callbacks(recorder).fit(wide, Y)

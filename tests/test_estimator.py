@@ -202,14 +202,10 @@ def test_few_rows_are_not_checked_for_longer_than_they_take(monkeypatch, method,
 @pytest.mark.parametrize(
     "X",
     [
-        np.full((1, 4), np.nan),
-        np.full((1, 4), np.inf, np.float32),
         np.zeros((1, 3)),
         np.zeros(4),
-        np.zeros((1, 1, 4)),
         np.zeros((0, 4)),
         np.zeros((1, 4), complex),
-        np.ma.masked_array(np.full((1, 4), np.nan)),
     ],
     ids=lambda X: f"{X.dtype}{X.shape}",
 )

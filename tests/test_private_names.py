@@ -62,7 +62,7 @@ def test_a_scorer_tells_its_parts():
 
 # numba.core is numba's own; what of it the cache is made of is tried at import, and tests/test_jit.py takes it away.
 HOMES = {
-    "numba.core": {"kernels.jit", "kernels.tiles", "kernels.csr"},
+    "numba.core": {"kernels.jit", "kernels.tiles", "kernels.csr", "kernels.elementary", "kernels.compiling"},
     "_thread": {"kernels.threads"},
 }
 

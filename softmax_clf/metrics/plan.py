@@ -115,13 +115,13 @@ def plan_metric(
         if K > 1 and n_rows >= p and blocks_bytes(p, K, itemsize) <= max(X_bytes / 4, 1e8):
             g *= K / 2  # the classes share the curvature
             options.append((BLOCKS, n_rows, 8 * (1 + 1.5 * g + g**2) * difficulty**0.6, n_metrics, sampled(n_rows, K)))
-    exact = np.inf
-    # the Hessian, its factor and its blocks; the rows in float64, as they are, centred, and times a curvature
-    if size <= MOST_LAST and 8 * (3 * size**2 + 4 * n * p) <= max(X_bytes, 2.5e8) / n_problems:
-        exact = 2e6 + 100.0 * n * size + 2.5 * n * size**2 + size**3
+    exact = 2e6 + 100.0 * n * size + 2.5 * n * size**2 + size**3
     # its rows in float64, and up to three arrays of them times the classes
     if size <= MOST_EXACT and 8 * n * p * (2 if K == 1 else 1 + 3 * K) <= max(X_bytes / 4, 1e8):
         options.append((EXACT, n, 8, 8, exact))
+    # the Hessian, its factor and its blocks; the rows in float64, as they are, centred, and times a curvature
+    elif not (size <= MOST_LAST and 8 * (3 * size**2 + 4 * n * p) <= max(X_bytes, 2.5e8) / n_problems):
+        exact = np.inf
     if of_all_rows:
         options = [option for option in options if option[0] != EXACT]
         options = [option for option in options if option[1] == n] or options
