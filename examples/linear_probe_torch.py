@@ -151,12 +151,10 @@ def main(args):
         image = X_test[i].numpy().transpose(1, 2, 0)
         image = image if args.cifar10 else 1 - image[:, :, 0]  # digits as ink on paper
         was = scores_before[i].argmax()
-        row[0].imshow(image, cmap="gray")
-        row[0].set_title(f"a {names[y_test[i]]}; was: {names[was]}", fontsize="medium")
-        row[0].set_axis_off()
         other = was if was != y_test[i] else np.argsort(scores[i])[-2]
         options = {"image": image, "class_names": names, "classes": [names[y_test[i]], names[other]]}
-        ScoreMapDisplay.from_estimator(probe, maps[i], ax=row[1:], **options)
+        ScoreMapDisplay.from_estimator(probe, maps[i], ax=row, **options)
+        row[0].set_title(f"a {names[y_test[i]]}; was: {names[was]}", fontsize="medium")
     figure.suptitle("Scores of the true class and of another at each position:\nred for, blue against")
     figure.savefig(args.out, dpi=100)
     print(f"written to {args.out}")
