@@ -179,7 +179,11 @@ def test_selection_by_coefficients(data, request):
 def test_selection_by_zeros(l1_ratio, wine):
     """What is left out by an L1 penalty is what is zero: the threshold of LogisticRegression, whose name is known."""
     X, y = StandardScaler().fit_transform(wine[0]), wine[1]
-    same = LogisticRegression(C=0.05, l1_ratio=l1_ratio, solver="saga", tol=1e-8, max_iter=10_000)
+    params = {"l1_ratio": l1_ratio}
+    if LogisticRegression().l1_ratio is None:  # before scikit-learn 1.8
+        params = {"penalty": {0.0: "l2", 1.0: "l1"}.get(l1_ratio, "elasticnet")}
+        params |= {"l1_ratio": l1_ratio} if params["penalty"] == "elasticnet" else {}
+    same = LogisticRegression(C=0.05, **params, solver="saga", tol=1e-8, max_iter=10_000)
     expected = SelectFromModel(same).fit(X, y)
     for clf in (
         SoftmaxRegressionClassifier(0.05, l1_ratio=l1_ratio, tol=1e-9),
