@@ -14,6 +14,7 @@ from .evidence import ContributionDisplay, contributions
 from .hyperplanes import HyperplaneDisplay, boundary_distances, signed_distances
 from .regularization_path import RegularizationPathDisplay
 from .reliability import ReliabilityDisplay, expected_calibration_error
+from .reports import Report, report
 from .score_maps import ScoreMapDisplay, score_map
 from .templates import TemplateDisplay, input_coefficients
 
@@ -23,12 +24,14 @@ __all__ = [
     "HyperplaneDisplay",
     "RegularizationPathDisplay",
     "ReliabilityDisplay",
+    "Report",
     "ScoreMapDisplay",
     "TemplateDisplay",
     "boundary_distances",
     "contributions",
     "expected_calibration_error",
     "input_coefficients",
+    "report",
     "score_map",
     "signed_distances",
 ]
