@@ -1,4 +1,7 @@
-"""The objective by columns of X, for the solver of sparse coefficients: what a coefficient costs is its own column."""
+"""The objective by columns of X, for the solver of sparse coefficients: what a coefficient costs is its own column.
+
+See docs/method.md.
+"""
 
 from dataclasses import dataclass
 

@@ -2,7 +2,7 @@
 
 Near the minimum what is missing of F is a quadratic form of how far the point is from there, and what a score is off by
 a linear one. So a score that has changed by d since F was D higher is off by about d / (sqrt(1 + D / s) - 1), s being
-what is missing of F now. The loss of the rows held out is watched for all scores: it has most digits.
+what is missing of F now (docs/method.md). The loss of the rows held out is watched for all scores: it has most digits.
 """
 
 import numpy as np

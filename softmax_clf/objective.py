@@ -1,4 +1,4 @@
-"""The objective over any source of rows: its value and its gradient."""
+"""The objective over any source of rows: its value and its gradient. See docs/method.md."""
 
 from typing import Any
 

@@ -11,7 +11,8 @@ Laplace approximation (D. J. Spiegelhalter and S. L. Lauritzen, Sequential updat
 directed graphical structures, Networks 20, 1990; M. Opper, A Bayesian approach to on-line learning, in: On-Line
 Learning in Neural Networks, 1998). H_t is kept as one Kronecker product B (x) A (H. Ritter, A. Botev and D. Barber,
 Online structured Laplace approximations for overcoming catastrophic forgetting, NeurIPS 2018), the one of the solver's
-metric. Were the loss quadratic, this would be recursive least squares, and the order of the rows would not matter.
+metric. Were the loss quadratic, this would be recursive least squares, and the order of the rows would not matter. See
+docs/method.md.
 """
 
 from dataclasses import dataclass, replace

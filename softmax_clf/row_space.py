@@ -10,7 +10,7 @@ is one on any way to it: B. Scholkopf, R. Herbrich and A. Smola, A generalized r
 
 which takes two numbers a row, not one a feature. The product of a step with a gradient is <Z, G> and also <A, V>, hence
 the plain product of (Z, A) and (G/2, V/2), and the solver, given these, need know nothing of rows. A pass has the same
-number of products with X as another one: X'G and X (X'G), where that has X W' and X'G.
+number of products with X as another one: X'G and X (X'G), where that has X W' and X'G. See docs/method.md.
 """
 
 import numpy as np

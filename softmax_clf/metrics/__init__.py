@@ -1,5 +1,7 @@
 """Metrics: approximate Hessians of the objective that solvers start from, how they are made, and which of them to take.
 
+Formulas, costs, and where each of them wins: docs/method.md.
+
 With p_i the probabilities of row i, the Hessian of F is
 
     H = sum_i s_i/S (diag(p_i) - p_i p_i') (x) x_i x_i'  +  l2_reg_strength I

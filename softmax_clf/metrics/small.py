@@ -1,4 +1,7 @@
-"""Small problems, in float64 whatever X is of: the whole Hessian, and how far F is above its minimum at the most."""
+"""Small problems, in float64 whatever X is of: the whole Hessian, and how far F is above its minimum at the most.
+
+See docs/stopping.md for where this is used, and for what other fits say.
+"""
 
 from functools import lru_cache
 from typing import Any
