@@ -14,6 +14,7 @@ from .solvers.newton import newton, relay
 from .solvers.proximal import proximal_newton
 from .solvers.stopping import allowed_suboptimality
 from .solvers.subspace import Rows, n_slots
+from .solvers.ways import Plain
 from .solvers.working_set import working_set
 
 _PAIRS_BYTES = 3 << 26  # of the solver's memory, where it is kept short: all of it is read in each iteration
@@ -129,7 +130,21 @@ def rows_of(objective, curvature, start):
             objective.penalty_product,
             curvature.metric_of_all_rows,
             curvature.passes_of_all_rows,
+            curvature.plan.search_passes,
         )
+    )
+
+
+def plain_of(objective, curvature):
+    """The way on with a diagonal; None where metrics are cheap, or of another kind."""
+    if objective.source.is_wide_and_sparse:
+        return None
+    return Plain(
+        curvature.diagonal,
+        curvature.metric_of_all_rows,
+        curvature.next_passes,
+        curvature.passes_of_all_rows,
+        curvature.plan.iteration_passes,
     )
 
 
@@ -180,8 +195,12 @@ def minimise(objective, start, watch, *, tol, max_iter, verbose):
         l1_options = {"memory": most_pairs, "threshold": objective.threshold(), "settle": objective.settled}
 
     def lbfgs_options():
-        memory = Memory(most_pairs, Pieces(start.size, objective.n_threads))
-        return {"memory": memory, "rows": rows_of(objective, curvature, start)}
+        rows = rows_of(objective, curvature, start)
+        # with validation rows the way matters too: that of a metric is the straighter one
+        plain = plain_of(objective, curvature) if watch.validation is None else None
+        n = most_pairs if plain is None else max(most_pairs, n_pairs(start.size, objective.source.nbytes // 2, most=40))
+        memory = Memory(n, Pieces(start.size, objective.n_threads))
+        return {"memory": memory, "rows": rows, "plain": plain}
 
     def evaluate(point):
         is_first = not objective.n_passes

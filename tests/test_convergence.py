@@ -322,10 +322,10 @@ def test_a_smaller_tol_gets_closer():
 def test_a_start_near_the_minimum_needs_one_metric(monkeypatch):
     """The rows curve the objective there as they do at the end, so that a new metric would be no better."""
     made, make = [], Curvature.metric
-    monkeypatch.setattr(Curvature, "metric", lambda self, point: made.append(point) or make(self, point))
+    monkeypatch.setattr(Curvature, "metric", lambda self, point, **kw: made.append(point) or make(self, point, **kw))
     rng = np.random.default_rng(0)
-    X = rng.standard_normal((3000, 60)) / np.arange(1, 61)
-    y = (3 * X @ rng.standard_normal((60, 6)) + rng.gumbel(size=(3000, 6))).argmax(axis=1)
+    X = rng.standard_normal((30000, 160)) / np.arange(1, 161)
+    y = (3 * X @ rng.standard_normal((160, 10)) + rng.gumbel(size=(30000, 10))).argmax(axis=1)
     cold = SoftmaxRegressionClassifier(10.0).fit(X, y)
     assert len(made) > 1
     made.clear()

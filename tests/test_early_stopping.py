@@ -73,9 +73,9 @@ def test_stops_and_keeps_the_best(C, n_iter_no_change):
 
 def test_a_fit_that_gets_better_to_the_end_is_the_ordinary_one():
     """Watched on the rows that are fitted, without a penalty: no step makes the loss larger."""
-    X = StandardScaler().fit_transform(DIGITS[:, :12])
-    clf, plain = stopping(np.inf).fit(X, DIGIT, X_val=X, y_val=DIGIT), SoftmaxRegressionClassifier(np.inf)
-    plain.fit(X, DIGIT)
+    X, y = StandardScaler().fit_transform(DIGITS[:, 10:16]), DIGIT % 2
+    clf, plain = stopping(np.inf).fit(X, y, X_val=X, y_val=y), SoftmaxRegressionClassifier(np.inf)
+    plain.fit(X, y)
     assert clf.converged_ is True
     assert clf.suboptimality_ == plain.suboptimality_
     assert_array_equal(clf.coef_, plain.coef_)

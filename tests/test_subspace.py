@@ -139,7 +139,7 @@ def test_stacked_problems_have_scores_of_their_own():
 
 def test_a_search_ends_where_the_objective_is_least_in_the_subspace():
     objective, point, directions = one_problem(np.float64, 500, 6, 3)
-    rows = Rows(objective.row_search, 5, objective.penalty_product, None, None)
+    rows = Rows(objective.row_search, 5, objective.penalty_product, None, None, 1.0)
     space = Subspace(rows)
     for asked in space.scores_at(point):
         objective.raw_scores(asked.point, asked.out, asked.is_direction)

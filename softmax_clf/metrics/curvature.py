@@ -13,6 +13,8 @@ from .sample import RowSample
 from .scheduled import ScheduledMetric, patience
 from .small import LEAST_MASS, SmallObjective
 
+_NEVER = 1 << 30  # iterations
+
 
 class Curvature:
     """Makes the solver's metrics: chooses their kind, samples rows, forms and factors their weighted Gram matrices.
@@ -66,7 +68,7 @@ class Curvature:
         left = np.sqrt(after / before) if before else 0.0
         self.effective_dim = (d + rest) * d / (d + left * rest)
 
-    def _plan(self, of_all_rows=False):
+    def _plan(self, **options):
         o = self.rows
         if o.source.is_wide_and_sparse:
             return MetricPlan(HEAD, min(o.source.n_samples, max(10 * len(o.source.head), 1000)), 3.0)
@@ -74,7 +76,7 @@ class Curvature:
         # the intercept is a column more
         pass_values, nbytes = (a * o.n_columns // o.source.n_features for a in (o.source.pass_values, o.source.nbytes))
         state = self.passes_so_far(), self.effective_dim, self.evenness, self.n_problems
-        return plan_metric(*shape, pass_values, nbytes, *state, of_all_rows=of_all_rows)
+        return plan_metric(*shape, pass_values, nbytes, *state, **options)
 
     @property
     def is_exact(self):
@@ -90,11 +92,36 @@ class Curvature:
         """As :meth:`metric`, but no sample: for data of which none stands for the rest."""
         return self.metric(point, of_all_rows=True)
 
+    def next_passes(self):
+        """What :meth:`metric` takes next, in passes."""
+        return self._plan().passes
+
     def passes_of_all_rows(self):
         """What :meth:`metric_of_all_rows` takes, in passes."""
         return self._plan(of_all_rows=True).passes
 
-    def metric(self, point, of_all_rows=False):
+    def diagonal(self):
+        """A metric of the variances of the features alone, with the classes' curvature where all rows are alike.
+
+        Returns
+        -------
+        ScheduledMetric
+            Never due.
+        """
+        o = self.rows
+        mean, variance = o.source.moments(o.weight, o.n_threads)
+        if o.unscale is not None:
+            mean, variance = mean * o.unscale, variance * o.unscale**2
+        if not o.fit_intercept:
+            variance = variance + np.square(mean)
+        curvature = (1 - 1 / o.n_classes) / o.n_classes
+        diagonal = np.full((o.n_outputs, o.n_columns), curvature)
+        diagonal[:, : o.source.n_features] = curvature * variance + self.elastic_net.l2_reg_strength
+        diagonal[diagonal == 0] = np.inf  # a feature of one value, without a penalty: it stays where it is
+        center = mean if o.fit_intercept and mean.any() else None
+        return ScheduledMetric(DiagonalMetric(diagonal, o.pieces, center), _NEVER, 1.0)
+
+    def metric(self, point, **options):
         """The metric at a point (n_outputs, n_columns), of the kind that costs a fit least by what is known so far.
 
         Returns
@@ -107,7 +134,7 @@ class Curvature:
             Where squares of the data overflow.
         """
         if not self.is_exact:
-            self.plan = self._plan(of_all_rows)
+            self.plan = self._plan(**options)
         with np.errstate(over="raise", invalid="raise"):
             metric = self._make(point)
         passes = self.plan.passes

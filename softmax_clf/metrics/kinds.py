@@ -116,14 +116,25 @@ class DiagonalMetric(Metric):
         Positive.
     pieces : Pieces
         Of the columns, worked on side by side.
+    center : array (n_features,), or None
+        Where the diagonal is in the columns (x - center, 1).
     """
 
     slack: float = 20  # as for the Kronecker metric: many features share a direction
 
-    def __init__(self, diagonal, pieces):
-        self.diagonal, self.pieces = diagonal, pieces
+    def __init__(self, diagonal, pieces, center=None):
+        self.diagonal, self.pieces, self.center = diagonal, pieces, center
 
     def solve(self, grad):
+        if self.center is None:
+            return self._divided(grad)
+        inner = grad.copy()
+        inner[:, :-1] -= grad[:, -1:] * self.center
+        step = self._divided(inner)
+        step[:, -1] -= step[:, :-1] @ self.center
+        return step
+
+    def _divided(self, grad):
         step = np.empty_like(grad)
 
         def divide(columns):

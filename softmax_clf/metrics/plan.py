@@ -31,6 +31,8 @@ class MetricPlan:
         What the whole Hessian takes, in passes; infinite where it is out of the question.
     iteration_passes : float
         What an iteration of L-BFGS takes, in passes: on small data, several.
+    search_passes : float
+        What one of searches in subspaces takes.
     """
 
     kind: str
@@ -38,6 +40,7 @@ class MetricPlan:
     passes: float
     exact_passes: float = np.inf
     iteration_passes: float = 1.0
+    search_passes: float = 1.0
 
 
 def plan_metric(
@@ -94,7 +97,7 @@ def plan_metric(
     one_pass = 3e6 + 2.4 * pass_values * K * slower
 
     def sampled(n_rows, n_blocks):
-        elementwise = 4e6 + 60.0 * n_rows * p * (1 + n_blocks)
+        elementwise = 4e6 + n_rows * (60.0 * p * (1 + n_blocks) + 2500.0 * K)
         if n_rows < p:
             return elementwise + (1.6 * n_rows**2 * p + 2 * n_rows**3) * slower
         return elementwise + n_blocks * (2e6 + (0.5 * n_rows * p**2 + 1.1 * p**3) * slower)
@@ -127,5 +130,6 @@ def plan_metric(
         options = [option for option in options if option[1] == n] or options
         options = [option for option in options if option[0] == BLOCKS] or options
     kind, n_rows, _, _, made = min(options, key=lambda o: o[2] * one_pass * n_problems + o[3] * o[4])
-    # beside its pass an iteration costs some 0.2 ms in Python
-    return MetricPlan(kind, n_rows, made / one_pass, 0.5 * exact / one_pass, 1 + 9e6 / one_pass)
+    # beside its pass an iteration costs some 0.2 ms in Python; one of searches 0.5 ms, two passes, and searches
+    search = 2 + (4e7 + 7e3 * n * K) / one_pass
+    return MetricPlan(kind, n_rows, made / one_pass, 0.5 * exact / one_pass, 1 + 9e6 / one_pass, search)

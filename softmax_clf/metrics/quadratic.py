@@ -39,8 +39,8 @@ class QuadraticCurvature(Curvature):
         self.columns: Any = None
         super().__init__(rows, *args, **kwargs)
 
-    def _plan(self, of_all_rows=False):
-        plan = super()._plan(of_all_rows)
+    def _plan(self, **options):
+        plan = super()._plan(**options)
         return replace(plan, n_rows=max(plan.n_rows, self._enough_rows(self.rows.n_columns)))
 
     def _enough_rows(self, n_columns):

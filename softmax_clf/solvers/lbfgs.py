@@ -1,19 +1,20 @@
 """L-BFGS in a refreshed metric."""
 
-import itertools
-
 import numpy as np
 from scipy.linalg.lapack import dtrtrs
 
 from .line_search import MAX_BACKTRACKS, accepts, shortened
+from .pace import Budget, Pace
 from .questions import Arrived, AtScores, Naturals, Scores
 from .refresh import Refresh
 from .stopping import ROUNDING, Solution, suboptimality
 from .subspace import subspace
+from .ways import CHECK, DIAGONAL, METRIC, Ways
 
-# A fit is hard that has had so many steps shortened, or that after so many iterations, in which easy ones end, has so
-# many before it.
-_MANY_SHORTENED, _EASY, _MANY_LEFT = 3, 30, 30
+# By how much what a diagonal's steps promise, and its pace, may be too small as an estimate of F - F*; half the squared
+# gradient in a metric is the largest of so many where a diagonal came before, or it may just happen to be small; of its
+# slack, a metric that all is checked by needs this share. Metrics are new for so many iterations.
+_STEP_SLACK, _PACE_SLACK, _DOUBTFUL, _CHECK_SLACK, _SETTLED = 20, 3, 3, 0.3, 4
 _STANDING = 200  # iterations in all of which rounding hides what the objective has decreased: there is no more to gain
 _TOGETHER_BYTES = 1 << 22  # of gradients that are solved for at once
 
@@ -39,9 +40,9 @@ def _last(items, most):
     return items[max(len(items) - most, 0) :]
 
 
-def n_pairs(size, n_bytes):
-    """How many pairs of vectors of some size a :class:`Memory` may keep in so many bytes: 5 to 20."""
-    return min(max(n_bytes // (24 * size), 5), 20)
+def n_pairs(size, n_bytes, most=20):
+    """How many pairs of vectors of some size a :class:`Memory` may keep in so many bytes: 5, or up to ``most``."""
+    return min(max(n_bytes // (24 * size), 5), most)
 
 
 class Memory:
@@ -241,7 +242,9 @@ def run(solver, evaluate, objective=None):
             answer = evaluate(asked)
 
 
-def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, before=None, rows=None):
+def lbfgs(
+    point, make_metric, *, target, max_iter, noise, report, memory, before=None, rows=None, plain=None, budget=None
+):
     """Minimise a smooth convex function.
 
     A generator that yields points, to be sent (objective, gradient) there, and :class:`Naturals`, to be sent steps.
@@ -252,6 +255,8 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, before
     3. Every so often the metric is made anew at the current point (:class:`~.refresh.Refresh`); steps and gradient
        changes, being facts about the function, are kept. Where no step is found, it is made at the origin.
     4. Stop when the estimate of F - F* is at most ``target(point)``.
+
+    With ``plain`` it may begin with a diagonal in the place of a metric, or go back to it: see :mod:`~.ways`.
 
     Parameters
     ----------
@@ -271,28 +276,35 @@ def lbfgs(point, make_metric, *, target, max_iter, noise, report, memory, before
         Another point whose gradient is known, and that: one more pair.
     rows : Rows, or None
         Of the objective: where progress is slow, :func:`~.subspace.subspace` goes on.
+    plain : Plain, or None
+    budget : Budget, or None
+        What all may take.
 
     Returns
     -------
     Solution
     """
-    descent = _Descent(point, make_metric, target, max_iter, noise, report, memory, rows)
+    budget = Budget() if budget is None else budget
+    descent = _Descent(point, make_metric, target, max_iter, noise, report, memory, rows, plain, budget)
     yield from descent.begin(before)
-    for iteration in itertools.count():
+    while True:
         descent.aim()  # 1.
-        if descent.stops(iteration):  # 4.
+        if descent.stops():  # 4.
             return descent.solution
-        is_hard = descent.is_hard(iteration)
+        is_hard = descent.is_hard()
         found = False if is_hard else (yield from descent.search())  # 2.
         if found:
-            yield from descent.go_on(iteration)  # 3.
+            yield from descent.go_on()  # 3.
+        elif descent.ways.is_plain and not is_hard:
+            yield from descent.stay_with_metric()
         elif rows is not None:
-            return (yield from descent.hand_over())
+            if (yield from descent.hand_over()):
+                return descent.solution
         elif descent.is_out_of_digits():
             descent.solution.reason = ROUNDING
             return descent.solution
         else:
-            yield from descent.return_to_origin(iteration)
+            yield from descent.return_to_origin()
 
 
 class _Descent:
@@ -311,20 +323,29 @@ class _Descent:
         The gradient along the direction, and squared in the metric.
     left : float
         Iterations that are left, at the rate of the last ones.
+    ways : Ways
+        With a diagonal, with a metric, or by searches.
     trial : tuple (step, point, objective, grad)
         What the line search has found.
     """
 
-    def __init__(self, point, make_metric, target, max_iter, noise, report, memory, rows):
+    def __init__(self, point, make_metric, target, max_iter, noise, report, memory, rows, plain, budget):
         self.point, self.make_metric, self.memory, self.rows = point, make_metric, memory, rows
         self.target, self.max_iter, self.noise, self.report = target, max_iter, noise, report
+        self.plain, self.budget, self.ways = plain, budget, Ways(plain, rows, max_iter)
         self.solution = Solution(point)
-        self.n_shortened, self.at_origin, self.trial = 0, False, None
+        self.at_origin, self.trial, self.squares, self.left = False, None, [], np.inf
+        self.is_told = False  # whether the point has been told of
+
+    @property
+    def iteration(self):
+        """Of the point that was told of last."""
+        return len(self.solution.loss_curve) - 1
 
     def begin(self, before):
         """Evaluate the start and make a metric there."""
         self.objective, self.grad = yield self.point
-        self.metric = self.make_metric(self.point)
+        self._make_metric()
         self.refresh = Refresh(self.metric, self.objective)
         if before is None:
             yield from self._renew()
@@ -333,6 +354,21 @@ class _Descent:
         self.scale, (self.natural, natural) = yield from self.memory.renew(self.metric, self.grad, grad)
         self.memory.begin(grad, natural)
         self.scale = self.memory.add(self.point - point, 1.0, self.grad, self.natural) or self.scale
+
+    def _make_metric(self):
+        """Make the metric here, of the kind that the way has."""
+        self.metric, self.squares = None, []  # the old one's memory is the new one's
+        makers = {METRIC: self.make_metric}
+        if self.plain is not None:
+            makers |= {DIAGONAL: lambda point: self.plain.make_diagonal(), CHECK: self.plain.make_check}
+        self.metric = makers[self.ways.way](self.point)
+        self.budget.spend(self.metric.passes)
+
+    def _turn_to(self, way, iteration):
+        """Take another way from an iteration on, whose point is here."""
+        self.ways.take(way, iteration)
+        self._make_metric()
+        self.refresh = Refresh(self.metric, self.objective, iteration)
 
     def _renew(self):
         """Let the memory start from the metric, here."""
@@ -346,34 +382,58 @@ class _Descent:
         self.rounding, self.square = self.noise * abs(self.objective), self._dot(self.grad, self.natural)
         self.descends = self.slope < 0 or not self.grad.any()
 
-    def stops(self, iteration):
+    def stops(self):
         """Take note of an iteration and tell of it; whether it is the last."""
-        slope, square, solution = self.slope, self.square, self.solution
+        if self.is_told:
+            self.is_told = False
+            return False
+        solution, ways, allowed = self.solution, self.ways, self.target(self.point)
+        self.estimate = self._plain_estimate() if ways.is_plain else self._estimate()
+        claim = self.estimate if ways.vouches else max(self.estimate, 2 * allowed)
+        known = self.point, self.objective, self.grad, claim, False, allowed
+        if solution.is_final(*known, self.budget.limit(solution, self.max_iter), self.report):
+            return True
+        self.pace = Pace(solution.loss_curve[ways.began :], self._goal())
+        if ways.way == CHECK and self.iteration == ways.began:
+            ways.checked(self.estimate, self.pace.goal)
+        curve = solution.loss_curve
+        if self.iteration >= _STANDING and curve[-1 - _STANDING] - self.objective <= self.rounding:
+            solution.reason = ROUNDING
+            return True
+        if not ways.is_plain:
+            self.refresh.note(self.estimate, allowed)
+            self.left = self.refresh.iterations_left()
+        return False
+
+    def _goal(self):
+        """What F may be above its minimum at the end, and what rounding lets it be."""
+        return max(self.target(self.point), self.rounding, np.finfo(np.float64).tiny)
+
+    def _estimate(self):
+        """Of F - F*."""
+        slope, square = self.slope, self.square
         if self.descends:
-            decrement = self.metric.slack * max(square, -slope) / 2
+            self.squares.append(max(square, -slope))
+            recent = self.squares[-_DOUBTFUL:] if self.ways.began else self.squares[-1:]
+            is_new = self.ways.way == CHECK and self.iteration + 1 - self.ways.began < _SETTLED
+            slack = self.metric.slack * (_CHECK_SLACK if is_new else 1.0)
+            decrement = slack * max(recent) / 2
         else:  # either rounding errors are all that is left, or they have made the metric indefinite
             decrement = self.rounding if max(abs(slope), abs(square)) <= self.rounding else np.inf
         decrement *= self.refresh.staleness(self.objective)
-        estimate = suboptimality(decrement, solution.loss_curve[self.refresh.made_at :], self.objective)
-        allowed = self.target(self.point)
-        known = self.point, self.objective, self.grad, estimate, False, allowed
-        if solution.is_final(*known, self.max_iter, self.report):
-            return True
-        curve = solution.loss_curve
-        if iteration >= _STANDING and curve[-1 - _STANDING] - self.objective <= self.rounding:
-            solution.reason = ROUNDING
-            return True
-        self.refresh.note(estimate, allowed)
-        self.left = self.refresh.iterations_left()
-        return False
+        made_at = self.refresh.made_at
+        # a metric that has hardly been used has not shown that it is faster than the one before
+        since = made_at if self.iteration + 1 - made_at > _SETTLED else self.ways.began
+        return suboptimality(decrement, self.solution.loss_curve[since:], self.objective)
 
-    def is_hard(self, iteration):
-        """Whether searches, which take a dear metric and then few passes, had better go on."""
-        if self.rows is None:
-            return False
-        if self.n_shortened >= _MANY_SHORTENED:
-            return True
-        return iteration >= _EASY and _MANY_LEFT + self.rows.metric_passes() / 2 < self.left < np.inf
+    def _plain_estimate(self):
+        """Of F - F*, with a diagonal, whose squares tell nothing."""
+        pace = Pace([*self.solution.loss_curve[self.ways.began :], self.objective], self._goal())
+        return min(max(_STEP_SLACK * -self.slope, _PACE_SLACK * pace.above), self.objective)
+
+    def is_hard(self):
+        """Whether searches had better go on."""
+        return self.ways.is_for_searches(self.iteration, self.pace, self.left)
 
     def search(self):
         """Search along the direction, from step one; whether a point was found."""
@@ -386,7 +446,7 @@ class _Descent:
                 self.trial = step, point, objective, grad
                 return True
             step = shortened(step, self.objective, self.slope, objective, slope)
-            self.n_shortened += 1
+            self.ways.n_shortened += 1
         return False
 
     def is_out_of_digits(self):
@@ -394,34 +454,63 @@ class _Descent:
         return self.at_origin or max(abs(self.slope), abs(self.square)) <= 10 * self.rounding
 
     def hand_over(self):
-        """Let searches in subspaces go on from here."""
-        self.memory.clear()
-        self.metric = None  # its memory is the next one's
+        """Let searches in subspaces go on from here; whether they have ended, or were given up."""
+        gives_up = self.ways.patience(self.iteration, self.pace, self.objective, self.budget)
+        left, self.metric = self.budget.left, None  # its memory is the next one's
+        known = self.point, self.objective, self.grad, self.solution
         common = {"target": self.target, "max_iter": self.max_iter, "noise": self.noise, "report": self.report}
-        return (yield from subspace(self.point, self.objective, self.grad, self.solution, rows=self.rows, **common))
+        state = yield from subspace(*known, rows=self.rows, budget=self.budget, gives_up=gives_up, **common)
+        if state is None:
+            self.memory.clear()
+            return True
+        self.point, self.objective, self.grad = state
+        self.ways.given_up(left - self.budget.left)
+        yield from self._stay_with(DIAGONAL)
+        return False
 
-    def return_to_origin(self, iteration):
+    def stay_with_metric(self):
+        """Stay, but with a metric in the place of a diagonal that leads nowhere."""
+        yield from self._stay_with(CHECK)
+
+    def _stay_with(self, way):
+        self._turn_to(way, self.iteration)
+        self.is_told = True
+        yield from self._renew()
+
+    def return_to_origin(self):
         """Stay, but with the metric at the origin, and without a memory."""
         self.metric, self.at_origin = self.make_metric(np.zeros_like(self.point)), True
         objective_there = max(self.solution.loss_curve[0], self.objective)
-        self.refresh.made_at_origin(self.metric, iteration, objective_there)
+        self.refresh.made_at_origin(self.metric, self.iteration, objective_there)
         self.memory.clear()
         yield from self._renew()
 
-    def go_on(self, iteration):
-        """Be where the line search has led, and make the metric anew where that is due."""
+    def go_on(self):
+        """Be where the line search has led, and make another metric where that is due."""
         before, direction, self.at_origin = self.grad, self.direction, False
+        way = self.ways.next(self.iteration, self.pace, self.slope, self.estimate)
         step, self.point, self.objective, self.grad = self.trial
         self.trial = None
-        if self.refresh.is_due(iteration, self.objective, self.left, self.metric.passes):
-            self.metric = None  # the old one's memory is the new one's
-            self.metric = self.make_metric(self.point)
-            self.refresh.made(self.metric, iteration, self.objective)
+        self.budget.spend(1.0 if self.plain is None else self.plain.iteration_passes)
+        if self._makes_metric(way):
             _, (self.natural, natural) = yield from self.memory.renew(self.metric, self.grad, before)
             self.memory.begin(before, natural)
         else:
             (self.natural,) = yield Naturals(self.metric, [self.grad])
         self.scale = self.memory.add(direction, step, self.grad, self.natural) or self.scale
+
+    def _makes_metric(self, way):
+        """Make a metric where an iteration has led, for another way, or anew if that is due; whether it was made."""
+        if way is not None:
+            self._turn_to(way, self.iteration + 1)
+        elif self.ways.is_plain or not self.refresh.is_due(
+            self.iteration, self.objective, self.left, self.metric.passes
+        ):
+            return False
+        else:
+            self._make_metric()
+            self.refresh.made(self.metric, self.iteration, self.objective)
+        return True
 
     def _moved(self, step):
         result, point, direction = np.empty(self.point.shape), self.point.ravel(), self.direction.ravel()

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 
 from .lbfgs import lbfgs
+from .pace import Budget
 from .questions import Arrived
 from .stopping import ROUNDING, Solution
 
@@ -15,9 +16,8 @@ _LONGEST, _TRIALS = 1e6, 60  # a step, and lengths tried of it
 _SUFFICIENT = 1e-4  # share of what the slope promises that a step must gain
 _MOST_LEFT = 0.4  # of the slope
 _EPS = np.finfo(np.float64).eps
-# L-BFGS, and the searches that it hands over to, have at least so many iterations, as many as so many Hessians take,
-# and at most so many: what they have not done by then they will not do in a thousand.
-_FIRST, _HESSIANS, _LAST = 20, 3, 240
+# L-BFGS, and the searches that it hands over to, may take as many passes as so many Hessians, and so many at least.
+_FIRST, _HESSIANS = 20, 3
 _CHECKED, _SURELY_CHECKED = 0.2, 0.4  # share of its time that a Hessian at its end may take, if that is short or long
 # The bound takes as long as some of a step does, and is not below what is allowed where half the decrement, or what a
 # step leaves of that, is so many times as much.
@@ -25,7 +25,7 @@ _NEAR, _WORTH_A_LOOK = 3.0, 1e3
 _STANDING = 3  # iterations in a row that rounding lets gain nothing
 
 
-def relay(start, curvature, make_metric, *, max_iter, memory, before=None, rows=None, **common):
+def relay(start, curvature, make_metric, *, max_iter, memory, before=None, rows=None, plain=None, **common):
     """L-BFGS, and then Newton's method where it has not converged in the time that some Hessians take.
 
     Easy problems are done by then, and of others there is no telling how long L-BFGS would take, nor is its estimate to
@@ -35,7 +35,7 @@ def relay(start, curvature, make_metric, *, max_iter, memory, before=None, rows=
     ----------
     start : array float64
     curvature : object with ``plan``, and ``small`` as :func:`newton` takes it
-    make_metric, max_iter, memory, before, rows
+    make_metric, max_iter, memory, before, rows, plain
         As in :func:`~.lbfgs.lbfgs`.
     **common : dict
         For both.
@@ -45,9 +45,9 @@ def relay(start, curvature, make_metric, *, max_iter, memory, before=None, rows=
     Solution
     """
     exact_passes = curvature.plan.exact_passes
-    first = max(_FIRST, min(_HESSIANS * exact_passes, _LAST if np.isfinite(exact_passes) else np.inf))
-    first = max_iter if first >= max_iter else round(first)
-    solution = yield from lbfgs(start, make_metric, max_iter=first, memory=memory, before=before, rows=rows, **common)
+    budget = Budget(max(_FIRST, _HESSIANS * exact_passes))
+    ways = {"memory": memory, "before": before, "rows": rows, "plain": plain}
+    solution = yield from lbfgs(start, make_metric, max_iter=max_iter, budget=budget, **ways, **common)
     share = _CHECKED if solution.n_iter < _FIRST else _SURELY_CHECKED
     taken = solution.n_iter * curvature.plan.iteration_passes
     left_alone = solution.converged and curvature.plan.exact_passes > share * taken

@@ -24,6 +24,8 @@ class Refresh:
         The first.
     objective : float
         Where it was made.
+    iteration : int
+        After which it was made.
 
     Attributes
     ----------
@@ -31,9 +33,10 @@ class Refresh:
         Iteration at which the metric was made.
     """
 
-    def __init__(self, metric, objective):
-        self.gap = self.due = metric.patience
-        self.made_at, self.objective_there = 0, max(objective, metric.objective_there)
+    def __init__(self, metric, objective, iteration=0):
+        self.gap = metric.patience
+        self.due = iteration + self.gap
+        self.made_at, self.objective_there = iteration, max(objective, metric.objective_there)
         self.is_handed_on, self.excess = metric.is_handed_on, []
 
     def note(self, estimate, allowed):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .pace import Budget
 from .questions import AtScores, Naturals, Scores
 from .stopping import ROUNDING, Solution, staleness, suboptimality
 
@@ -29,6 +30,7 @@ _REFRESH = 30  # iterations after which scores, which add up rounding errors, ar
 _NOTHING = 1e-2  # of the rounding errors of the objective: searches know its differences better
 # Of the slack of L-BFGS's metrics, which goes by the larger of two decrements: here there is one.
 _SLACK = 6
+_LARGE = 1e15  # elements of a direction
 _MAX_IDLE = 3  # iterations that bring nothing
 # The share of a metric's decrement that an iteration brings is taken from so many; what a new metric makes it, on the
 # average of the families for development of benchmarks/hard_problems.py.
@@ -52,6 +54,8 @@ class Rows:
         One of all rows.
     metric_passes : callable () -> float
         What making it takes, in passes over all rows.
+    iteration_passes : float
+        What an iteration takes.
     """
 
     search: Callable
@@ -59,6 +63,7 @@ class Rows:
     penalty_product: Callable
     make_metric: Callable
     metric_passes: Callable
+    iteration_passes: float
 
 
 def n_slots(n_bytes, row_bytes, point_bytes):
@@ -165,6 +170,8 @@ def _newton(along, rounding):
 
 def _newton_direction(grad, hess):
     """Newton's direction; directions that all but depend on each other, to rounding, are left out."""
+    if not np.isfinite(hess).all():  # scores overflow along one of them
+        return np.zeros_like(grad)
     curvature = hess.diagonal()
     # Where a direction has none left, its products with others are rounding errors.
     has_some = curvature > max(curvature.max() * np.finfo(np.float64).eps ** 2, np.finfo(np.float64).tiny)
@@ -225,6 +232,12 @@ class _Service:
         return _Service(make_metric(point), objective, 2 * self.age if is_bad else 0)
 
 
+def _bounded(direction):
+    """A direction as it is, or shorter, so that its scores are numbers: where no curvature is left, steps are huge."""
+    largest = float(np.abs(direction).max(initial=0.0))
+    return direction if largest < _LARGE else direction / largest
+
+
 def search(point, *, target, max_iter, report, **common):
     """As :func:`subspace`, from a point that no other method has been at."""
     objective, grad = yield point
@@ -232,10 +245,11 @@ def search(point, *, target, max_iter, report, **common):
     if solution.is_final(point, objective, grad, objective, False, target(point), max_iter, report):
         return solution
     common |= {"target": target, "max_iter": max_iter, "report": report}
-    return (yield from subspace(point, objective, grad, solution, **common))
+    yield from subspace(point, objective, grad, solution, **common)
+    return solution
 
 
-def subspace(point, objective, grad, solution, *, rows, target, max_iter, noise, report):
+def subspace(point, objective, grad, solution, *, rows, target, max_iter, noise, report, budget=None, gives_up=None):
     """Minimise a smooth convex function of scores of rows, from where another method has got to.
 
     A generator as :func:`~.lbfgs.lbfgs`, that yields :class:`Scores`, :class:`AtScores` and ``Naturals``.
@@ -255,16 +269,26 @@ def subspace(point, objective, grad, solution, *, rows, target, max_iter, noise,
     solution : Solution
         Of the method so far, which goes on.
     rows : Rows
-    target, max_iter, noise, report
+    target, max_iter, noise, report, budget
         As in :func:`~.lbfgs.lbfgs`.
+    gives_up : callable (n_iter, objective) -> bool, or None
+        Whether it is worse than another method by now.
 
     Returns
     -------
-    Solution
+    None or tuple
+        Where it was given up, the point, the objective and the gradient there.
     """
+    budget = Budget() if budget is None else budget
     space, idle = Subspace(rows), 0
     yield from space.scores_at(point)
-    service = _Service(rows.make_metric(point), objective)
+
+    def make_metric(point):
+        metric = rows.make_metric(point)
+        budget.spend(metric.passes)
+        return metric
+
+    service = _Service(make_metric(point), objective)
     began = len(solution.loss_curve) - 1
     is_new = True
     while True:
@@ -276,9 +300,14 @@ def subspace(point, objective, grad, solution, *, rows, target, max_iter, noise,
         estimate = suboptimality(slack * decrement, known, objective)
         if is_new:  # the point that was handed over has been told of
             is_new = False
-        elif solution.is_final(point, objective, grad, estimate, False, target(point), max_iter, report):
-            return solution
-        yield Scores(-natural, space.place(-natural), True)
+        elif solution.is_final(
+            point, objective, grad, estimate, False, target(point), budget.limit(solution, max_iter), report
+        ):
+            return None
+        elif gives_up is not None and gives_up(len(solution.loss_curve) - 1 - began, objective):
+            return point, objective, grad
+        direction = _bounded(-natural)
+        yield Scores(direction, space.place(direction), True)
         point, gained = space.minimise(point, rounding)
         if (solution.n_iter + 1) % _REFRESH == 0:
             yield from space.scores_at(point)
@@ -287,6 +316,7 @@ def subspace(point, objective, grad, solution, *, rows, target, max_iter, noise,
         if idle >= _MAX_IDLE:
             solution.is_final(point, objective, grad, estimate, False, target(point), max_iter, report)
             solution.reason = solution.reason or ROUNDING
-            return solution
+            return None
+        budget.spend(rows.iteration_passes)
         service.add(decrement, gained)
-        service = service.successor(rows.make_metric, point, objective, target(point))
+        service = service.successor(make_metric, point, objective, target(point))

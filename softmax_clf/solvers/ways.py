@@ -1,0 +1,189 @@
+"""Which way L-BFGS goes on: with a diagonal, with a metric, with one that all is checked by; and when searches do.
+
+With a diagonal an iteration takes a pass and hardly more, and there are many. A metric takes as long as some passes, or
+as a hundred, and then few iterations, unless it is bad: where rows of high leverage become sure of the wrong class, its
+steps have to be shortened. Searches in subspaces take a metric of all rows, and several passes an iteration. Which is
+the fastest the data decide, and nothing tells beforehand. So what is dear is turned to when what has been done takes a
+share of what it takes, and what is left, at the pace of what has been done, takes more: then no more is lost than that
+share. What turns out worse than what was before is left again.
+
+A diagonal vouches for nothing, nor does a metric that was made far from the end: as L-BFGS goes on, what is left lies
+in directions in which the metric is poor. (With 20 classes what F was above its minimum by rose from 1.5 to 48 times
+half the squared gradient in a Kronecker metric; in one of all rows with a block a class, made where all seemed to be
+done, it was 0.7 to 1.6 times on 23 problems.) So what ends a fit that was begun with a diagonal is such a metric. Near
+the minimum its steps are good ones, too.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+DIAGONAL, METRIC, CHECK = "diagonal", "metric", "check"
+
+# A metric that takes so many passes is made at once, unless passes are so short that an iteration is as long as so many
+# of them. What takes more is turned to after a share of what it takes, where of what is left a pace tells too little by
+# some factor.
+_CHEAP, _SMALL, _RENT, _TOO_LITTLE = 8, 1.1, 0.5, 3
+_RATE = 0.4  # by so much the logarithm of what is left shrinks in an iteration with a metric, or of searches
+_MANY_SHORTENED = 3  # steps that make a metric a bad one
+# All seems to be done where the pace leaves so many times what is allowed, for the check's steps do the rest; so much
+# less at most, after one that has shown that there was more. Estimates by another metric may be so many times as much:
+# they have some slack. A check takes its share, too.
+_NEARLY, _NOT_YET, _DOUBTFUL, _CHECK_RENT = 2.5, 0.1, 4, 0.25
+# Without a diagonal to turn to a fit is hard, too, that after so many iterations, in which easy ones end, has so many
+# before it.
+_EASY, _MANY_LEFT = 30, 30
+_TRIED = 8  # iterations of searches before they may be given up
+
+
+@dataclass
+class Plain:
+    """What L-BFGS with a diagonal knows of an objective.
+
+    Attributes
+    ----------
+    make_diagonal : callable () -> ScheduledMetric
+        A metric that takes next to nothing, the same at any point.
+    make_check : callable point -> ScheduledMetric
+        One of all rows.
+    metric_passes, check_passes : callable () -> float
+        What any other metric takes, and that one, in passes over all rows.
+    iteration_passes : float
+        What an iteration takes.
+    """
+
+    make_diagonal: Callable
+    make_check: Callable
+    metric_passes: Callable
+    check_passes: Callable
+    iteration_passes: float
+
+
+class Ways:
+    """The way at present, and whether it is time for another.
+
+    Parameters
+    ----------
+    plain : Plain, or None
+        Where there is no other way than with a metric.
+    rows : Rows, or None
+        Where there are no searches.
+    max_iter : int
+
+    Attributes
+    ----------
+    way : 'diagonal', 'metric' or 'check'
+    began : int
+        Iteration at which it was taken.
+    n_shortened : int
+        Steps that had to be, since then.
+    """
+
+    def __init__(self, plain, rows, max_iter):
+        self.plain, self.rows, self.max_iter = plain, rows, max_iter
+        self.way, self.began, self.n_shortened = METRIC, 0, 0
+        self.has_bad_metric, self.nearly, self.wait = False, _NEARLY, 0.0
+        if plain is not None and (plain.metric_passes() > _CHEAP or plain.iteration_passes > _SMALL):
+            self.way = DIAGONAL
+
+    @property
+    def is_plain(self):
+        return self.way == DIAGONAL
+
+    @property
+    def vouches(self):
+        """Whether what the metric tells of F - F* may end a fit."""
+        return self.way == CHECK or (self.way == METRIC and self.began == 0)
+
+    def take(self, way, iteration):
+        """Take another way from an iteration on."""
+        self.way, self.began, self.n_shortened = way, iteration, 0
+
+    def next(self, iteration, pace, slope, estimate):
+        """The way to take after an iteration; None to go on.
+
+        Parameters
+        ----------
+        iteration : int
+        pace : Pace
+            Since the way was taken.
+        slope : float
+            Of F along the iteration's direction.
+        estimate : float
+            Of F - F* before it.
+        """
+        if self.plain is None:
+            return None
+        if self.is_plain:
+            if self._is_nearly_done(iteration, pace, slope):
+                return CHECK
+            own = self.plain.iteration_passes
+            pays = not self.has_bad_metric and self._pays(iteration, pace, self.plain.metric_passes(), own)
+            return METRIC if pays else None
+        if not self.vouches and estimate <= _DOUBTFUL * self.nearly * pace.goal:
+            return CHECK
+        if self.n_shortened >= _MANY_SHORTENED:
+            self.has_bad_metric = True
+            return DIAGONAL
+        return None
+
+    def _is_nearly_done(self, iteration, pace, slope):
+        done = (iteration - self.began) * self.plain.iteration_passes
+        if not pace.is_known or done < _CHECK_RENT * self.plain.check_passes():
+            return False
+        return max(-slope / 2, pace.above) <= self.nearly * pace.goal
+
+    def checked(self, estimate, goal):
+        """Take note of what the check tells where it was made."""
+        self.nearly *= min(max(goal / estimate, _NOT_YET), 1.0)
+
+    def _pays(self, iteration, pace, passes, iteration_passes, wait=0.0):
+        """Whether it is time for what takes so many passes at first, and so many an iteration."""
+        if not pace.left:
+            return False
+        other, own = passes + np.log(pace.above / pace.goal) / _RATE * iteration_passes, self.plain.iteration_passes
+        done = (iteration - self.began) * own
+        return done >= max(_RENT * other, wait) and _TOO_LITTLE * pace.left * own >= other
+
+    def is_for_searches(self, iteration, pace, left):
+        """Whether searches had better go on; from a diagonal, only where a metric has been a bad one.
+
+        Parameters
+        ----------
+        iteration, pace
+            As for :meth:`next`.
+        left : float
+            Iterations that are left, by the estimates of F - F*: what counts without a diagonal.
+        """
+        if self.rows is None or (self.is_plain and not self.has_bad_metric):
+            return False
+        if self.plain is None:
+            slow = iteration >= _EASY and _MANY_LEFT + self.rows.metric_passes() / 2 < left < np.inf
+            return slow or self.n_shortened >= _MANY_SHORTENED
+        wait = 0.0 if self._runs_out(iteration, pace) else self.wait
+        return self._pays(iteration, pace, self.rows.metric_passes(), self.rows.iteration_passes, wait)
+
+    def _runs_out(self, iteration, pace):
+        """Whether there are too few iterations to go for what is left at this pace."""
+        to_go = self.max_iter - iteration
+        return to_go <= iteration and pace.left > to_go
+
+    def patience(self, iteration, pace, objective, budget):
+        """How long searches may go on: a callable (n_iter, objective) -> bool, that says when to give them up.
+
+        That is when they gain less than would have been gained at the pace before, their metric not counted.
+        """
+        if self.plain is None or self._runs_out(iteration, pace):
+            return None
+        left = budget.left - self.rows.metric_passes()
+
+        def gives_up(n_iter, objective_there):
+            others = (left - budget.left) / self.plain.iteration_passes
+            return n_iter >= _TRIED and objective - objective_there < pace.fall(others)
+
+        return gives_up
+
+    def given_up(self, passes):
+        """Searches that took so many passes have been given up."""
+        self.wait, self.has_bad_metric = 2 * passes, True
