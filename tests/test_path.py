@@ -124,7 +124,8 @@ def test_scores_are_those_of_grid_search(name, scoring):
     results = search.cv_results_
     expected = np.stack([results[f"split{f}_test_score"] for f in range(2)])
     assert clf.scores_.shape == (2, 1, len(CS))
-    np.testing.assert_allclose(clf.scores_[:, 0], expected, rtol=1e-3)
+    # a row whose two best classes are as good to all digits of a fit may count for either
+    np.testing.assert_allclose(clf.scores_[:, 0], expected, rtol=2e-3)
     assert clf.C_ == search.best_params_["C"]
     np.testing.assert_allclose(clf.coef_, search.best_estimator_.coef_, rtol=1e-2, atol=1e-3)
     assert clf.score(problem.X, problem.y) == pytest.approx(search.score(problem.X, problem.y), rel=1e-4)
@@ -484,8 +485,8 @@ def test_default_Cs():
 def test_one_standard_error():
     """The smallest C that is within one standard error of the best, computed here by hand."""
     problem = problems.load("badly_scaled")
-    best = SoftmaxRegressionClassifierCV(20, cv=4).fit(problem.X, problem.y)
-    clf = SoftmaxRegressionClassifierCV(20, cv=4, selection="1se").fit(problem.X, problem.y)
+    best = SoftmaxRegressionClassifierCV(20, cv=4, score_tol=0).fit(problem.X, problem.y)
+    clf = SoftmaxRegressionClassifierCV(20, cv=4, score_tol=0, selection="1se").fit(problem.X, problem.y)
     np.testing.assert_array_equal(clf.scores_, best.scores_)
     scores = clf.scores_[:, 0]
     means, b = scores.mean(axis=0), scores.mean(axis=0).argmax()
