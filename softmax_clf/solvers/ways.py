@@ -29,8 +29,8 @@ _RATE = 0.4  # by so much the logarithm of what is left shrinks in an iteration 
 _MANY_SHORTENED = 3  # steps that make a metric a bad one
 # All seems to be done where the pace leaves so many times what is allowed, for the check's steps do the rest; so much
 # less at most, after one that has shown that there was more. Estimates by another metric may be so many times as much:
-# they have some slack. A check takes its share, too.
-_NEARLY, _NOT_YET, _DOUBTFUL, _CHECK_RENT = 2.5, 0.1, 4, 0.25
+# they have some slack. A check is to take no more than its share either, unless what is left is as little as this.
+_NEARLY, _NOT_YET, _DOUBTFUL, _CHECK_RENT, _SURELY = 2.5, 0.1, 4, 0.25, 1e-2
 # Without a diagonal to turn to a fit is hard, too, that after so many iterations, in which easy ones end, has so many
 # before it.
 _EASY, _MANY_LEFT = 30, 30
@@ -129,10 +129,11 @@ class Ways:
         return None
 
     def _is_nearly_done(self, iteration, pace, slope):
-        done = (iteration - self.began) * self.plain.iteration_passes
-        if not pace.is_known or done < _CHECK_RENT * self.plain.check_passes():
+        left = max(-slope / 2, pace.above) / pace.goal
+        if not pace.is_known or left > self.nearly:
             return False
-        return max(-slope / 2, pace.above) <= self.nearly * pace.goal
+        done = (iteration - self.began) * self.plain.iteration_passes
+        return left <= _SURELY or done >= _CHECK_RENT * self.plain.check_passes()
 
     def checked(self, estimate, goal):
         """Take note of what the check tells where it was made."""
