@@ -3,6 +3,7 @@
 Whatever has the members of a protocol can take its place; nothing needs to inherit from it. n_outputs is the number of
 scores of a row: n_classes, or one for two classes, that of the second. n_columns is n_features, and one more where
 there is an intercept. dtype is float32 or float64, that of the arithmetic; gradients and points are float64.
+How to add a source or a metric: docs/extending.md.
 """
 
 from collections.abc import Generator, Iterable

@@ -7,7 +7,7 @@ time, into a workspace.
 Determinism: rows are cut into slices of some size, and each slice into groups, by the shape of the data alone. The
 first groups of all slices are summed in order, by one thread at a time, into sums of their own, and so are the
 others; those sums are added in the order of the groups. So the bits of a result depend neither on the number of
-threads nor on whether slices come one by one or all at once.
+threads nor on whether slices come one by one or all at once. See docs/kernels.md.
 """
 
 from functools import lru_cache

@@ -10,6 +10,8 @@ imported, and a package in a zip, in a frozen application or of .pyc files alone
 
 Files lie in ``numba.config.CACHE_DIR``, which is NUMBA_CACHE_DIR where nobody sets it in code. Without one they lie in
 the __pycache__ of the package; where that cannot be written, or by others too, in the user's cache folder.
+
+What was measured of numba's own cache: docs/traps.md.
 """
 
 import contextlib

@@ -1,7 +1,8 @@
 """The pool of threads that runs kernels over blocks of rows, how wide it may be, and BLAS kept to one thread.
 
 Kernels are serial and release the GIL. numba's own threads are not used: which threading layer they are depends on the
-machine, two of the three die of a fork or of a second Python thread, and the choice is the process's, not a library's.
+machine, two of the three die of a fork or of a second Python thread, and the choice is the process's, not a library's:
+docs/traps.md.
 """
 
 import contextlib

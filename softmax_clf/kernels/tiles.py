@@ -13,7 +13,7 @@ for what it is fed with, all of its shorter side and one of the longer: at most 
 32 registers, 12 of 16. It must have 8 to 10, or each waits for its own last sum.
 
 Columns beyond the last whole vector are read through a mask; ``coef`` and the gradient are padded to
-whole vectors and whole tiles by the caller, so that they need none.
+whole vectors and whole tiles by the caller, so that they need none. See docs/kernels.md.
 """
 
 import math
