@@ -1,6 +1,6 @@
 """Many callers at once: the serial answer to the bit, and no memory that is not given back.
 
-`pytest -m slow tests/test_load.py` takes the load that README.md speaks of.
+`pytest -m slow tests/test_load.py` takes the load that docs/limits.md speaks of.
 """
 
 import importlib.util
