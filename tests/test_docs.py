@@ -1,6 +1,8 @@
 """The pages of docs/ speak of what is there."""
 
+import importlib.util
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,39 @@ def test_pages_that_code_names_are_there():
         named |= set(re.findall(r"docs/(\w+\.md)", path.read_text(encoding="utf-8")))
     assert named <= {page.name for page in PAGES}
     assert {"method.md", "stopping.md", "kernels.md", "traps.md"} <= named
+
+
+def calibrate():
+    """The module benchmarks/calibrate.py, which reads constants off the code and off the page."""
+    spec = importlib.util.spec_from_file_location("calibrate", ROOT / "benchmarks" / "calibrate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_constants_are_found():
+    """Or a page that lacks them would do."""
+    found = {(place, name): value for place, name, value in calibrate().constants()}
+    assert found["metrics/kinds.py", "BlocksMetric.slack"] == "10"
+    assert found["held_out.py", "_WAIT"] == "4"
+    assert "0.6" in found["metrics/plan.py", "plan_metric()"].split(", ")
+    assert len(found) > 150
+
+
+def test_each_constant_has_one_row():
+    """Remedy: a row of docs/constants.md, or none where there is no such constant any more."""
+    module = calibrate()
+    rows = Counter((place, name) for place, name, _ in module.on_page())
+    assert rows == Counter((place, name) for place, name, _ in module.constants())
+
+
+def test_values_on_the_page_are_those_of_the_code():
+    """Remedy: python benchmarks/calibrate.py --write, and a look at what the page says of what has changed.
+
+    But for solvers, which are tuned more often than a page is written: theirs are put right before a release.
+    """
+    module = calibrate()
+    page, code = (
+        sorted(c for c in found if "solvers/" not in c[0]) for found in (module.on_page(), module.constants())
+    )
+    assert page == code
