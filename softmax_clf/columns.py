@@ -1,4 +1,4 @@
-"""The objective by columns of X, for the solver of sparse coefficients: what a coefficient costs is its own column.
+"""The objective by columns of X, for the solver of sparse coefficients: a step of one reads its own column only.
 
 See docs/method.md.
 """
@@ -193,7 +193,10 @@ class Columns:
         return Gradient(grad, steepest)
 
     def divergence(self, share):
-        """At most what the dual point loses that is so far on the way from the probabilities to the targets."""
+        """An upper bound on the weighted sum over the rows of the divergence of a dual point from the probabilities.
+
+        The point lies a ``share`` of the way from the probabilities to the targets.
+        """
         return divergence(share, self.target, self.proba, self.weight, self.loss, self.work[0]) if share > 0 else 0.0
 
     def model(self, classes, features):

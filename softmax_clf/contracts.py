@@ -97,7 +97,9 @@ class Pass(Protocol):
 
 
 class Source(Protocol):
-    """Where rows come from, and the passes that suit them. Whoever has one has looked at its values, or it does so.
+    """Where rows come from, and the passes that suit them.
+
+    Its values are finite: whoever made it has looked at them, or it looks as it reads them for the first time.
 
     Attributes
     ----------
@@ -108,7 +110,7 @@ class Source(Protocol):
     nbytes : int
         Of X as it is stored.
     pass_values : int
-        Values of a dense array that a pass takes as long over.
+        The number of values of a dense array over which a pass takes as long.
     is_wide_and_sparse : bool
         Whether an array (n_features, n_features) is out of the question; then it is a :class:`SparseSource`.
     """
@@ -146,7 +148,10 @@ class Source(Protocol):
         ...
 
     def peak(self, weight: Array | None, enough: float) -> float:
-        """The largest size of a value in rows that weigh something; anything from ``enough`` on, where it is more."""
+        """The largest absolute value in rows of positive weight.
+
+        Where that is at least ``enough``, it may be the largest of some of these rows, as long as it is enough.
+        """
         ...
 
     def constants(self, weight: Array | None) -> Array:
@@ -216,11 +221,11 @@ class Objective(Protocol):
         ...
 
     def blur(self, point: Array) -> float:
-        """What F may be above its minimum for the rounding of its scores."""
+        """What rounding errors of the scores may hide of F - F*."""
         ...
 
     def gradient_bound(self, grad: Array) -> float:
-        """What F is above its minimum at the most, by a gradient alone; infinite where nothing follows from it."""
+        """An upper bound on F - F* that follows from the gradient alone; infinite where none does."""
         ...
 
 

@@ -1,8 +1,8 @@
 """Scores of rows held out while a solver nears the minimum: what they are off by, and when that is little enough.
 
-Near the minimum what is missing of F is a quadratic form of how far the point is from there, and what a score is off by
-a linear one. So a score that has changed by d since F was D higher is off by about d / (sqrt(1 + D / s) - 1), s being
-what is missing of F now (docs/method.md). The loss of the rows held out is watched for all scores: it has most digits.
+Near the minimum F - F* is quadratic in the distance of the point from the minimum, and the error of a score is linear
+in it. So a score that has changed by d since F was D higher is off by about d / (sqrt(1 + D / s) - 1), s being F - F*
+now (docs/method.md). The loss of the rows held out is watched for all scores: it has most digits.
 """
 
 import numpy as np

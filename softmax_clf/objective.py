@@ -77,7 +77,7 @@ class SoftmaxObjective(LabelledRows):
         return self.elastic_net.value(point[:, :p], self.pieces.sum(squares))
 
     def blur(self, point):
-        """What F may be above its minimum at a point for the rounding of its scores alone."""
+        """What rounding errors of the scores at a point may hide of F - F*."""
         return _blur(point[:, self.source.n_features :], self.source.dtype)
 
     def gradient_bound(self, grad):
@@ -510,10 +510,11 @@ class StackedObjectives:
 
 
 def _blur(intercept, dtype):
-    """Of intercepts (n_outputs, 1), which are as large as what they make up for in the scores.
+    """What rounding of the scores may hide, by the intercepts (n_outputs, 1) of a point.
 
-    Columns that are far from zero, beside how much they vary, have large intercepts. The scores then have rounding
-    errors of half a unit in the last place of these, a twelfth of which, squared, is about what F rises by.
+    Columns whose means are large beside their deviations make terms of the scores that the intercepts cancel. So the
+    intercepts are as large as these terms, and the scores have rounding errors of up to half a unit in the intercepts'
+    last place. F rises by about the square of that over twelve.
     """
     rounding = float(np.finfo(dtype).eps) / 2 * float(np.abs(intercept).max(initial=0.0))
     return rounding * rounding / 12

@@ -282,8 +282,9 @@ def update(stream, objective, weight_sum, C, *, tol, max_iter, report, check_sta
     if stream is None:
         stream = _first(objective, totals, C)
     before, memory = stream.point, stream.memory
-    # The solution of fewer rows than features is far from where it will be, and so is its curvature. Rows are counted
-    # by their effective number (L. Kish, Survey Sampling, 1965, section 8.2), which no unit of the weights changes.
+    # While fewer rows than features have been seen, the solution is far from where it will be, and its curvature says
+    # little. Rows are counted by their effective number (L. Kish, Survey Sampling, 1965, section 8.2), which does not
+    # depend on the unit of the weights.
     n = objective.source.n_samples
     n_effective = stream.n_effective + (n if objective.weight is None else n**2 / np.square(objective.weight).sum())
     trust = n_effective / (n_effective + objective.source.n_features)

@@ -195,7 +195,8 @@ class RowSpaceObjective:
 class RowSpaceCurvature:
     """Makes metrics as :class:`~.metrics.curvature.Curvature` does: of the head, and one number a class for the others.
 
-    The number is the mean of their curvatures, weighted by themselves: a mean on the side of the stiff ones.
+    The number is the weighted mean of the features' curvatures, the weights being the curvatures themselves, so that it
+    is nearer to the stiff features.
 
     Parameters
     ----------

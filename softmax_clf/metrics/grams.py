@@ -72,8 +72,8 @@ class GramSums:
             for start in range(0, len(gram), 256):  # in bands, to make no other matrix of this size
                 band = slice(start, min(start + 256, len(gram)))
                 gram[band, : band.stop] += left[:, band].T @ right[:, : band.stop]
-        # A feature that no sampled row has would never move: it is taken to be as large as others are in one row.
-        # So is one that all of them have alike, or all that are not sure of their class, but for rounding.
+        # A feature that is zero in all sampled rows, or does not vary among those with curvature but for rounding, has
+        # no curvature here, and its step would be huge. It gets that of a feature of usual size in one row.
         diagonal, alike = gram.diagonal(), LEAST_SHARE * self.masses[k] * self.variance
         least = max(float(diagonal.mean()), float(alike.mean())) / self.n_rows
         if center is not None:

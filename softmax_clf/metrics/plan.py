@@ -73,7 +73,7 @@ def plan_metric(
     itemsize : 4 or 8
         Bytes of a value in the arithmetic.
     pass_values : int
-        Values that a pass takes as long over as over a dense X of so many.
+        The number of values of a dense array over which a pass takes as long.
     X_bytes : int
         Of X as it is stored, narrow or sparse. A metric takes at most a quarter of it, or 100 MB.
     n_passes : int

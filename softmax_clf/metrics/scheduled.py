@@ -46,9 +46,10 @@ class ScheduledMetric:
 
 
 def patience(passes, n_problems=1):
-    """Iterations before a metric is made anew: twice its cost in passes, fewer where a bad one is dearer.
+    """Iterations before a metric is made anew: twice its cost in passes, or 8 and half its cost where that is less.
 
-    Those of several problems are so many times cheaper for each; their passes take half as long, as X is read once.
+    A metric that several problems share costs each of them a share; but a pass for several problems takes half as long
+    for each as one of its own, as X is read once, so that in passes the metric costs twice as much.
     """
     passes *= (1 if n_problems == 1 else 2) / n_problems
     return max(4, round(min(2 * passes, 8 + passes / 2)))

@@ -374,7 +374,11 @@ class Surroundings:
         self.known: Any = None
 
     def _metric(self, theta):
-        """The Hessian, where no row is unsure of its class with more for those that are wrong, or of even ones."""
+        """The Hessian at the point.
+
+        Where all rows are sure of their class it has no curvature: then with the most that wrong rows may be given, and
+        where no row is wrong either, that of even probabilities.
+        """
         with np.errstate(over="raise", invalid="raise"):
             for log_proba, more in ((self.log_proba, theta), (self.log_proba, 1.0), (self.small.log_proba(None), 0.0)):
                 hess = self.small.hess(log_proba, more)
@@ -413,8 +417,8 @@ class Surroundings:
             The least of: F itself; what a point of the dual shows, as :class:`SmallObjective` has it; and what
             self-concordance does, as :meth:`_self_concordant` has it.
         holds : bool
-            Whether that is proven, rounding errors included. They make the dual say nothing where there is no penalty,
-            or so weak a one that rounding errors alone, over its strength, are more than what is allowed.
+            Whether that is proven, rounding errors included. The dual has no value without a penalty, and is useless
+            with one so weak that rounding errors, divided by its strength, exceed what is allowed.
         """
         small, strength = self.small, self.small.strength
         if length != self.there[0]:
@@ -497,10 +501,11 @@ class Surroundings:
         return _SAFETY * square * factor + lost
 
     def _square(self, log_proba, metric, grad, little):
-        """The square of a gradient in the inverse Hessian; infinite where it is known neither to be little nor exactly.
+        """The square of a gradient in the inverse Hessian, by iterative refinement of the Newton step.
 
-        Where columns differ by little, rounding errors of the Hessian hide what it is along their differences, but not
-        those of its products, whose scores have taken the differences already.
+        Infinite where it is neither known to some digits nor known to be at most ``little``. Where columns are nearly
+        equal, rounding errors of the Hessian hide the curvature along their difference. Its products with a step keep
+        it, since scores of the step are formed first, and in these the columns have been subtracted already.
         """
         small, proba = self.small, np.exp(log_proba)
         step, rest, square = np.zeros_like(grad), grad, 0.0
@@ -516,7 +521,10 @@ class Surroundings:
         return np.inf
 
     def _absent(self, allowed):
-        """Classes (n, n_classes) that rows are not of and sure of that: as many as have the allowed loss together."""
+        """A mask (n, n_classes) of classes that rows are all but certain not to be of.
+
+        As many are marked, those of least loss first, as have at most the allowed loss together.
+        """
         loss = self.proba * self.small.weight_by_class
         rows, classes = np.nonzero((self.small.target == 0) & (self.proba < _UNLIKELY))
         order = np.argsort(loss[rows, classes])
