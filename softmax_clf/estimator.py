@@ -19,6 +19,7 @@ from .messages import check_start, not_converged, overflow_named
 from .objective import SoftmaxObjective
 from .online import Stream, update
 from .penalty import ElasticNet, penalty_strength
+from .pooled import is_elsewhere, pooled_data
 from .prediction import SoftmaxClassifier
 from .rows import MeanCrossEntropy
 from .sklearn_private import Interval, StrOptions, fit_context
@@ -221,7 +222,10 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
             float16, calculated with as float32. Anything else is converted to float64. Finite. Sparse X in CSR format
             is used as it is, beside a transposed copy, and with far more features than rows another one; other formats
             are converted to it. A memory map, or any object with ``shape``, ``dtype`` and row slices such as a dataset
-            of h5py or zarr, is read in slices of some 64 MB, as often as there are passes.
+            of h5py or zarr, is read in slices of some 64 MB, as often as there are passes. Of a Dask array or DataFrame
+            sums are taken in the workers that hold its chunks, of any number of rows, which are computed once: labels
+            and `sample_weight` may be collections, too, cut anywhere, but not target probabilities; `offset`,
+            `early_stopping` and an L1 penalty are not for them.
         y : array-like (n_samples,), or (n_samples, n_classes)
             Labels of any dtype, of at least two classes. Or target probabilities: non-negative rows with sum one, whose
             classes are ``arange(n_classes)``.
@@ -250,7 +254,11 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         known_features = None if previous is None else getattr(previous, "n_features_in_", None)
         C, l1_ratio = float(self.C), float(self.l1_ratio or 0.0)  # not of a dtype that cannot hold products with them
         early_stopping = (self.validation_fraction, self.random_state) if self.early_stopping else None
-        data = TrainingData.of(self, X, y, sample_weight, offset, early_stopping, X_val, y_val)
+        if is_elsewhere(X):
+            others = {"offset": offset, "X_val": X_val, "y_val": y_val}
+            data: Any = pooled_data(self, X, y, sample_weight, self.early_stopping, **others)
+        else:
+            data = TrainingData.of(self, X, y, sample_weight, offset, early_stopping, X_val, y_val)
         source, n_threads = data.source, effective_n_threads(self.n_jobs)
         if known_features is not None and known_features != source.n_features:
             raise ValueError(

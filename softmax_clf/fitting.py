@@ -8,6 +8,7 @@ from .messages import check_start
 from .metrics.curvature import Curvature
 from .metrics.quadratic import QuadraticCurvature
 from .objective import SoftmaxObjective
+from .pooled import PooledCurvature, PooledData, PooledObjective
 from .row_space import RowSpaceCurvature, RowSpaceObjective, suits_row_space
 from .solvers.lbfgs import Memory, n_pairs, run
 from .solvers.newton import newton, relay
@@ -38,6 +39,8 @@ def make_objective(data, elastic_net, start, *, fit_intercept, scale, n_threads)
     start : array
         As a point of it.
     """
+    if isinstance(data, PooledData):
+        return PooledObjective(data, elastic_net, fit_intercept=fit_intercept, n_threads=n_threads, scale=scale), start
     options = {
         "sample_weight": data.weight,
         "l2_reg_strength": elastic_net.l2_reg_strength,
@@ -108,6 +111,8 @@ def curvature_of(objective):
     """What makes the metrics of an objective."""
     if isinstance(objective, RowSpaceObjective):
         return RowSpaceCurvature(objective)
+    if isinstance(objective, PooledObjective):
+        return PooledCurvature.of(objective)
     return (QuadraticCurvature if objective.l1_reg_strength else Curvature).of(objective)
 
 
@@ -117,7 +122,7 @@ def rows_of(objective, curvature, start):
     Nothing of wide sparse ones: their metric is a diagonal for the most part, with which searches creep as well.
     """
     source = objective.source
-    if source.is_wide_and_sparse:
+    if source.is_wide_and_sparse or objective.row_search is None:
         return None
     row_bytes = source.n_samples * objective.n_outputs * source.dtype.itemsize
     n = n_slots(max(source.nbytes / 4, 1e8), row_bytes, start.nbytes)

@@ -19,7 +19,7 @@ from .labels import places
 from .messages import check_offset_finite, or_as_float64
 from .rows import ABSENT, cross_entropy, log_proba_of_two
 from .sklearn_private import get_namespace
-from .sources.arrays import as_numpy, is_foreign
+from .sources.arrays import as_numpy, is_foreign, is_lazy
 from .validation import as_source, checked_offset, checked_weight, comparable, targets_among
 
 _FEW_VALUES, _FEW_ROWS = 1 << 14, 8  # more coefficients are looked at, for so few rows, only where scores are odd
@@ -79,6 +79,7 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like (n_samples, n_features)
+            Of a Dask collection predictions are a lazy array.
         offset : array-like (n_samples, n_classes), default=None
             Added to the scores, as in fit.
 
@@ -86,6 +87,8 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         -------
         ndarray (n_samples, n_classes); (n_samples,) for two classes, the score of ``classes_[1]``
         """
+        if is_lazy(X):
+            return _lazily(self.decision_function, X, offset)
         raw_prediction = self._predict(X, RAW, offset)
         return _as_came(raw_prediction[:, 0] if raw_prediction.shape[1] == 1 else raw_prediction, X)
 
@@ -102,6 +105,8 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         -------
         ndarray (n_samples,) of the dtype of ``classes_``
         """
+        if is_lazy(X):
+            return _lazily(self.predict, X, offset)
         raw_prediction = self._predict(X, RAW, offset)
         best = (
             raw_prediction.argmax(axis=1) if raw_prediction.shape[1] > 1 else (raw_prediction[:, 0] > 0).astype(np.intp)
@@ -121,6 +126,8 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         -------
         ndarray (n_samples, n_classes), float32 for float32 X, else float64
         """
+        if is_lazy(X):
+            return _lazily(self.predict_proba, X, offset)
         proba = self._predict(X, PROBA, offset)
         if proba.shape[1] == 1:
             with np.errstate(under="ignore"):
@@ -143,6 +150,8 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         -------
         ndarray (n_samples, n_classes), float32 for float32 X, else float64
         """
+        if is_lazy(X):
+            return _lazily(self.predict_log_proba, X, offset)
         log_proba = self._log_proba(X, offset)
         log_proba[log_proba >= -np.finfo(log_proba.dtype).eps / 2] = 0.0
         return _as_came(log_proba, X)
@@ -171,6 +180,8 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         -------
         float
         """
+        if is_lazy(X):
+            return _score_of_chunks(self, X, y, sample_weight, offset)
         y, sample_weight = as_numpy(y, "y"), as_numpy(sample_weight, "sample_weight")
         predicted = self.predict(as_numpy(X, "X"), offset)
         if np.ndim(y) == 2 and np.shape(y)[1] > 1:
@@ -245,6 +256,45 @@ class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _lazily(method, X, offset):
+    """Predictions of a Dask collection, as a lazy array of known dtype."""
+    from .sources import dask
+
+    _check_no_offset(offset)
+    return dask.lazily(method, X)
+
+
+def _score_of_chunks(clf, X, y, sample_weight, offset):
+    """The score of the rows of a Dask collection, added up where they are."""
+    from .sources import dask
+
+    _check_no_offset(offset)
+    there = dask.workers()
+    chunks, shapes = dask.chunks(there, X)
+    lengths = [shape[0] for shape in shapes]
+    numbers = list(enumerate(np.cumsum([0, *lengths[:-1]]).tolist()))
+    labels = dask.cut(there, y, lengths, "y")
+    weights = dask.cut(there, sample_weight, lengths, "sample_weight")
+    right, total = np.sum(there.gather(dask.of_each(there, _hits, numbers, chunks, labels, weights, clf=clf)), axis=0)
+    return float(right / total)
+
+
+def _hits(X, y, weight, clf):
+    """The weight of the rows whose class is predicted, and of all rows."""
+    if not len(y):
+        return np.zeros(2)
+    weight = np.ones(len(y)) if weight is None else weight
+    right = places(y.reshape(-1), np.asarray(clf.classes_)) == places(clf.predict(X), np.asarray(clf.classes_))
+    return np.array([weight @ right, weight.sum()], np.float64)
+
+
+def _check_no_offset(offset):
+    if offset is not None:
+        raise ValueError(
+            "Expected no offset for the rows of a Dask collection, got one. Remedy: add it to decision_function(X)."
+        )
 
 
 def _as_came(values, X):

@@ -61,6 +61,11 @@ def as_source(estimator, X, *, reset, ensure_finite=True):
     return ArraySource(X)
 
 
+def set_features(estimator, empty):
+    """Let the features of an estimator be those of an empty array or frame."""
+    validate_data(estimator, empty, skip_check_array=True, reset=True)
+
+
 def _is_as_fitted(estimator, X):
     """Whether X is an array that scikit-learn's checks would pass on as it is: they take longer than a few rows."""
     return (

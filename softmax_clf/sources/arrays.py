@@ -200,6 +200,11 @@ def as_numpy(values, name):
     )
 
 
+def is_lazy(values):
+    """Whether values are a Dask collection."""
+    return hasattr(type(values), "__dask_graph__")
+
+
 def is_foreign(values):
     """Whether values are an array that knows dtypes of its own, or the protocols that libraries of arrays share."""
     if isinstance(values, np.ndarray | np.generic) or hasattr(values, "iloc"):

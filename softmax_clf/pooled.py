@@ -1,0 +1,357 @@
+"""Fits to rows that are elsewhere and known by their sums: the data, the objective and its metrics."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .kernels.threads import Pieces
+from .labels import check_labels_present, weights_by_label
+from .metrics.curvature import Curvature
+from .metrics.grams import GramSums
+from .metrics.kinds import BlocksMetric, KroneckerMetric, laplacian
+from .metrics.plan import BLOCKS, EXACT, KRONECKER, plan_metric
+from .metrics.small import LEAST_MASS, SmallObjective
+from .objective import SoftmaxObjective
+from .rows import LabelledRows
+from .sources.arrays import ArraySource, is_lazy
+from .sums import RowsBySums, Shard, combine
+from .validation import set_features
+
+_CLIENT_BYTES = 1 << 29  # of X, a quarter of which a metric may take, here and for each chunk
+_CANCELLED = 1e-6  # a variance that is so small a part of a mean square is a difference without digits
+_MOST_FEATURES = 1 << 13  # whose Gram matrix is made at all
+
+
+def is_elsewhere(X):
+    """Whether rows are known by sums over them: those of a Dask collection, or of :func:`.sums.fit_sums`."""
+    return isinstance(X, RowsBySums) or is_lazy(X)
+
+
+def pooled_data(estimator, X, y, sample_weight, early_stopping, **others):
+    """The data of a fit whose rows are elsewhere, as :class:`PooledData`.
+
+    Parameters
+    ----------
+    early_stopping : bool
+    **others : object
+        What cannot be given for such rows; None where it is not.
+    """
+    others["l1_ratio"] = estimator.l1_ratio or None
+    given = [name for name, value in others.items() if value is not None]
+    if given or early_stopping:
+        name = given[0] if given else "early_stopping"
+        raise ValueError(
+            f"Expected no {name} where rows are those of a Dask collection or known by their sums, got it. Remedy: "
+            "leave it out, or fit to rows in memory, such as X.compute()."
+        )
+    if isinstance(X, RowsBySums):
+        source = PooledSource(X.total, None, len(X.classes))
+        set_features(estimator, np.empty((0, source.n_features)))
+        return PooledData.of(source, X.classes, estimator.class_weight, gives_rows=False)
+    total, classes, empty = _sums_of_collection(X, y, sample_weight, estimator.n_jobs)
+    source = PooledSource(total, X, len(classes))
+    set_features(estimator, empty)
+    return PooledData.of(source, classes, estimator.class_weight, gives_rows=True)
+
+
+def _sums_of_collection(X, y, sample_weight, n_jobs):
+    """Sums over the chunks of a Dask collection, the classes, and an empty piece of it."""
+    from .sources import dask
+
+    if y is None:
+        raise ValueError("Expected y with the labels of the rows, got None. Remedy: pass it.")
+    there = dask.workers()
+    chunks, shapes = dask.chunks(there, X)
+    lengths = [shape[0] for shape in shapes]
+    numbers = list(enumerate(np.cumsum([0, *lengths[:-1]]).tolist()))
+    labels = dask.cut(there, y, lengths, "y")
+    weights = dask.cut(there, sample_weight, lengths, "sample_weight")
+    classes = _classes(there.gather(dask.of_each(there, _labels, numbers, labels)))
+    options = {"classes": classes, "dtype": _dtype(X, dask), "n_jobs": n_jobs}
+    shards = dask.of_each(there, _shard, numbers, chunks, labels, weights, **options)
+    empty = dask.meta(X) if dask.is_frame(X) else np.empty((0, shapes[0][1]))
+    return dask.Sums(there, shards, combine), classes, empty
+
+
+def _dtype(X, dask):
+    """The dtype that chunks are to have, or None for that which they have."""
+    dtypes = [np.dtype(X.dtype)] if not dask.is_frame(X) else list(X.dtypes)
+    if all(dtype == np.float32 for dtype in dtypes):
+        return np.dtype(np.float32)
+    return np.dtype(np.float64) if dask.is_frame(X) or dtypes[0] == np.float64 else None
+
+
+def _labels(y):
+    """The different labels of a chunk."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise ValueError(
+            f"Expected y with a label for each row, got shape {y.shape}. Remedy: pass labels, one a row; target "
+            "probabilities are for rows in memory."
+        )
+    check_labels_present(y)
+    return np.unique(y)
+
+
+def _classes(labels):
+    labels = [found for found in labels if len(found)]
+    classes = np.unique(np.concatenate(labels)) if labels else np.empty(0)
+    if len(classes) < 2:
+        raise ValueError(
+            f"Expected y to hold at least 2 classes, got {classes.tolist()}. Remedy: fit on rows of all the classes "
+            "that are to be told apart."
+        )
+    if classes.dtype.kind == "f" and (classes != np.floor(classes)).any():
+        raise ValueError(
+            "Unknown label type: expected labels of classes, got real numbers, such as "
+            f"{classes[classes != np.floor(classes)][0]}. Remedy: fit a regressor, or make classes of them."
+        )
+    return classes
+
+
+def _shard(X, y, weight, classes, dtype, n_jobs):
+    """The rows of a chunk as they stay in a worker."""
+    if hasattr(X, "iloc") or (dtype is not None and X.dtype != dtype):
+        X = X.astype(dtype) if not hasattr(X, "iloc") else np.asarray(X, dtype=dtype)
+    return Shard(X, y.reshape(-1), classes, weight, n_jobs)
+
+
+class PooledSource:
+    """What a fit asks of a source of rows, from their sums.
+
+    Parameters
+    ----------
+    total : callable (name, *args) -> tuple of array
+        As :func:`.sums.fit_sums` takes it.
+    X : object
+        The rows as they were given, or None.
+    n_classes : int
+
+    Attributes
+    ----------
+    weight_by_class, rows_by_class : array (n_classes,)
+        Of rows that weigh something; the weights as they were given.
+    by_class : array (n_classes,)
+        What the rows' weights are multiplied by; to be set before sums are asked for.
+    """
+
+    is_wide_and_sparse = False
+
+    def __init__(self, total, X, n_classes):
+        self.total, self.X = total, X
+        sizes, self.weight_by_class, self.rows_by_class = total("counts")
+        n_shards, n_features, self.n_samples, n_double, self.pass_values, self.nbytes = map(int, sizes)
+        if not self.n_samples:
+            raise ValueError("Expected X with at least one row, got none. Remedy: see what has emptied it.")
+        self.n_features = n_features // n_shards
+        if n_double not in (0, self.n_samples):
+            raise ValueError(
+                f"Expected X of one dtype, but {n_double} of {self.n_samples} rows are float64. Remedy: X.astype one "
+                "dtype everywhere."
+            )
+        self.dtype = np.dtype(np.float64 if n_double else np.float32)
+        self.by_class: Any = np.ones(n_classes)
+        self.known_moments: Any = None
+
+    def moments(self, weight, n_threads):
+        """As :meth:`.contracts.Source.moments`; ``weight`` is not looked at, the rows know theirs."""
+        if self.known_moments is not None:
+            return self.known_moments
+        shift, total = np.zeros(self.n_features), float(self.by_class @ self.weight_by_class)
+        while True:
+            first, second = self.total("moments", self.by_class, shift)
+            offset = first / total
+            variance = np.maximum(second / total - offset**2, 0.0)
+            if not ((variance < _CANCELLED * offset**2) & (np.abs(offset) > 1e-8 * np.abs(shift))).any():
+                self.known_moments = shift + offset, variance
+                return self.known_moments
+            shift = shift + offset
+
+    def peak(self, weight, enough):
+        """As :meth:`.contracts.Source.peak`."""
+        mean, variance = self.moments(None, 1)
+        rms = float(np.sqrt(np.max(mean**2 + variance, initial=0.0)))
+        return rms if rms >= enough else float(np.max(self.total("extremes", self.by_class)))
+
+    def constants(self, weight):
+        """As :meth:`.contracts.Source.constants`."""
+        mean, variance = self.moments(None, 1)
+        if not ((variance <= _CANCELLED * mean**2) & (mean != 0)).any():
+            return np.empty(0, np.intp)
+        largest, minus_least = self.total("extremes", self.by_class)
+        return np.flatnonzero((largest == -minus_least) & (largest != 0))
+
+    def check_finite(self, n_threads):
+        """Nothing: who holds the rows has looked."""
+
+
+@dataclass(frozen=True)
+class PooledData:
+    """What :class:`.training_data.TrainingData` is, of rows that are elsewhere.
+
+    Attributes
+    ----------
+    source : PooledSource
+    classes : array (n_classes,)
+    weight_sum : float
+    gives_rows : bool
+        Whether few rows may be had here, for Newton's method.
+    """
+
+    source: PooledSource
+    classes: np.ndarray
+    weight_sum: float
+    gives_rows: bool
+    weight = offset = validation = None
+
+    @classmethod
+    def of(cls, source, classes, class_weight, gives_rows):
+        """The data of rows, with weights by class as the classifier takes them."""
+        factors = _class_factors(class_weight, classes, source.weight_by_class)
+        weight_sum = float(factors @ source.weight_by_class)
+        if not (np.isfinite(weight_sum) and weight_sum > 0):
+            raise ValueError(
+                f"Expected weights with a positive and finite sum, got {weight_sum}. Remedy: give some rows a positive "
+                "sample_weight and their classes a positive class_weight."
+            )
+        if (factors * source.weight_by_class == weight_sum).any():
+            raise ValueError(
+                "Expected at least 2 classes with a positive total weight, got one. Remedy: leave a positive "
+                "sample_weight or class_weight to rows of two classes."
+            )
+        source.by_class = factors * (source.n_samples / weight_sum)
+        return cls(source, classes, weight_sum, gives_rows)
+
+    @property
+    def n_classes(self):
+        return len(self.classes)
+
+
+def _class_factors(class_weight, classes, weight_by_class):
+    if class_weight is None:
+        return np.ones(len(classes))
+    if not isinstance(class_weight, str):
+        return weights_by_label(class_weight, classes)
+    present = weight_by_class > 0
+    mean = weight_by_class.sum() / present.sum()
+    return np.divide(mean, weight_by_class, where=present, out=np.zeros(len(classes)))
+
+
+class PooledObjective(SoftmaxObjective):
+    """:class:`~.objective.SoftmaxObjective` of rows that are elsewhere.
+
+    Parameters
+    ----------
+    data : PooledData
+    elastic_net : ElasticNet
+    fit_intercept, n_threads, scale
+        As there.
+    """
+
+    row_search: Any = None  # the scores of the rows are not to be had
+
+    def __init__(self, data, elastic_net, *, fit_intercept, n_threads, scale):
+        self.source, self.data, self.n_threads, self.fit_intercept = data.source, data, n_threads, fit_intercept
+        self.elastic_net = elastic_net
+        self.scale, self.unscale = scale, None if scale is None else 1 / scale
+        self.n_classes, self.n_outputs = data.n_classes, 1 if data.n_classes == 2 else data.n_classes
+        self.n_columns = self.source.n_features + int(fit_intercept)
+        self.pieces = Pieces(self.n_columns, n_threads, self.n_outputs)
+        self.offset: Any = None
+        self.weight: Any = None
+        self.frequency = self.source.by_class * self.source.weight_by_class / self.source.n_samples
+        present = self.frequency[self.frequency > 0]
+        self.null_objective = float(-(present @ np.log(present))) if fit_intercept else float(np.log(data.n_classes))
+        self.n_passes: float = 0
+
+    def evaluate(self, point):
+        self.n_passes += 1
+        dtype = self.source.dtype
+        coef, intercept = (np.ascontiguousarray(part, dtype) for part in self.split(point))
+        loss, *grad = self.source.total("loss_gradient", self.source.by_class, coef, intercept)
+        squares, grad = self._penalised(point, *grad)
+        return loss[0] / self.source.n_samples + squares / 2, grad
+
+    def rarity(self):
+        """By class, as :meth:`.rows.LabelledRows.rarity` has it by row."""
+        return 1 / np.sqrt(np.maximum(self.frequency, np.finfo(np.float64).tiny))
+
+    def here(self):
+        """All the rows, brought here: for those that are few."""
+        X, y, weight = self.source.total("rows", self.source.by_class)
+        options = {"fit_intercept": self.fit_intercept, "n_threads": self.n_threads, "scale": self.scale}
+        return LabelledRows(ArraySource(X), y, self.n_classes, sample_weight=weight, **options)
+
+
+class PooledCurvature(Curvature):
+    """Makes metrics of a :class:`PooledObjective`: Gram matrices are sums, too."""
+
+    def _plan(self, **options):
+        o = self.rows
+        n, p = o.source.n_samples, o.n_columns
+        shape = n, p, o.n_outputs, o.source.dtype.itemsize
+        state = self.passes_so_far(), self.effective_dim, self.evenness, self.n_problems
+        pass_values = o.source.pass_values * p // max(o.source.n_features, 1)
+        plan = plan_metric(*shape, pass_values, _CLIENT_BYTES, *state, **options)
+        if not o.data.gives_rows:
+            plan = replace(plan, exact_passes=np.inf)
+            if plan.kind == EXACT:
+                plan = replace(plan, kind=BLOCKS if o.n_outputs > 1 else KRONECKER, n_rows=n)
+        if plan.kind == KRONECKER and plan.n_rows < 2 * p:  # a factor of low rank is no sum
+            plan = replace(plan, n_rows=min(2 * p, n))
+        return plan
+
+    @cached_property
+    def small(self):
+        return SmallObjective(self.rows.here(), self.elastic_net.l2_reg_strength, self.absent)
+
+    def _make(self, point):
+        for at in (point, np.zeros_like(point), None):
+            metric = self._exact(at) if self.is_exact else self._from_sums(at)
+            if metric is not None:
+                return metric
+        raise AssertionError("unreachable")
+
+    def _from_sums(self, point):
+        """A metric of Gram matrices; None where no row is unsure of its class."""
+        o, source = self.rows, self.rows.source
+        if source.n_features > _MOST_FEATURES:
+            raise ValueError(
+                f"Expected at most {_MOST_FEATURES} features for a fit to rows that are elsewhere, got "
+                f"{source.n_features}. Remedy: leave out features, or fit to rows in memory."
+            )
+        as_blocks = self.plan.kind == BLOCKS
+        n_blocks = o.n_outputs if as_blocks else 1
+        mean, variance = source.moments(None, o.n_threads)
+        if o.unscale is not None:
+            mean, variance = mean * o.unscale, variance * o.unscale**2
+        # as the rows are, or they and the sums would be about two points
+        center = (mean if o.fit_intercept else np.zeros_like(mean)).astype(source.dtype)
+        rarity = o.rarity()
+        everything = float(rarity @ (source.by_class * source.weight_by_class))
+        step = everything / self.plan.n_rows if self.plan.n_rows < source.n_samples else 0.0
+        grams, firsts, masses, between, (n_rows, square) = source.total(
+            *("grams", source.by_class, point, o.unscale, center, o.fit_intercept, rarity, step, n_blocks)
+        )
+        n = source.n_samples
+        masses, between = masses / n, between / n
+        if not masses.max() > LEAST_MASS:
+            return None
+        sums = GramSums(o, source.n_features, n_blocks)
+        sums.grams = [gram / n for gram in grams]
+        sums.masses += masses
+        sums.n_rows, sums.variance = int(n_rows), variance
+        sums.panels = [(center.astype(np.float64), firsts / n, masses)]
+        if as_blocks:
+            roots = sums.roots(self.elastic_net.l2_reg_strength)
+            self.effective_dim = roots.effective_dim
+            return BlocksMetric(roots, laplacian(between))
+        mass = float(masses[0])
+        self.evenness = max(mass**2 / (n_rows * square / n**2), 1e-3)
+        between = laplacian(between) if o.n_outputs > 1 else np.full((1, 1), mass)
+        metric = KroneckerMetric(sums.factor, between / mass, self.elastic_net.l2_reg_strength)
+        self.effective_dim = metric.factor.effective_dim
+        return metric

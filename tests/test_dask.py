@@ -1,0 +1,290 @@
+"""Fits to Dask collections: on a cluster of two processes, and without one. And the sums that they are made of."""
+
+import itertools
+import os
+import signal
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array, csr_matrix
+
+dask = pytest.importorskip("dask")
+distributed = pytest.importorskip("distributed")
+import dask.array as da  # noqa: E402
+
+from softmax_clf import SoftmaxRegressionClassifier  # noqa: E402
+from softmax_clf.sources import dask as dask_source  # noqa: E402
+from softmax_clf.sums import Shard, combine, fit_sums  # noqa: E402
+
+N, P, K = 1500, 90, 12  # so many coefficients that no Hessian is made of them
+EXACT = {"C": 0.1, "tol": 1e-12}
+
+
+@pytest.fixture(scope="module")
+def client():
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+def make_data(n=N, p=P, n_classes=K, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, p)) + 1.0
+    y = (X @ rng.normal(size=(p, n_classes)) / 2 + 2 * rng.gumbel(size=(n, n_classes))).argmax(axis=1)
+    return X, y
+
+
+X, Y = make_data()
+WEIGHT = np.random.default_rng(1).random(N)
+BY_CLASS = np.argsort(Y, kind="stable")
+
+
+@pytest.fixture(scope="module")
+def coef():
+    """What fits in memory give, by what they are of."""
+    known = {}
+
+    def fit(key, *args, **params):
+        if key not in known:
+            known[key] = SoftmaxRegressionClassifier(**{**EXACT, **params}).fit(*args).coef_
+        return known[key]
+
+    return fit
+
+
+def test_same_bits_with_a_cluster_or_none(client, coef):
+    """Columns in several chunks, y and weights cut elsewhere: y as a Dask array, weights in memory."""
+    args = da.from_array(X, chunks=(400, 50)), da.from_array(Y, chunks=333), WEIGHT
+    clf = SoftmaxRegressionClassifier(**EXACT).fit(*args)
+    with dask.config.set(scheduler="synchronous"):
+        alone = SoftmaxRegressionClassifier(**EXACT).fit(*args)
+    assert type(clf.coef_) is np.ndarray
+    assert type(clf.intercept_) is np.ndarray
+    assert clf.converged_
+    np.testing.assert_array_equal(clf.coef_, alone.coef_)
+    np.testing.assert_allclose(clf.coef_, coef("weights", X, Y, WEIGHT), atol=1e-6)
+
+
+def sparse_rows():
+    sparse = np.where(X > 1.5, X, 0.0)
+    sparse[600:900] = 0.0  # a chunk without stored values
+    return sparse
+
+
+CHUNKED = {
+    "a fifth empty": (X, Y, (300, 0, 500, 400, 300)),
+    "first and last empty": (X, Y, (0, 700, 800, 0)),
+    "one class a chunk": (X[BY_CLASS], Y[BY_CLASS], tuple(np.bincount(Y).tolist())),
+    "sparse": (sparse_rows(), Y, (300,) * 5),
+    "float32": (X.astype(np.float32), Y, (700, 800)),
+}
+
+
+@pytest.mark.parametrize("name", CHUNKED)
+def test_as_in_memory(client, coef, name):
+    rows, y, chunks = CHUNKED[name]
+    params = {"tol": 1e-9} if name == "float32" else {}
+    wanted = coef(name, csr_matrix(rows) if name == "sparse" else rows, y, **params)
+    lazy = da.from_array(rows, chunks=(chunks, P))
+    if name == "sparse":
+        lazy = lazy.map_blocks(csr_matrix)
+    clf = SoftmaxRegressionClassifier(**{**EXACT, **params}).fit(lazy, da.from_array(y, chunks=(chunks,)))
+    np.testing.assert_allclose(clf.coef_, wanted, atol=1e-4 if name == "float32" else 1e-6)
+    assert clf.coef_.dtype == rows.dtype
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16])
+def test_narrow_rows(client, coef, dtype):
+    rows = np.clip(20 * X + 100, 0, 255).astype(dtype)
+    params = {"tol": 1e-7, "C": 1e-3}
+    clf = SoftmaxRegressionClassifier(**params).fit(da.from_array(rows, chunks=(600, P)), da.from_array(Y, chunks=600))
+    assert clf.coef_.dtype == np.float32
+    np.testing.assert_allclose(clf.coef_, coef(dtype, rows, Y, **params), atol=2e-4)
+
+
+def test_frames_and_unknown_sizes(client, coef):
+    """Of frames, and of rows that have been picked, nobody knows how many there are in a chunk."""
+    pd = pytest.importorskip("pandas")
+    dd = pytest.importorskip("dask.dataframe")
+    frame = pd.DataFrame(X, columns=[f"x{j}" for j in range(P)])
+    labels = np.array([f"class {k:02}" for k in range(K)])[Y]
+    lazy = dd.from_pandas(frame.assign(label=labels), npartitions=3)
+    clf = SoftmaxRegressionClassifier(**EXACT).fit(lazy.drop(columns="label"), lazy["label"])
+    np.testing.assert_allclose(clf.coef_, coef("plain", X, Y), atol=1e-6)
+    np.testing.assert_array_equal(clf.feature_names_in_, frame.columns)
+    predicted = clf.predict(lazy.drop(columns="label"))
+    assert predicted.dtype == clf.classes_.dtype
+    np.testing.assert_array_equal(predicted.compute(), clf.predict(frame))
+
+    picked = X[:, 0] > 0
+    rows, y = da.from_array(X, chunks=(500, P)), da.from_array(Y, chunks=500)
+    mask = da.from_array(picked, chunks=500)
+    clf = SoftmaxRegressionClassifier(**EXACT).fit(rows[mask], y[mask])
+    np.testing.assert_allclose(clf.coef_, coef("picked", X[picked], Y[picked]), atol=1e-6)
+
+
+def test_small_problems_take_newton_steps(client, coef):
+    """Few coefficients: the rows come here, and the bound that ends the fit with them."""
+    rows, y = X[:, :5], (Y > 5).astype(int)
+    clf = SoftmaxRegressionClassifier(**EXACT).fit(da.from_array(rows, chunks=(400, 5)), da.from_array(y, chunks=400))
+    assert clf.suboptimality_is_bound_
+    np.testing.assert_allclose(clf.coef_, coef("two", rows, y), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"standardize": True}, {"class_weight": "balanced"}, {"class_weight": {3: 2.5}}, {"fit_intercept": False}],
+)
+def test_parameters(coef, params):
+    rows = X * np.linspace(0.1, 10, P)
+    rows[:, 7] = 3.0  # a constant
+    clf = SoftmaxRegressionClassifier(**EXACT, **params).fit(da.from_array(rows, chunks=(400, P)), Y, WEIGHT)
+    wanted = coef(repr(params), rows, Y, WEIGHT, **params)
+    np.testing.assert_allclose(clf.coef_, wanted, atol=1e-6)
+    assert (wanted[:, 7] == 0).all() == (clf.coef_[:, 7] == 0).all()
+
+
+def test_predictions_are_lazy(client):
+    y = (Y > 5).astype(np.int32)
+    clf = SoftmaxRegressionClassifier().fit(X, y)
+    rows = da.from_array(X, chunks=((700, 0, 800), P))
+    for method, shape in (
+        ("predict", (N,)),
+        ("predict_proba", (N, 2)),
+        ("predict_log_proba", (N, 2)),
+        ("decision_function", (N,)),
+    ):
+        lazy, wanted = getattr(clf, method)(rows), getattr(clf, method)(X)
+        assert isinstance(lazy, da.Array)
+        assert (lazy.shape, lazy.dtype) == (shape, wanted.dtype)
+        np.testing.assert_allclose(lazy.compute(), wanted, rtol=1e-12)
+    narrow = clf.predict_proba(rows.astype(np.float32))
+    assert narrow.dtype == np.float32 == narrow.compute().dtype
+    score = clf.score(rows, da.from_array(y, chunks=333), WEIGHT)
+    assert type(score) is float
+    assert score == pytest.approx(clf.score(X, y, WEIGHT), rel=1e-12)
+
+
+def kill_a_worker(client):
+    pid = next(iter(client.run(os.getpid).values()))
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_worker_dies(client, monkeypatch):
+    """In the middle of a pass: Dask makes anew what it held, and the bits are the same."""
+    args = da.from_array(X, chunks=(300, P)).persist(), da.from_array(Y, chunks=300)
+    wanted = SoftmaxRegressionClassifier(**EXACT).fit(*args)
+    each, calls = dask_source.Cluster.each, []
+
+    def dying(self, function, *arguments, **common):
+        answers = each(self, function, *arguments, **common)
+        calls.append(common.get("name"))
+        if calls.count("loss_gradient") == 5 and calls[-1] == "loss_gradient":
+            kill_a_worker(client)
+        return answers
+
+    monkeypatch.setattr(dask_source.Cluster, "each", dying)
+    clf = SoftmaxRegressionClassifier(**EXACT).fit(*args)
+    assert calls.count("loss_gradient") > 5
+    np.testing.assert_array_equal(clf.coef_, wanted.coef_)
+    client.wait_for_workers(2)
+
+
+def test_what_leaves_the_workers_is_small(client, monkeypatch):
+    """No answer is as long as the rows are many."""
+    gather, sizes = dask_source.Cluster.gather, []
+
+    def measured(self, values):
+        found = gather(self, values)
+        sizes.extend(max(part.shape) for part in found if isinstance(part, np.ndarray))
+        return found
+
+    monkeypatch.setattr(dask_source.Cluster, "gather", measured)
+    SoftmaxRegressionClassifier(tol=1e-3).fit(lazy(X), da.from_array(Y, chunks=400))
+    assert max(sizes) == P
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Errors
+
+
+def lazy(rows, chunks=500):
+    return da.from_array(rows, chunks=(chunks, rows.shape[1]))
+
+
+def with_nan():
+    rows = X.copy()
+    rows[1100, 3] = np.nan
+    return rows
+
+
+def test_errors_name_the_chunk(client):
+    clf = SoftmaxRegressionClassifier()
+    with pytest.raises(ValueError, match=r"In chunk 2, which begins with row 1000: .*NaN in row 100"):
+        clf.fit(lazy(with_nan()), Y)
+    blocks = [dask.delayed(X[:500]), dask.delayed(X[500:1000, :89])]
+    odd = da.concatenate([da.from_delayed(block, shape=(500, P), dtype=X.dtype) for block in blocks])
+    with pytest.raises(ValueError, match=r"features of chunk 0, got 89 in chunk 1"):
+        clf.fit(odd, Y[:1000])
+    with pytest.raises(ValueError, match=r"1500 rows of X, got 1400, chunk 2 having 400 for 500 rows"):
+        clf.fit(lazy(X), da.from_array(Y[:1400], chunks=500))
+    with pytest.raises(ValueError, match=r"In chunk 1.*NaN in row 0"):
+        clf.fit(lazy(X), da.from_array(np.where(np.arange(N) == 500, np.nan, Y), chunks=500))
+    with pytest.raises(ValueError, match=r"In chunk \d.*non-negative sample_weight"):
+        clf.fit(lazy(X), Y, np.full(N, -1.0))
+    assert not hasattr(clf, "coef_")
+
+
+def test_errors_before_any_work():
+    with pytest.raises(ValueError, match="Expected no early_stopping"):
+        SoftmaxRegressionClassifier(early_stopping=True).fit(lazy(X), Y)
+    with pytest.raises(ValueError, match="Expected no l1_ratio"):
+        SoftmaxRegressionClassifier(l1_ratio=0.5).fit(lazy(X), Y)
+    with pytest.raises(ValueError, match="Expected no offset"):
+        SoftmaxRegressionClassifier().fit(lazy(X), Y, offset=np.zeros((N, K)))
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        SoftmaxRegressionClassifier().fit(lazy(X), np.zeros(N))
+    with pytest.raises(ValueError, match="at least 2 classes with a positive total weight"):
+        SoftmaxRegressionClassifier().fit(lazy(X), Y, (Y == 2).astype(float))
+
+
+def test_costly_rows_are_told_of(client, monkeypatch):
+    monkeypatch.setattr(dask_source, "_COSTLY", 0.0)
+    clf = SoftmaxRegressionClassifier(tol=1e-2)
+    with pytest.warns(UserWarning, match="X is not persisted"):
+        clf.fit(lazy(X) + 0, Y)
+    rows = lazy(X).persist()
+    clf.fit(rows, Y)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sums
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+def test_pooled_by_sums(coef, container):
+    """Without Dask: a fit to what shards add up, one of which has no rows."""
+    bounds = [0, 400, 400, 1000, N]
+    shards = [Shard(container(X[a:b]), Y[a:b], np.arange(K), WEIGHT[a:b]) for a, b in itertools.pairwise(bounds)]
+
+    def total(name, *args):
+        assert name != "rows"  # which are not anybody's to ask for
+        return combine(name, [getattr(shard, name)(*args) for shard in shards])
+
+    clf = fit_sums(SoftmaxRegressionClassifier(**EXACT), total, np.arange(K))
+    np.testing.assert_allclose(clf.coef_, coef("weights", X, Y, WEIGHT), atol=1e-6)
+
+
+def test_sums_of_a_sample_stand_for_all():
+    """Gram matrices over a tenth of the rows are those over all, but for what sampling makes of them."""
+    rows, y = make_data(20_000, 5, 3)
+    shard = Shard(rows, y, np.arange(3))
+    center, rarity = rows.mean(axis=0), np.ones(3)
+
+    def gram(step):
+        return shard.grams(np.ones(3), np.zeros((3, 6)), None, center, True, rarity, step, 1)
+
+    (every, _, mass, *_), (some, _, mass_of_some, _, sizes) = gram(0.0), gram(10.0)
+    assert 1900 <= sizes[0] <= 2000
+    assert mass_of_some == pytest.approx(mass, rel=0.01)
+    np.testing.assert_allclose(np.tril(some[0]), np.tril(every[0]), atol=0.1 * every[0].max())
