@@ -181,6 +181,33 @@ def costs():
     return ["rows x features x classes", "what", "predicted", "measured", "measured / predicted"], rows
 
 
+def stored():
+    """Rows of a table: dense values that a stored value of CSR takes as long as, in a pass on one thread."""
+    import measure
+    import numpy as np
+    import scipy.sparse as sp
+
+    from softmax_clf.objective import SoftmaxObjective
+    from softmax_clf.sources.arrays import ArraySource
+    from softmax_clf.sources.sparse import CsrSource
+
+    rows = []
+    for n, p, K, density in ((10_000, 1_000, 10, 0.02), (10_000, 1_000, 20, 0.1), (10_000, 20_000, 10, 0.002)):
+        rng = np.random.default_rng(0)
+        X, y = sp.random_array((n, p), density=density, rng=rng, dtype=np.float32).tocsr(), rng.integers(K, size=n)
+        dense = ArraySource(rng.standard_normal((n, 1_000)).astype(np.float32))
+        options = {"sample_weight": None, "l2_reg_strength": 1 / n, "fit_intercept": True, "n_threads": 1}
+        times = []
+        for source in (CsrSource(X), dense):
+            objective = SoftmaxObjective(source, y, K, **options)
+            point = np.zeros((K, objective.n_columns))
+            times.append(measure.seconds(lambda o=objective, at=point: o.evaluate(at), 1, 0.2))
+        rows.append(
+            [f"{n:,} x {p:,} x {K}", f"{density:.1%}", f"{times[0] / X.nnz / (times[1] / dense.pass_values):.1f}"]
+        )
+    return ["rows x features x classes", "stored", "dense values that one takes as long as"], rows
+
+
 # --------------------------------------------------------------------------------------------------------- the slacks
 
 
@@ -280,6 +307,7 @@ if __name__ == "__main__":
         print(measure.describe(measure.environment()))
     if arguments.costs:
         print(measure.markdown_table(*costs()))
+        print(measure.markdown_table(*stored()))
     if arguments.slacks:
         print(measure.markdown_table(*slacks()))
     if arguments.write:
