@@ -46,6 +46,7 @@ from .metrics.curvature import Curvature
 from .metrics.kinds import AmongClasses
 from .metrics.quadratic import QuadraticCurvature
 from .objective import StackedObjectives
+from .out_of_fold import out_of_fold_proba
 from .penalty import ElasticNet, penalty_strength
 from .prediction import SoftmaxClassifier
 from .rows import ABSENT, LabelledRows, cross_entropy
@@ -589,6 +590,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         Threads, as in :class:`SoftmaxRegressionClassifier`.
     random_state : int, RandomState instance or None, default=None
         Used with ``cv='holdout'`` only.
+    store_oof_proba : bool, default=False
+        Whether to keep the probabilities of the rows held out, as `oof_proba_`.
     verbose : int, default=0
         1 to print what was chosen and by which score, 2 or more for every C and how the last fit ended.
 
@@ -612,6 +615,12 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
     coefs_paths_ : ndarray (n_folds, n_l1_ratios, n_Cs, n_outputs, n_features + fit_intercept)
         Coefficients of every cell, as exact as `score_tol` says, the intercept last. A class that the training rows of
         a fold lack has zeros, and as intercept minus infinity. n_outputs is 1 for two classes.
+    oof_proba_ : ndarray (n_samples, n_classes)
+        Only with `store_oof_proba`: probabilities of each row by the fold that holds it out, at the chosen C and
+        l1_ratio, or with ``refit=False`` at those that are the best for this fold. They are what its cell of
+        `coefs_paths_` predicts, and :func:`sklearn.model_selection.cross_val_predict` at the same `cv` and `tol`, but
+        where a fold has two of more classes: that would fit a model with one vector. Means where several folds hold a
+        row out, NaN where none does. A class that the fold's training rows lack has zero.
     dev_ratio_ : ndarray (n_folds, n_l1_ratios, n_Cs)
         The share of the deviance of the null model that each cell explains, in its training rows.
     coef_, intercept_, classes_, n_features_in_, feature_names_in_
@@ -657,6 +666,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         "refit": ["boolean"],
         "selection": [StrOptions({"best", "1se"})],
         "score_tol": [Interval(Real, 0, None, closed="left")],
+        "store_oof_proba": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "random_state": ["random_state"],
         **{
@@ -683,6 +693,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         max_iter=1000,
         n_jobs=None,
         random_state=None,
+        store_oof_proba=False,
         verbose=0,
     ):
         self.Cs = Cs
@@ -700,6 +711,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         self.max_iter = max_iter
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.store_oof_proba = store_oof_proba
         self.verbose = verbose
 
     @property
@@ -778,6 +790,10 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             "coefs_paths_": walked.paths,
             "dev_ratio_": walked.dev_ratio,
         }
+        if self.store_oof_proba:
+            cells = [chosen] * len(folds) if self.refit else _best_of_folds(scores)
+            classifiers = (walked.classifier(f, *cell, finite=False) for f, cell in enumerate(cells))
+            fitted["oof_proba_"] = out_of_fold_proba(classifiers, tests, rows.held_out, len(rows.y), len(rows.classes))
         if self.verbose:
             ratio = f" and l1_ratio={fitted['l1_ratio_']:.4g}" if len(l1_ratios) > 1 else ""
             print(
@@ -810,7 +826,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
                 "n_iter_": int(walked.n_iters.max()),
                 "converged_": bool(walked.converged.all()),
             }
-        for name in ("objective_", "suboptimality_", "suboptimality_is_bound_", "loss_curve_"):  # of an earlier fit
+        of_a_fit = ("objective_", "suboptimality_", "suboptimality_is_bound_", "loss_curve_", "oof_proba_")
+        for name in of_a_fit:  # an earlier one
             vars(self).pop(name, None)
         vars(self).update(fitted)
         task.end(dict)
@@ -877,7 +894,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
                         f"Expected cv to give places of the {len(rows.y)} rows, but fold {f} has {name} rows from "
                         f"{part.min()} to {part.max()}. Remedy: make cv for these rows."
                     )
-            folds.append((train, test))
+            folds.append((train % len(rows.y), test % len(rows.y)))  # places may be counted from the end
         if not folds:
             raise ValueError(
                 f"Expected at least one fold, but cv={self.cv!r} gives none. Remedy: set cv to an integer."
@@ -1275,13 +1292,13 @@ class _Walked:
                         changed[turn, r, c] = True
         return changed
 
-    def classifier(self, f, r, c):
-        """The classifier of one cell."""
+    def classifier(self, f, r, c, finite=True):
+        """The classifier of one cell, with scores that can be calculated with, or those of absent classes infinite."""
         clf = self.estimator._classifier(float(self.Cs[c]), float(self.l1_ratios[r]))
         clf.classes_, clf.n_features_in_ = self.rows.classes, self.rows.X.shape[1]
         clf.coef_, clf.intercept_ = self._split(self.paths[f, r, c])
-        # scores that can be calculated with
-        clf.intercept_ = np.maximum(clf.intercept_, clf.intercept_.dtype.type(ABSENT))
+        if finite:
+            clf.intercept_ = np.maximum(clf.intercept_, clf.intercept_.dtype.type(ABSENT))
         return clf
 
     def as_on_all_rows(self, r, c):

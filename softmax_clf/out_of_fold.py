@@ -1,0 +1,32 @@
+"""Probabilities of rows by the folds that hold them out."""
+
+import numpy as np
+
+
+def out_of_fold_proba(classifiers, tests, held_out, n_samples, n_classes):
+    """Probabilities of each row, by the classifiers of the folds that hold it out.
+
+    Parameters
+    ----------
+    classifiers : iterable of classifier
+        One a fold.
+    tests : list of array of int
+        Rows that each holds out; one that is named twice counts once.
+    held_out : callable
+        From some rows, as increasing indices, to their features.
+    n_samples, n_classes : int
+
+    Returns
+    -------
+    array (n_samples, n_classes)
+        Means where several folds hold a row out, NaN where none does.
+    """
+    sums, counts, dtype = np.zeros((n_samples, n_classes)), np.zeros((n_samples, 1)), np.float32
+    for clf, test in zip(classifiers, tests, strict=True):
+        rows = np.unique(test)
+        proba = clf.predict_proba(held_out(rows))
+        dtype = proba.dtype
+        sums[rows] += proba  # from zero, so that those of one fold stay as they are
+        counts[rows] += 1
+    with np.errstate(invalid="ignore"):
+        return (sums / counts).astype(dtype)
