@@ -41,6 +41,7 @@ from .estimator import SoftmaxRegressionClassifier, all_or_nothing
 from .held_out import HeldOut, Watch
 from .kernels.compiling import compilation_told
 from .kernels.threads import Pieces, effective_n_threads, on_one_blas_thread
+from .left_out import MEASURES, LeftOut
 from .messages import check_start, overflow_named
 from .metrics.curvature import Curvature
 from .metrics.kinds import AmongClasses
@@ -560,9 +561,13 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         `l1_ratios` are positive, an integer counts from where all coefficients are zero, the :func:`C_max` of the least
         of them, to 1000 times that of the largest, or 100 times where features outnumber rows; with one l1_ratio it
         ends before that where the deviance explained, `dev_ratio_`, is more than 0.999 in all folds or hardly grows.
-    cv : int, splitter, iterable of (train, test) or 'holdout', default=None
+    cv : int, splitter, iterable of (train, test), 'holdout' or 'loo', default=None
         None is 5 stratified folds, an integer that many. 'holdout' is one fold: a random `validation_fraction` of the
-        rows is held out, by class where each has rows enough. A row that ``train`` names twice counts twice.
+        rows is held out, by class where each has rows enough. A row that ``train`` names twice counts twice. 'loo'
+        holds out every row by itself, approximately: each C is fitted to all rows, and one Newton step without a row
+        tells what it would be without it (:func:`~softmax_clf.inspection.leave_one_out`). There is one "fold" then, of
+        all rows, no L1 penalty, and the score is 'neg_log_loss' or 'accuracy'. The Hessian has to fit into 1 GB, and is
+        made and inverted for each C, which many features times classes make slow.
     scoring : str or callable, default=None
         Any scorer of scikit-learn, the greater the better. None is 'neg_log_loss': minus the mean cross-entropy of
         the rows held out.
@@ -660,7 +665,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
 
     _parameter_constraints = {
         "Cs": [Interval(Integral, 1, None, closed="left"), "array-like"],
-        "cv": ["cv_object", StrOptions({"holdout"})],
+        "cv": ["cv_object", StrOptions({"holdout", "loo"})],
         "scoring": [str, callable, None],
         "l1_ratios": ["array-like", None],
         "refit": ["boolean"],
@@ -764,11 +769,15 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             )
 
         trains, tests = zip(*folds, strict=True)
-        walked = _Walked(self, rows, trains, l1_ratios, Cs, task, tests)
+        left_out = self._left_out(rows, l1_ratios, score_params) if self._is_loo() else None
+        walked = _Walked(self, rows, trains, l1_ratios, Cs, task, None if left_out else tests)
         n_tried, Cs = len(Cs), walked.Cs
         scores = np.empty((len(folds), len(l1_ratios), len(Cs)))
         score = partial(self._score_cells, scores, rows, walked, tests, score_params)
-        score(np.ones(scores.shape, bool))
+        if left_out:
+            scores[0, 0] = [left_out.score(*walked.cell(0, 0, c), C) for c, C in enumerate(Cs)]
+        else:
+            score(np.ones(scores.shape, bool))
         _check_finite(scores, l1_ratios, Cs)
         while True:  # until what is chosen was solved to tol, and what could be chosen instead
             mean_scores = _means(scores)
@@ -790,15 +799,18 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             "coefs_paths_": walked.paths,
             "dev_ratio_": walked.dev_ratio,
         }
-        if self.store_oof_proba:
+        if self.store_oof_proba and left_out:
+            fitted["oof_proba_"] = left_out.proba(*walked.cell(0, *chosen), fitted["C_"])
+        elif self.store_oof_proba:
             cells = [chosen] * len(folds) if self.refit else _best_of_folds(scores)
             classifiers = (walked.classifier(f, *cell, finite=False) for f, cell in enumerate(cells))
             fitted["oof_proba_"] = out_of_fold_proba(classifiers, tests, rows.held_out, len(rows.y), len(rows.classes))
         if self.verbose:
             ratio = f" and l1_ratio={fitted['l1_ratio_']:.4g}" if len(l1_ratios) > 1 else ""
+            of = "rows left out one at a time" if left_out else f"rows held out in {len(folds)} folds"
             print(
                 f"chose C={fitted['C_']:.4g}{ratio} among {mean_scores.size} tried: mean {self._score_name()} "
-                f"{mean_scores[chosen]:.6g} of rows held out in {len(folds)} folds"
+                f"{mean_scores[chosen]:.6g} of {of}"
             )
         if self.refit:
             coef, intercept = walked.mean_over_folds(walked.as_on_all_rows(*chosen))
@@ -868,8 +880,30 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         names = ("fit_intercept", "standardize", "class_weight", "tol", "max_iter", "n_jobs")
         return SoftmaxRegressionClassifier(C, l1_ratio=l1_ratio, **{name: getattr(self, name) for name in names})
 
+    def _is_loo(self):
+        return isinstance(self.cv, str) and self.cv == "loo"
+
+    def _left_out(self, rows, l1_ratios, score_params):
+        """What scores fits by approximate leave-one-out."""
+        measure = self.scoring or "neg_log_loss"
+        if measure not in MEASURES:
+            raise ValueError(
+                f"Expected scoring to be None, {' or '.join(map(repr, MEASURES))} with cv='loo', got {self.scoring!r}. "
+                "Remedy: take one of these, or set cv to an integer."
+            )
+        if l1_ratios.any():
+            raise ValueError(
+                f"Expected l1_ratios of zero with cv='loo', got {l1_ratios.tolist()}: beside an L1 penalty, which "
+                "coefficients are zero may change with a row. Remedy: set cv to an integer."
+            )
+        options = {"fit_intercept": self.fit_intercept, "standardize": self.standardize}
+        weight = score_params.get("sample_weight")
+        return LeftOut(rows.data, measure, weight, n_threads=effective_n_threads(self.n_jobs), **options)
+
     def _folds(self, rows, split_params):
         """Training and test rows of each fold, as indices."""
+        if self._is_loo():
+            return [(np.arange(len(rows.y)), np.arange(len(rows.y)))]
         if isinstance(self.cv, str):
             cv = holdout(rows.y_index, self.validation_fraction, self.random_state)
         else:
@@ -932,7 +966,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         """What the splitter and the scorer are given."""
         if routing_enabled():
             routed = process_routing(self, "fit", sample_weight=sample_weight, **params)
-            # 'holdout' is no object that metadata could be routed to
+            # 'holdout' and 'loo' are no objects that metadata could be routed to
             return {} if isinstance(self.cv, str) else routed.splitter.split, routed.scorer.score
         groups = params.get("groups")
         split_params = {} if groups is None or isinstance(self.cv, str) else {"groups": as_numpy(groups, "groups")}
@@ -1300,6 +1334,10 @@ class _Walked:
         if finite:
             clf.intercept_ = np.maximum(clf.intercept_, clf.intercept_.dtype.type(ABSENT))
         return clf
+
+    def cell(self, f, r, c):
+        """Coefficients and intercepts of one cell, in float64."""
+        return self._split(self.paths[f, r, c].astype(np.float64))
 
     def as_on_all_rows(self, r, c):
         """Points of each fold where their penalty is as strong, beside the mean loss, as that of all rows at one C.

@@ -14,6 +14,7 @@ from .evidence import ContributionDisplay, contributions
 from .hyperplanes import HyperplaneDisplay, boundary_distances, signed_distances
 from .regularization_path import RegularizationPathDisplay
 from .reliability import ReliabilityDisplay, expected_calibration_error
+from .removal import LeaveOneOut, influence, leave_one_out, leverage
 from .reports import Report, report
 from .score_maps import ScoreMapDisplay, score_map
 from .templates import TemplateDisplay, input_coefficients
@@ -22,6 +23,7 @@ __all__ = [
     "ContributionDisplay",
     "ConvergenceDisplay",
     "HyperplaneDisplay",
+    "LeaveOneOut",
     "RegularizationPathDisplay",
     "ReliabilityDisplay",
     "Report",
@@ -30,7 +32,10 @@ __all__ = [
     "boundary_distances",
     "contributions",
     "expected_calibration_error",
+    "influence",
     "input_coefficients",
+    "leave_one_out",
+    "leverage",
     "report",
     "score_map",
     "signed_distances",

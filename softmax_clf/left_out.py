@@ -1,0 +1,49 @@
+"""Scores of fits by approximate leave-one-out."""
+
+import numpy as np
+
+from .leave_one_out import NoInverse, Rows
+from .rows import cross_entropy
+from .training_data import standard_deviations
+
+MEASURES = ("neg_log_loss", "accuracy")
+
+
+class LeftOut:
+    """Scores of rows by the fits without them.
+
+    Parameters
+    ----------
+    data : TrainingData
+    measure : str
+        One of MEASURES.
+    weight : array (n_samples,), or None
+        Of rows, in scores.
+    fit_intercept, standardize : bool
+        As in the classifier.
+    n_threads : int
+    """
+
+    def __init__(self, data, measure, weight, *, fit_intercept, standardize, n_threads):
+        self.data, self.measure, self.weight = data, measure, weight
+        scale = standard_deviations(data.source, data.weight, fit_intercept, n_threads) if standardize else None
+        options = {"fit_intercept": fit_intercept, "n_threads": n_threads}
+        self.rows = Rows(data.source, data.y, data.n_classes, data.weight, scale, **options)
+
+    def proba(self, coef, intercept, C):
+        """Probabilities (n_samples, n_classes)."""
+        with np.errstate(under="ignore"):
+            return np.exp(self.rows.log_proba_without(coef, intercept, C)).astype(self.data.source.dtype)
+
+    def score(self, coef, intercept, C):
+        """The mean of the measure, NaN where the fit is no optimum of its own."""
+        try:
+            log_proba = self.rows.log_proba_without(coef, intercept, C)
+        except NoInverse:
+            return np.nan
+        if self.measure == "accuracy":
+            return np.average(log_proba.argmax(axis=1) == self.data.y, weights=self.weight)
+        eps = np.finfo(self.data.source.dtype).eps  # as for folds
+        return -np.average(
+            cross_entropy(np.clip(log_proba, np.log(eps), np.log1p(-eps)), self.data.y), weights=self.weight
+        )
