@@ -10,7 +10,7 @@ from .strengths import C_max
 __all__ = ["C_max", "SoftmaxRegressionClassifier", "SoftmaxRegressionClassifierCV", "softmax_regression_path"]
 __version__ = "0.1.0"
 
-_SUBMODULES = ("datasets", "features", "inspection", "interop")
+_SUBMODULES = ("datasets", "decisions", "features", "inspection", "interop")
 
 
 def __getattr__(name: str) -> Any:

@@ -134,7 +134,7 @@ WORLD = {
     "kernels.jit": {"numpy", "numba", "llvmlite"},
     "kernels.threads": {"numpy", "joblib", "threadpoolctl"},
 }
-BESIDE = {"inspection", "features", "interop", "datasets"}
+BESIDE = {"decisions", "inspection", "features", "interop", "datasets"}
 
 
 @lru_cache
@@ -348,7 +348,7 @@ def test_submodules_are_imported_when_asked_for():
 import sys
 import softmax_clf
 assert "softmax_clf.inspection" not in sys.modules
-submodules = ["datasets", "features", "inspection", "interop"]
+submodules = ["datasets", "decisions", "features", "inspection", "interop"]
 assert dir(softmax_clf) == sorted([*softmax_clf.__all__, *submodules, "__version__"])
 for name in dir(softmax_clf):
     getattr(softmax_clf, name)

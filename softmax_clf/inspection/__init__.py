@@ -9,6 +9,7 @@ Displays work as in scikit-learn: ``from_estimator(...)`` computes and draws, ``
 both leave ``ax_`` and ``figure_`` behind. Only drawing needs matplotlib.
 """
 
+from ..decisions import expected_cost
 from .convergence import ConvergenceDisplay
 from .evidence import ContributionDisplay, contributions
 from .hyperplanes import HyperplaneDisplay, boundary_distances, signed_distances
@@ -32,6 +33,7 @@ __all__ = [
     "boundary_distances",
     "contributions",
     "expected_calibration_error",
+    "expected_cost",
     "influence",
     "input_coefficients",
     "leave_one_out",
