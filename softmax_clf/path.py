@@ -915,7 +915,10 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
                 "label of its group for each row."
             )
         folds = []
-        for f, fold in enumerate(cv.split(rows.X, rows.y, **split_params)):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The least populated class in y has only")  # it does not name the class
+            split = list(cv.split(rows.X, rows.y, **split_params))
+        for f, fold in enumerate(split):
             train, test = (np.asarray(part) for part in fold)
             train, test = (np.flatnonzero(part) if part.dtype == bool else part for part in (train, test))
             for name, part in (("training", train), ("test", test)):
@@ -945,6 +948,14 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
                 f"Expected a class with a row for each of {cv.n_splits} folds, but the largest, "
                 f"{rows.classes[counts.argmax() :][:1].tolist()[0]!r}, has {counts.max()}. Remedy: set cv to at most "
                 f"{counts.max()}, or give more rows."
+            )
+        if counts.min() < cv.n_splits:
+            least = counts.argmin()
+            warnings.warn(
+                f"The least populated class in y, {rows.classes[least:][:1].tolist()[0]!r}, has only {counts[least]} "
+                f"members, which is less than n_splits={cv.n_splits}: some folds hold out none of it. Remedy: set cv "
+                f"to at most {max(counts[least], 2)}, or give more rows of it.",
+                stacklevel=6,
             )
 
     def _chosen(self, scores, mean_scores, Cs):

@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from .callbacks import CallbackSupportMixin
+from .documentation import Documented
 from .fitted import check_values, coefficients
 from .kernels.softmax import LOG_PROBA, PROBA, RAW
 from .kernels.threads import effective_n_threads
@@ -27,7 +28,7 @@ _FEW_VALUES, _FEW_ROWS = 1 << 14, 8  # more coefficients are looked at, for so f
 Classifier = TypeVar("Classifier", bound="SoftmaxClassifier")
 
 
-class SoftmaxClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
+class SoftmaxClassifier(Documented, CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """A linear classifier whose probabilities are the softmax of its scores, once it is fitted.
 
     Attributes

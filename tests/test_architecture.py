@@ -59,6 +59,7 @@ OURS = {
     "prediction": {
         "sklearn_private",
         "callbacks",
+        "documentation",
         "fitted",
         "labels",
         "validation",
@@ -83,6 +84,7 @@ OURS = {
     "leave_one_out": {"rows", "kernels"},
     "left_out": {"leave_one_out", "rows", "training_data"},
     "callbacks": set(),
+    "documentation": set(),
     "fitted": set(),
     "labels": set(),
     "online": {"metrics", "solvers", "sources", "kernels"},
@@ -116,6 +118,7 @@ WORLD = {
     "left_out": NUMERIC,
     "callbacks": {"sklearn"},
     "sklearn_private": {"sklearn"},
+    "documentation": set(),
     "fitted": NUMERIC,
     "labels": NUMERIC,
     "refusals": NUMERIC,

@@ -8,6 +8,8 @@ from scipy.sparse import csr_array
 from sklearn.datasets import load_iris
 
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
+from softmax_clf.datasets import open_parquet
+from softmax_clf.features import PatchKMeans
 from softmax_clf.kernels.compiling import compilation_told
 
 X, Y = load_iris(return_X_y=True)
@@ -61,6 +63,52 @@ def test_score_of_soft_labels():
 def test_early_stopping_on_a_handful_of_rows_is_told():
     with pytest.warns(UserWarning, match=r"watches 5 rows only.*Remedy: raise validation_fraction"):
         SoftmaxRegressionClassifier(early_stopping=True, random_state=0).fit(X[::3], Y[::3])
+
+
+def test_memory_maps_that_have_to_be_converted_say_so(tmp_path, capsys):
+    """With verbose: that rows are copied, and which dtypes are not."""
+    for dtype, told in ((np.int64, "X is a memory map of int64"), (np.float32, "")):
+        np.save(tmp_path / "rows.npy", X.astype(dtype))
+        rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
+        SoftmaxRegressionClassifier(verbose=1).fit(rows, Y)
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("X is")]
+        assert [line[: len(told)] for line in lines] == [told] * bool(told)
+        assert not told or "float64, float32" in lines[0]
+        SoftmaxRegressionClassifier().fit(rows, Y)
+        assert "memory map" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_large_rows_name_the_column_too(dtype):
+    rows = with_value(np.tile(X, (2000, 1)), 7, 2, np.nan).astype(dtype)
+    with pytest.raises(ValueError, match=r"contains NaN in row 7 and column 2\."):
+        SoftmaxRegressionClassifier().fit(rows, np.tile(Y, 2000))
+
+
+def test_the_class_that_is_smaller_than_cv_is_named():
+    keep, names = np.r_[0:3, 50:150], np.array(["rose", "tulip", "lily"])
+    with pytest.warns(
+        UserWarning, match=r"in y, 'rose', has only 3 members.*n_splits=5.*Remedy: set cv to at most 3"
+    ) as told:
+        SoftmaxRegressionClassifierCV([1.0]).fit(X[keep], names[Y[keep]])
+    assert sum("least populated" in str(warning.message) for warning in told) == 1
+    assert told[0].filename == __file__
+
+
+def test_images_that_are_no_numbers():
+    images = np.zeros((4, 8, 8))
+    images[2, 1, 3] = np.nan
+    with pytest.raises(ValueError, match=r"contains NaN in image 2, at \(1, 3\)") as caught:
+        PatchKMeans(3, patch_size=3).fit(images)
+    assert "HistGradientBoosting" not in str(caught.value)
+    with pytest.raises(ValueError, match="Expected pixels as numbers, got an array of text"):
+        PatchKMeans(3, patch_size=3).fit(np.zeros((4, 8, 8)).astype(str))
+
+
+def test_files_that_are_not_there(tmp_path):
+    pytest.importorskip("pyarrow")
+    with pytest.raises(FileNotFoundError, match="there is none at .*Remedy"):
+        open_parquet(tmp_path / "none.parquet")
 
 
 def test_frames_without_trouble_are_fitted():

@@ -198,8 +198,14 @@ def _opened(path):
         import pyarrow
     except ImportError as error:
         raise ImportError(f"Expected pyarrow to be installed, but: {error}. Remedy: pip install pyarrow.") from error
-    with open(path, "rb") as file:
-        magic = file.read(6)
+    try:
+        with open(path, "rb") as file:
+            magic = file.read(6)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"Expected a Parquet or Arrow IPC file, but there is none at {path}. Remedy: see that the path is right; "
+            "of a data set of several files, open one at a time."
+        ) from None
     try:
         if magic[:4] == b"PAR1":
             return _Parquet(path)

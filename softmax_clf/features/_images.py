@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from ..documentation import Documented
 from ..sklearn_private import check_column_names, get_feature_names
 
 # Pixels converted to float32 at a time: 16 MB, which the caches and the smallest machine can bear.
@@ -17,8 +18,30 @@ _BATCH_PIXELS = 4 * 2**20
 def check_numeric(estimator, X, **check_params):
     """Return X as a finite ndarray of two or more dimensions, without a copy where it is one already."""
     check_params.update(allow_nd=True, estimator=estimator, input_name="X")
-    X = check_array(X, ensure_2d=False, **check_params)
+    try:
+        X = check_array(X, ensure_2d=False, **check_params)
+    except ValueError as error:
+        raise _unusable(X) or error from None
     return X if X.ndim > 1 else check_array(X, **check_params)  # which raises scikit-learn's own error
+
+
+def _unusable(X):
+    """The error for text, or for pixels that are no numbers, with the image they are in; None for other troubles."""
+    dtype = getattr(X, "dtype", None)
+    kind = getattr(dtype, "kind", "")
+    if kind and kind in "US":
+        return ValueError(
+            f"Expected pixels as numbers, got an array of text, dtype {dtype}. Remedy: read the images, as "
+            "matplotlib.pyplot.imread does, or convert the text by X.astype(float)."
+        )
+    if kind != "f" or not isinstance(X, np.ndarray) or np.isfinite(X).all():
+        return None
+    place = tuple(np.argwhere(~np.isfinite(X))[0].tolist())
+    found = "NaN" if np.isnan(X[place]) else "infinity"
+    return ValueError(
+        f"Expected finite pixels, but input X contains {found} in image {place[0]}, at {place[1:]}. Remedy: leave out "
+        "such images, or give these pixels a value."
+    )
 
 
 def batches(n_images, image_pixels, largest=None) -> Iterator[slice]:
@@ -54,7 +77,7 @@ class Progress:
         print(f"[{self.what}] {done} of {self.total}{note}, {spent:.0f} s, about {left:.0f} s left", flush=True)
 
 
-class ImageTransformer(TransformerMixin, BaseEstimator):
+class ImageTransformer(Documented, TransformerMixin, BaseEstimator):
     """Base of the transformers that need to know where the rows, columns and channels of an image are.
 
     Subclasses have the parameters ``image_shape`` and ``channels_first`` and get the fitted attributes

@@ -28,7 +28,7 @@ class PatchKMeans(ImageTransformer):
     whitens them, x = (p - m) V (D + whitening_eps)^(-1/2) V' with m the mean and V D V' the covariance of the
     normalised patches, and clusters x by k-means into centroids c_1 ... c_k.
 
-    An image is encoded by all its overlapping patches. With z_j = ||x - c_j||, the activation of a patch for
+    An image is encoded by all its overlapping patches. With ``z_j = ||x - c_j||``, the activation of a patch for
     centroid j is the "triangle" max(0, mean(z) - z_j), and the features are the sums of the activations over
     each quarter of the image: 4 * n_centroids non-negative numbers, meant to be standardised.
 
@@ -85,11 +85,11 @@ class PatchKMeans(ImageTransformer):
 
     Notes
     -----
-    With p normalised, W the whitening matrix and C the centroids, the squared distances are
+    With p normalised, W the whitening matrix and C the centroids, the squared distances are ::
 
         z_j^2 = |p W - m W|^2 - 2 p (W c_j) + 2 m W c_j + |c_j|^2,
 
-    so one product of the patches of an image with the (d, d + k) matrix [W | W C'] holds everything, and a
+    so one product of the patches of an image with the (d, d + k) matrix ``[W | W C']`` holds everything, and a
     kernel makes square roots, means, triangles and sums of it while it is in cache.
 
     References

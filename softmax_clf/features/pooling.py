@@ -7,11 +7,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from ..documentation import Documented
 from ..sklearn_private import check_column_names, check_feature_names_in
 from ._images import ImageTransformer, batches, check_numeric
 
 
-class Flatten(TransformerMixin, BaseEstimator):
+class Flatten(Documented, TransformerMixin, BaseEstimator):
     """Make each sample one row of float32 features, in the order in which its values lie.
 
     Attributes

@@ -242,12 +242,14 @@ def check_finite(X, first=0, n_threads=1):
     run_tasks(check, -(-len(X) // step), n_threads)
 
 
-def not_finite(values, row):
-    """The error for a row of such values."""
-    kind = "NaN" if np.isnan(values).any() else "infinity"
+def not_finite(values, row, columns=None):
+    """The error for a row of such values, those of all columns or of some."""
+    is_nan = np.isnan(values)
+    kind, bad = ("NaN", is_nan) if is_nan.any() else ("infinity", np.isinf(values))
+    column = int(bad.argmax()) if columns is None else int(columns[bad.argmax()])
     return ValueError(
-        f"Expected finite values, but input X contains {kind} in row {row}. Remedy: leave out such rows, or impute "
-        "their values."
+        f"Expected finite values, but input X contains {kind} in row {row} and column {column}. Remedy: leave out such "
+        "rows, or impute their values."
     )
 
 

@@ -62,7 +62,8 @@ class CsrSource(Source):
     def check_finite(self, n_threads):
         bad = np.flatnonzero(~np.isfinite(self.data))
         if len(bad):
-            raise not_finite(self.data[bad[:1]], int(np.searchsorted(self.indptr, bad[0], "right")) - 1)
+            row = int(np.searchsorted(self.indptr, bad[0], "right")) - 1
+            raise not_finite(self.data[bad[:1]], row, self.indices[bad[:1]])
 
     def moments(self, weight, n_threads):
         total = self.n_samples if weight is None else weight.sum()

@@ -64,6 +64,14 @@ class StreamSource(Source):
         kept = np.dtype(X.dtype) in DTYPES
         narrow = np.dtype(X.dtype) in NARROW
         self.stored = np.dtype(X.dtype) if kept else np.dtype(np.float64)
+        if verbose and not kept and isinstance(X, np.memmap):
+            print(
+                f"X is a memory map of {X.dtype}, which is not calculated with as it lies: each pass copies its rows, "
+                "a slice at a time, as float64. Store it as one of "
+                f"{', '.join(dtype.name for dtype in map(np.dtype, DTYPES))} to have it read in place.",
+                file=sys.stderr,
+                flush=True,
+            )
         self.dtype = np.dtype(np.float32) if narrow else self.stored
         self.pass_values = self.n_samples * self.n_features
         self.nbytes = self.pass_values * self.stored.itemsize
