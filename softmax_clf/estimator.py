@@ -53,7 +53,7 @@ def _has_partial_fit(estimator):
 class SoftmaxRegressionClassifier(SoftmaxClassifier):
     """Multinomial logistic regression, the softmax layer of a network, fitted to its optimum.
 
-    Minimises, over W (n_classes, n_features) and b (n_classes,),
+    Minimises, over W (n_classes, n_features) and b (n_classes,), ::
 
         F(W, b) = 1/S sum_i s_i CE(y_i, softmax(W x_i + b + offset_i))
                   + 1/(C S) [(1 - l1_ratio)/2 ||W||_F^2 + l1_ratio ||W||_1],    S = sum_i s_i,

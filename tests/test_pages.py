@@ -1,10 +1,19 @@
 """Pages: every line of code is run, every link leads somewhere, and README is one screen."""
 
 import doctest
+import importlib
+import os
 import re
+import subprocess
+import sys
+from email.message import Message
 from pathlib import Path
 
 import pytest
+
+import softmax_clf
+from softmax_clf import SoftmaxRegressionClassifier, documentation
+from softmax_clf.features import Flatten
 
 ROOT = Path(__file__).parents[1]
 RUN = [ROOT / "README.md", ROOT / "docs" / "guide.md", *sorted((ROOT / "docs").glob("from_*.md"))]
@@ -72,6 +81,59 @@ def test_links_lead_somewhere(page):
         assert there.exists(), target
         if anchor:
             assert anchor in anchors(there), target
+
+
+def test_the_site_has_all_pages():
+    """Each page is in the navigation once; the build, which this does not do, would warn of the others."""
+    docs = ROOT / "docs"
+    text = (docs / "index.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^(\w+)$", "".join(re.findall(r"^```{toctree}\n(.*?)^```", text, re.DOTALL | re.M)), re.M)
+    assert sorted([*listed, "index"]) == sorted(page.stem for page in docs.glob("*.md"))
+
+
+def test_the_reference_has_all_public_names():
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    for module in ("softmax_clf", *(f"softmax_clf.{name}" for name in softmax_clf._SUBMODULES)):
+        section = text.split(f".. currentmodule:: {module}\n")[1].split("```")[0]
+        names = re.findall(r"^   (\w+)$", section, re.MULTILINE)
+        package = importlib.import_module(module)
+        assert sorted(names) == sorted(name for name in package.__all__ if callable(getattr(package, name))), module
+
+
+@pytest.mark.slow
+def test_site_in_a_browser(tmp_path):
+    """Built with warnings as errors; then every page is opened, at the width of a desk and of a phone."""
+    pytest.importorskip("sphinx_gallery")
+    pytest.importorskip("playwright")
+    site = tmp_path / "site"
+    environment = os.environ | {"MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
+    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", str(site)]
+    subprocess.run(build, cwd=ROOT, env=environment, check=True)
+    told = subprocess.run([sys.executable, "docs/look.py", str(site)], cwd=ROOT, capture_output=True, text=True)
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_views_in_notebooks_lead_to_pages_of_the_reference(monkeypatch):
+    """To the page that the site has of the class; nowhere, where the package was built without an address."""
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    monkeypatch.setattr(documentation, "address", lambda: "https://here/")
+    for module, kind in (("softmax_clf", SoftmaxRegressionClassifier), ("softmax_clf.features", Flatten)):
+        link = f"https://here/generated/{module}.{kind.__name__}.html"
+        assert kind()._get_doc_link() == link
+        assert link in kind()._repr_html_()
+        assert kind.__name__ in text.split(f".. currentmodule:: {module}\n")[1].split("```")[0]
+    monkeypatch.setattr(documentation, "address", lambda: "")
+    assert SoftmaxRegressionClassifier()._get_doc_link() == ""
+
+
+def test_the_address_is_that_of_the_installed_package(monkeypatch):
+    told = Message()
+    told["Project-URL"] = "Source, https://there/"
+    told["Project-URL"] = "Documentation, https://here/"
+    monkeypatch.setattr(documentation, "metadata", lambda name: told)
+    assert documentation.address.__wrapped__() == "https://here/"
+    monkeypatch.setattr(documentation, "metadata", lambda name: Message())
+    assert documentation.address.__wrapped__() == ""
 
 
 def test_readme_is_one_screen():

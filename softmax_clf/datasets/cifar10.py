@@ -66,6 +66,7 @@ def load_cifar10(path):
             Read-only; a memory map where the binary layout is read from a directory. (The training images lie
             in five files, which cannot be mapped as one array.)
         y_test : ndarray of shape (10000,), int64
+            Their labels.
         target_names : list of 10 str
             Names of the classes, in the order of the labels.
         image_shape : tuple (32, 32, 3)

@@ -31,7 +31,7 @@ _STRATEGIES = ("uniform", "quantile")
 def expected_calibration_error(y, proba, *, classes=None, n_bins=10, strategy="uniform", kind="top_label"):
     """Mean gap between how probable predictions are said to be and how often they come true.
 
-    Predictions are put into bins by their probability p; with o the outcomes, 0 or 1,
+    Predictions are put into bins by their probability p; with o the outcomes, 0 or 1, ::
 
         ECE = sum over bins B of |B| / n_samples * |mean of o in B - mean of p in B|.
 
