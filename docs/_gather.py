@@ -13,7 +13,7 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 GATHERED = DOCS / "_gathered"
 NOT_RUN = ["linear_probe_torch.py"]  # needs torch, which brings gigabytes
-MODULES = ["softmax_clf", *(f"softmax_clf.{name}" for name in ("datasets", "features", "inspection", "interop"))]
+MODULES = ["softmax_clf", *(f"softmax_clf.{name}" for name in ("datasets", "decisions", "features", "inspection", "interop"))]
 PLACES = {
     "README.md": "index.md",
     "softmax_clf": "api.md",
@@ -62,7 +62,7 @@ def public_methods():
     """By the name of each public class, the methods that this package has written: the others are scikit-learn's."""
     found = {}
     for module in map(importlib.import_module, MODULES):
-        for cls in (getattr(module, name) for name in module.__all__):
+        for cls in (getattr(module, name) for name in getattr(module, "__all__", vars(module))):
             if isinstance(cls, type):
                 ours = [vars(base) for base in cls.__mro__ if base.__module__.startswith("softmax_clf")]
                 names = {name for base in ours for name in base if not re.match(r"_|set_\w+_request$", name)}

@@ -75,7 +75,7 @@ class SoftmaxClassifier(Documented, CallbackSupportMixin, ClassifierMixin, BaseE
         return out
 
     def decision_function(self, X: Any, offset: ArrayLike | None = None) -> Any:
-        """Scores X @ coef_.T + intercept_ + offset.
+        """Scores ``X @ coef_.T + intercept_ + offset``.
 
         Parameters
         ----------

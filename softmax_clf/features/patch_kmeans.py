@@ -80,7 +80,7 @@ class PatchKMeans(ImageTransformer):
         Shape of an image.
     n_features_in_ : int
         H * W * C.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Column names, if X was a data frame when fitted.
 
     Notes

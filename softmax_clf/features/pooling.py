@@ -21,7 +21,7 @@ class Flatten(Documented, TransformerMixin, BaseEstimator):
         Shape of one sample.
     n_features_in_ : int
         Number of values in one sample.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Column names, if X was a data frame when fitted.
 
     Examples
@@ -62,7 +62,7 @@ class Flatten(Documented, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        rows : ndarray of shape (n_samples, n_features_in_), float32
+        rows : ndarray of shape (n_samples, n_features), float32
 
         Raises
         ------
@@ -90,7 +90,7 @@ class Flatten(Documented, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        names : ndarray of shape (n_features_in_,), object
+        names : ndarray of shape (n_features,), object
         """
         check_is_fitted(self)
         if len(self.sample_shape_) == 1 or input_features is not None:
@@ -123,7 +123,7 @@ class GlobalAveragePooling(ImageTransformer):
         Shape of an image.
     n_features_in_ : int
         H * W * C.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Column names, if X was a data frame when fitted.
 
     Examples
