@@ -47,7 +47,7 @@ def expected_cost(clf, X, cost_matrix):
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = SoftmaxRegressionClassifier().fit(X, y)
     >>> expected_cost(clf, X[:1], [[0, 1, 1], [5, 0, 1], [5, 1, 0]]).round(2)
-    array([[0.12, 0.98, 1.  ]])
+    array([[0.09, 0.98, 1.  ]])
     """
     check_is_fitted(clf)
     costs = _checked_costs(cost_matrix, len(clf.classes_))

@@ -68,7 +68,7 @@ def leverage(clf, X, y, *, sample_weight=None):
     >>> from softmax_clf.inspection import leverage
     >>> X, y = load_iris(return_X_y=True)
     >>> float(leverage(SoftmaxRegressionClassifier().fit(X, y), X, y).sum())
-    4.0...
+    5.8...
     """
     optimum, _ = _optimum(clf, X, y, sample_weight)
     return optimum.removals()[2]
