@@ -13,7 +13,10 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 GATHERED = DOCS / "_gathered"
 NOT_RUN = ["linear_probe_torch.py"]  # needs torch, which brings gigabytes
-MODULES = ["softmax_clf", *(f"softmax_clf.{name}" for name in ("datasets", "decisions", "features", "inspection", "interop"))]
+MODULES = [
+    "softmax_clf",
+    *(f"softmax_clf.{name}" for name in ("datasets", "decisions", "features", "inspection", "interop")),
+]
 PLACES = {
     "README.md": "index.md",
     "softmax_clf": "api.md",
