@@ -67,7 +67,7 @@ from .solvers.questions import Arrived, AtScores, Naturals, Scores
 from .solvers.stopping import allowed_suboptimality
 from .solvers.subspace import Rows, n_slots, search
 from .solvers.working_set import working_set
-from .sources.arrays import as_numpy
+from .sources.arrays import RowSlices, as_numpy, is_lazy
 from .sources.sparse import CsrSource
 from .sources.stream import StreamSource
 from .strengths import largest_C
@@ -1111,7 +1111,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         """
         check_is_fitted(self)
         raise_for_params(score_params, self, "score")
-        X, y = as_numpy(X, "X"), as_numpy(y, "y")
+        X, y = RowSlices(X) if is_lazy(X) else as_numpy(X, "X"), as_numpy(y, "y")
+        y = np.asarray(y) if is_lazy(y) else y
         if sample_weight is not None:
             score_params["sample_weight"] = as_numpy(sample_weight, "sample_weight")
         if routing_enabled():

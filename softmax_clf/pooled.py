@@ -50,13 +50,13 @@ def pooled_data(estimator, X, y, sample_weight, early_stopping, **others):
         source = PooledSource(X.total, None, len(X.classes))
         set_features(estimator, np.empty((0, source.n_features)))
         return PooledData.of(source, X.classes, estimator.class_weight, gives_rows=False)
-    total, classes, empty = _sums_of_collection(X, y, sample_weight, estimator.n_jobs)
+    total, classes, empty = sums_of_collection(X, y, sample_weight, estimator.n_jobs)
     source = PooledSource(total, X, len(classes))
     set_features(estimator, empty)
     return PooledData.of(source, classes, estimator.class_weight, gives_rows=True)
 
 
-def _sums_of_collection(X, y, sample_weight, n_jobs):
+def sums_of_collection(X, y, sample_weight, n_jobs):
     """Sums over the chunks of a Dask collection, the classes, and an empty piece of it."""
     from .sources import dask
 

@@ -12,7 +12,7 @@ dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 import dask.array as da  # noqa: E402
 
-from softmax_clf import SoftmaxRegressionClassifier  # noqa: E402
+from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV  # noqa: E402
 from softmax_clf.sources import dask as dask_source  # noqa: E402
 from softmax_clf.sums import Shard, combine, fit_sums  # noqa: E402
 
@@ -22,7 +22,7 @@ EXACT = {"C": 0.1, "tol": 1e-12}
 
 @pytest.fixture(scope="module")
 def client():
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
         yield client
 
@@ -52,6 +52,7 @@ def coef():
     return fit
 
 
+@pytest.mark.filterwarnings("ignore:Running on a single-machine scheduler")
 def test_same_bits_with_a_cluster_or_none(client, coef):
     """Columns in several chunks, y and weights cut elsewhere: y as a Dask array, weights in memory."""
     args = da.from_array(X, chunks=(400, 50)), da.from_array(Y, chunks=333), WEIGHT
@@ -163,6 +164,15 @@ def test_predictions_are_lazy(client):
     score = clf.score(rows, da.from_array(y, chunks=333), WEIGHT)
     assert type(score) is float
     assert score == pytest.approx(clf.score(X, y, WEIGHT), rel=1e-12)
+
+
+def test_the_choice_of_C_reads_a_stream():
+    """Not yet by sums: a collection is read as any object with row slices."""
+    rows, y = X[:300, :5], (Y[:300] > 5).astype(int)
+    in_memory = SoftmaxRegressionClassifierCV(Cs=2).fit(rows, y)
+    clf = SoftmaxRegressionClassifierCV(Cs=2).fit(lazy(rows, 100), da.from_array(y, chunks=90))
+    np.testing.assert_allclose(clf.coef_, in_memory.coef_, rtol=1e-6)
+    assert clf.score(lazy(rows, 100), da.from_array(y, chunks=90)) == pytest.approx(in_memory.score(rows, y))
 
 
 def kill_a_worker(client):

@@ -205,6 +205,21 @@ def is_lazy(values):
     return hasattr(type(values), "__dask_graph__")
 
 
+class RowSlices:
+    """A lazy array as an object with row slices and no more: what it predicts is an array of NumPy.
+
+    Parameters
+    ----------
+    X : dask.array.Array (n_samples, n_features)
+    """
+
+    def __init__(self, X):
+        self.X, self.shape, self.dtype = X, X.shape, X.dtype
+
+    def __getitem__(self, rows):
+        return self.X[rows]
+
+
 def is_foreign(values):
     """Whether values are an array that knows dtypes of its own, or the protocols that libraries of arrays share."""
     if isinstance(values, np.ndarray | np.generic) or hasattr(values, "iloc"):
