@@ -17,7 +17,7 @@ from softmax_clf.sources import dask as dask_source  # noqa: E402
 from softmax_clf.sums import Shard, combine, fit_sums  # noqa: E402
 
 N, P, K = 1500, 90, 12  # so many coefficients that no Hessian is made of them
-EXACT = {"C": 0.1, "tol": 1e-12}
+EXACT = {"C": 0.01, "tol": 1e-12}
 
 
 @pytest.fixture(scope="module")
