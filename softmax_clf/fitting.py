@@ -144,13 +144,15 @@ def plain_of(objective, curvature):
     """The way on with a diagonal; None where metrics are cheap, or of another kind."""
     if objective.source.is_wide_and_sparse:
         return None
-    return Plain(
+    plain = Plain(
         curvature.diagonal,
         curvature.metric_of_all_rows,
         curvature.next_passes,
-        curvature.passes_of_all_rows,
+        curvature.check_passes,
         curvature.plan.iteration_passes,
     )
+    curvature.passes_so_far = lambda: max(objective.n_passes - plain.n_iter, 0)
+    return plain
 
 
 class _WatchedObjective:

@@ -101,6 +101,11 @@ class Curvature:
         """What :meth:`metric_of_all_rows` takes, in passes."""
         return self._plan(of_all_rows=True).passes
 
+    def check_passes(self):
+        """The same, where it knows more than others: infinite where there is no room for a block for each class."""
+        plan = self._plan(of_all_rows=True)
+        return plan.passes if plan.kind == BLOCKS or self.rows.n_outputs == 1 else np.inf
+
     def diagonal(self):
         """A metric of the variances of the features alone, with the classes' curvature where all rows are alike.
 

@@ -97,7 +97,7 @@ def plan_metric(
     one_pass = 3e6 + 2.4 * pass_values * K * slower
 
     def sampled(n_rows, n_blocks):
-        elementwise = 4e6 + n_rows * (60.0 * p * (1 + n_blocks) + 2500.0 * K)
+        elementwise = 4e6 + 60.0 * n_rows * p * (1 + n_blocks)
         if n_rows < p:
             return elementwise + (1.6 * n_rows**2 * p + 2 * n_rows**3) * slower
         return elementwise + n_blocks * (2e6 + (0.5 * n_rows * p**2 + 1.1 * p**3) * slower)

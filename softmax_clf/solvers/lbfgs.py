@@ -332,7 +332,7 @@ class _Descent:
     def __init__(self, point, make_metric, target, max_iter, noise, report, memory, rows, plain, budget):
         self.point, self.make_metric, self.memory, self.rows = point, make_metric, memory, rows
         self.target, self.max_iter, self.noise, self.report = target, max_iter, noise, report
-        self.plain, self.budget, self.ways = plain, budget, Ways(plain, rows, max_iter)
+        self.plain, self.budget, self.ways = plain, budget, Ways(plain, rows, budget, max_iter)
         self.solution = Solution(point)
         self.at_origin, self.trial, self.squares, self.left = False, None, [], np.inf
         self.is_told = False  # whether the point has been told of
@@ -455,8 +455,8 @@ class _Descent:
 
     def hand_over(self):
         """Let searches in subspaces go on from here; whether they have ended, or were given up."""
-        gives_up = self.ways.patience(self.iteration, self.pace, self.objective, self.budget)
-        left, self.metric = self.budget.left, None  # its memory is the next one's
+        gives_up = self.ways.patience(self.iteration, self.pace, self.objective)
+        spent, self.metric = self.budget.spent, None  # its memory is the next one's
         known = self.point, self.objective, self.grad, self.solution
         common = {"target": self.target, "max_iter": self.max_iter, "noise": self.noise, "report": self.report}
         state = yield from subspace(*known, rows=self.rows, budget=self.budget, gives_up=gives_up, **common)
@@ -464,7 +464,7 @@ class _Descent:
             self.memory.clear()
             return True
         self.point, self.objective, self.grad = state
-        self.ways.given_up(left - self.budget.left)
+        self.ways.given_up(self.budget.spent - spent)
         yield from self._stay_with(DIAGONAL)
         return False
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_SHARE, _LEAST = 3, 4  # a window is the last third of the iterations, and no fewer than so many of them
+_SHARE, _LEAST = 3, 3  # a window is the last third of the iterations, and no fewer than so many of them
 _FASTEST, _SLOWEST = 1e-3, 0.95  # what a window brings may be of what that before it has brought
 
 
@@ -54,11 +54,11 @@ class Budget:
     """
 
     def __init__(self, passes=np.inf):
-        self.left = passes
+        self.passes, self.spent = passes, 0.0
 
     def spend(self, passes):
-        self.left -= passes
+        self.spent += passes
 
     def limit(self, solution, max_iter):
         """Iterations after which to end: those done so far, once all is spent."""
-        return max_iter if self.left > 0 else min(len(solution.loss_curve), max_iter)
+        return max_iter if self.spent < self.passes else min(len(solution.loss_curve), max_iter)

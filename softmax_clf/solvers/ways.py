@@ -22,9 +22,9 @@ import numpy as np
 DIAGONAL, METRIC, CHECK = "diagonal", "metric", "check"
 
 # A metric that takes so many passes is made at once, unless passes are so short that an iteration is as long as so many
-# of them. What takes more is turned to after a share of what it takes, where of what is left a pace tells too little by
-# some factor.
-_CHEAP, _SMALL, _RENT, _TOO_LITTLE = 8, 1.1, 0.5, 3
+# of them, and so is one that takes as long as so many iterations. What takes more is turned to after a share of what it
+# takes, where of what is left a pace tells too little by some factor.
+_CHEAP, _SMALL, _AT_ONCE, _RENT, _TOO_LITTLE = 25, 1.1, 1.5, 0.5, 3
 _RATE = 0.4  # by so much the logarithm of what is left shrinks in an iteration with a metric, or of searches
 _MANY_SHORTENED = 3  # steps that make a metric a bad one
 # All seems to be done where the pace leaves so many times what is allowed, for the check's steps do the rest; so much
@@ -34,7 +34,8 @@ _NEARLY, _NOT_YET, _DOUBTFUL, _CHECK_RENT, _SURELY = 2.5, 0.1, 4, 0.25, 1e-2
 # Without a diagonal to turn to a fit is hard, too, that after so many iterations, in which easy ones end, has so many
 # before it.
 _EASY, _MANY_LEFT = 30, 30
-_TRIED = 8  # iterations of searches before they may be given up
+_MANY, _TRIED = 20, 8  # iterations that searches are expected to take, and before which they are not given up
+_MOST_CHECKED = 3  # times what all has taken so far: a check may take so much
 
 
 @dataclass
@@ -48,9 +49,11 @@ class Plain:
     make_check : callable point -> ScheduledMetric
         One of all rows.
     metric_passes, check_passes : callable () -> float
-        What any other metric takes, and that one, in passes over all rows.
+        What any other metric takes, and that one, in passes over all rows; infinite where it tells no more.
     iteration_passes : float
         What an iteration takes.
+    n_iter : int
+        Iterations with the diagonal so far: they do not tell that a metric had better be a dear one.
     """
 
     make_diagonal: Callable
@@ -58,6 +61,12 @@ class Plain:
     metric_passes: Callable
     check_passes: Callable
     iteration_passes: float
+    n_iter: int = 0
+
+    def begins(self):
+        """Whether to begin with the diagonal: not where a metric takes no more than an iteration or two."""
+        passes, each = self.metric_passes(), self.iteration_passes
+        return passes > _AT_ONCE * each and (passes > _CHEAP or each > _SMALL)
 
 
 class Ways:
@@ -69,6 +78,8 @@ class Ways:
         Where there is no other way than with a metric.
     rows : Rows, or None
         Where there are no searches.
+    budget : Budget
+        What all has taken.
     max_iter : int
 
     Attributes
@@ -80,11 +91,12 @@ class Ways:
         Steps that had to be, since then.
     """
 
-    def __init__(self, plain, rows, max_iter):
-        self.plain, self.rows, self.max_iter = plain, rows, max_iter
+    def __init__(self, plain, rows, budget, max_iter):
+        self.plain, self.rows, self.budget, self.max_iter = plain, rows, budget, max_iter
         self.way, self.began, self.n_shortened = METRIC, 0, 0
         self.has_bad_metric, self.nearly, self.wait = False, _NEARLY, 0.0
-        if plain is not None and (plain.metric_passes() > _CHEAP or plain.iteration_passes > _SMALL):
+        self.is_last = False  # whether a metric was turned to since all seemed to be done
+        if plain is not None and plain.begins():
             self.way = DIAGONAL
 
     @property
@@ -94,7 +106,11 @@ class Ways:
     @property
     def vouches(self):
         """Whether what the metric tells of F - F* may end a fit."""
-        return self.way == CHECK or (self.way == METRIC and self.began == 0)
+        return self.way == CHECK or (self.way == METRIC and (self.began == 0 or not self._can_check()))
+
+    def _can_check(self):
+        """Whether a check takes no more than some times what all has taken so far."""
+        return self.plain.check_passes() <= _MOST_CHECKED * self.budget.spent
 
     def take(self, way, iteration):
         """Take another way from an iteration on."""
@@ -116,15 +132,19 @@ class Ways:
         if self.plain is None:
             return None
         if self.is_plain:
+            self.plain.n_iter += 1
             if self._is_nearly_done(iteration, pace, slope):
-                return CHECK
+                self.is_last = not self._can_check()
+                return METRIC if self.is_last else CHECK
             own = self.plain.iteration_passes
-            pays = not self.has_bad_metric and self._pays(iteration, pace, self.plain.metric_passes(), own)
+            passes = self.plain.metric_passes()
+            pays = not self.has_bad_metric and self._pays(iteration, pace, passes, own, _RENT * passes)
             return METRIC if pays else None
         if not self.vouches and estimate <= _DOUBTFUL * self.nearly * pace.goal:
             return CHECK
         if self.n_shortened >= _MANY_SHORTENED:
             self.has_bad_metric = True
+            self.nearly *= _NOT_YET if self.is_last else 1.0
             return DIAGONAL
         return None
 
@@ -133,19 +153,19 @@ class Ways:
         if not pace.is_known or left > self.nearly:
             return False
         done = (iteration - self.began) * self.plain.iteration_passes
-        return left <= _SURELY or done >= _CHECK_RENT * self.plain.check_passes()
+        passes = self.plain.check_passes() if self._can_check() else self.plain.metric_passes()
+        return left <= _SURELY or done >= _CHECK_RENT * passes
 
     def checked(self, estimate, goal):
         """Take note of what the check tells where it was made."""
         self.nearly *= min(max(goal / estimate, _NOT_YET), 1.0)
 
-    def _pays(self, iteration, pace, passes, iteration_passes, wait=0.0):
-        """Whether it is time for what takes so many passes at first, and so many an iteration."""
-        if not pace.left:
+    def _pays(self, iteration, pace, passes, iteration_passes, rent):
+        """Whether what takes so many passes at first, and so many an iteration, takes less than what is left."""
+        if not pace.left or (iteration - self.began) * self.plain.iteration_passes < rent:
             return False
-        other, own = passes + np.log(pace.above / pace.goal) / _RATE * iteration_passes, self.plain.iteration_passes
-        done = (iteration - self.began) * own
-        return done >= max(_RENT * other, wait) and _TOO_LITTLE * pace.left * own >= other
+        other = passes + np.log(pace.above / pace.goal) / _RATE * iteration_passes
+        return _TOO_LITTLE * pace.left * self.plain.iteration_passes >= other
 
     def is_for_searches(self, iteration, pace, left):
         """Whether searches had better go on; from a diagonal, only where a metric has been a bad one.
@@ -162,25 +182,27 @@ class Ways:
         if self.plain is None:
             slow = iteration >= _EASY and _MANY_LEFT + self.rows.metric_passes() / 2 < left < np.inf
             return slow or self.n_shortened >= _MANY_SHORTENED
-        wait = 0.0 if self._runs_out(iteration, pace) else self.wait
-        return self._pays(iteration, pace, self.rows.metric_passes(), self.rows.iteration_passes, wait)
+        passes, each = self.rows.metric_passes(), self.rows.iteration_passes
+        rent = _RENT * (passes + _MANY * each)
+        rent = rent if self._runs_out(iteration, pace) else max(rent, self.wait)
+        return self._pays(iteration, pace, passes, each, rent)
 
     def _runs_out(self, iteration, pace):
         """Whether there are too few iterations to go for what is left at this pace."""
         to_go = self.max_iter - iteration
         return to_go <= iteration and pace.left > to_go
 
-    def patience(self, iteration, pace, objective, budget):
+    def patience(self, iteration, pace, objective):
         """How long searches may go on: a callable (n_iter, objective) -> bool, that says when to give them up.
 
         That is when they gain less than would have been gained at the pace before, their metric not counted.
         """
         if self.plain is None or self._runs_out(iteration, pace):
             return None
-        left = budget.left - self.rows.metric_passes()
+        spent = self.budget.spent + self.rows.metric_passes()
 
         def gives_up(n_iter, objective_there):
-            others = (left - budget.left) / self.plain.iteration_passes
+            others = (self.budget.spent - spent) / self.plain.iteration_passes
             return n_iter >= _TRIED and objective - objective_there < pace.fall(others)
 
         return gives_up
