@@ -1,4 +1,4 @@
-"""What can be looked at? Four of the displays in one picture, that of the README.
+"""What can be looked at? Four of the displays in one picture.
 
     python examples/gallery.py
 
