@@ -13,8 +13,8 @@ from .ways import CHECK, DIAGONAL, METRIC, Ways
 
 # By how much what a diagonal's steps promise, and its pace, may be too small as an estimate of F - F*; half the squared
 # gradient in a metric is the largest of so many where a diagonal came before, or it may just happen to be small; of its
-# slack, a metric that all is checked by needs this share. Metrics are new for so many iterations.
-_STEP_SLACK, _PACE_SLACK, _DOUBTFUL, _CHECK_SLACK, _SETTLED = 20, 3, 3, 0.3, 4
+# slack, the first metric that all is checked by needs this share. Metrics are new for so many iterations.
+_STEP_SLACK, _PACE_SLACK, _DOUBTFUL, _CHECK_SLACK, _SETTLED = 20, 3, 3, 0.4, 4
 _STANDING = 200  # iterations in all of which rounding hides what the objective has decreased: there is no more to gain
 _TOGETHER_BYTES = 1 << 22  # of gradients that are solved for at once
 
@@ -415,7 +415,8 @@ class _Descent:
         if self.descends:
             self.squares.append(max(square, -slope))
             recent = self.squares[-_DOUBTFUL:] if self.ways.began else self.squares[-1:]
-            is_new = self.ways.way == CHECK and self.iteration + 1 - self.ways.began < _SETTLED
+            is_first = self.ways.way == CHECK and self.ways.n_checked <= 1
+            is_new = is_first and self.iteration + 1 - self.ways.began < _SETTLED
             slack = self.metric.slack * (_CHECK_SLACK if is_new else 1.0)
             decrement = slack * max(recent) / 2
         else:  # either rounding errors are all that is left, or they have made the metric indefinite
