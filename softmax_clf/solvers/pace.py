@@ -38,7 +38,7 @@ class Pace:
         self.ratio = min(max(ratio, _FASTEST), _SLOWEST)
         self.above = max(middle - last, 0.0) * self.ratio / (1 - self.ratio)
         if self.above > goal:
-            self.left = self.window * np.log(self.above / goal) / -np.log(self.ratio)
+            self.left = self.window * (np.log(self.above) - np.log(goal)) / -np.log(self.ratio)
 
     def fall(self, n_iter):
         """What F will fall by in so many more iterations."""

@@ -152,23 +152,23 @@ class Ways:
         return None
 
     def _is_nearly_done(self, iteration, pace, slope):
-        left = max(-slope / 2, pace.above) / pace.goal
-        if not pace.is_known or left > self.nearly:
+        left = max(-slope / 2, pace.above)
+        if not pace.is_known or left > self.nearly * pace.goal:
             return False
         done = (iteration - self.began) * self.plain.iteration_passes
         passes = self.plain.check_passes() if self._can_check() else self.plain.metric_passes()
-        return left <= _SURELY or done >= _CHECK_RENT * passes
+        return left <= _SURELY * pace.goal or done >= _CHECK_RENT * passes
 
     def checked(self, estimate, goal):
         """Take note of what the check tells where it was made."""
-        self.nearly *= min(max(goal / estimate, _NOT_YET), 1.0)
+        self.nearly *= 1.0 if estimate <= goal else max(goal / estimate, _NOT_YET)
         self.n_checked += 1
 
     def _pays(self, iteration, pace, passes, iteration_passes, rent):
         """Whether what takes so many passes at first, and so many an iteration, takes less than what is left."""
         if not pace.left or (iteration - self.began) * self.plain.iteration_passes < rent:
             return False
-        other = passes + np.log(pace.above / pace.goal) / _RATE * iteration_passes
+        other = passes + (np.log(pace.above) - np.log(pace.goal)) / _RATE * iteration_passes
         return _TOO_LITTLE * pace.left * self.plain.iteration_passes >= other
 
     def is_for_searches(self, iteration, pace, left):
