@@ -141,7 +141,7 @@ def rows_of(objective, curvature, start):
 
 
 def plain_of(objective, curvature):
-    """The way on with a diagonal; None where metrics are cheap, or of another kind."""
+    """The way on with a diagonal; None for wide sparse rows, whose metrics are diagonals for the most part."""
     if objective.source.is_wide_and_sparse:
         return None
     plain = Plain(

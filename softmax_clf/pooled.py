@@ -14,13 +14,12 @@ from .metrics.kinds import BlocksMetric, KroneckerMetric, laplacian
 from .metrics.plan import BLOCKS, EXACT, KRONECKER, plan_metric
 from .metrics.small import LEAST_MASS, SmallObjective
 from .objective import SoftmaxObjective
-from .rows import LabelledRows
-from .sources.arrays import ArraySource, is_lazy
+from .rows import LabelledRows, null_loss
+from .sources.arrays import CANCELLED, ArraySource, is_lazy, mean_and_variance
 from .sums import RowsBySums, Shard, combine
 from .validation import set_features
 
 _CLIENT_BYTES = 1 << 29  # of X, a quarter of which a metric may take, here and for each chunk
-_CANCELLED = 1e-6  # a variance that is so small a part of a mean square is a difference without digits
 _MOST_FEATURES = 1 << 13  # whose Gram matrix is made at all
 
 
@@ -158,17 +157,12 @@ class PooledSource:
 
     def moments(self, weight, n_threads):
         """As :meth:`.contracts.Source.moments`; ``weight`` is not looked at, the rows know theirs."""
-        if self.known_moments is not None:
-            return self.known_moments
-        shift, total = np.zeros(self.n_features), float(self.by_class @ self.weight_by_class)
-        while True:
-            first, second = self.total("moments", self.by_class, shift)
-            offset = first / total
-            variance = np.maximum(second / total - offset**2, 0.0)
-            if not ((variance < _CANCELLED * offset**2) & (np.abs(offset) > 1e-8 * np.abs(shift))).any():
-                self.known_moments = shift + offset, variance
-                return self.known_moments
-            shift = shift + offset
+        if self.known_moments is None:
+            total = float(self.by_class @ self.weight_by_class)
+            self.known_moments = mean_and_variance(
+                lambda shift: self.total("moments", self.by_class, shift), np.zeros(self.n_features), total
+            )
+        return self.known_moments
 
     def peak(self, weight, enough):
         """As :meth:`.contracts.Source.peak`."""
@@ -179,7 +173,7 @@ class PooledSource:
     def constants(self, weight):
         """As :meth:`.contracts.Source.constants`."""
         mean, variance = self.moments(None, 1)
-        if not ((variance <= _CANCELLED * mean**2) & (mean != 0)).any():
+        if not ((variance <= CANCELLED * mean**2) & (mean != 0)).any():
             return np.empty(0, np.intp)
         largest, minus_least = self.total("extremes", self.by_class)
         return np.flatnonzero((largest == -minus_least) & (largest != 0))
@@ -263,8 +257,7 @@ class PooledObjective(SoftmaxObjective):
         self.offset: Any = None
         self.weight: Any = None
         self.frequency = self.source.by_class * self.source.weight_by_class / self.source.n_samples
-        present = self.frequency[self.frequency > 0]
-        self.null_objective = float(-(present @ np.log(present))) if fit_intercept else float(np.log(data.n_classes))
+        self.null_objective = null_loss(self.frequency, fit_intercept)
         self.n_passes: float = 0
 
     def evaluate(self, point):
@@ -325,9 +318,7 @@ class PooledCurvature(Curvature):
             )
         as_blocks = self.plan.kind == BLOCKS
         n_blocks = o.n_outputs if as_blocks else 1
-        mean, variance = source.moments(None, o.n_threads)
-        if o.unscale is not None:
-            mean, variance = mean * o.unscale, variance * o.unscale**2
+        mean, variance = o.moments()
         # as the rows are, or they and the sums would be about two points
         center = (mean if o.fit_intercept else np.zeros_like(mean)).astype(source.dtype)
         rarity = o.rarity()

@@ -68,8 +68,7 @@ class LabelledRows:
         else:
             self.weight = sample_weight * (n / sample_weight.sum())
             self.frequency = _weight_by_class(y, self.weight, n_classes) / n
-        present = self.frequency[self.frequency > 0]
-        self.null_objective = float(-(present @ np.log(present))) if fit_intercept else float(np.log(n_classes))
+        self.null_objective = null_loss(self.frequency, fit_intercept)
         self.passes = source.passes(1, self.n_outputs, n_threads) if passes is None else passes
 
     def split(self, point):
@@ -77,6 +76,11 @@ class LabelledRows:
         n_features = self.source.n_features
         coef = point[:, :n_features] if self.unscale is None else point[:, :n_features] * self.unscale
         return coef, point[:, n_features] if self.fit_intercept else np.zeros(self.n_outputs)
+
+    def moments(self):
+        """Means and variances of the features in the columns of a point."""
+        mean, variance = self.source.moments(self.weight, self.n_threads)
+        return (mean, variance) if self.unscale is None else (mean * self.unscale, variance * self.unscale**2)
 
     def take(self, rows):
         """Some rows in the columns of a point, without that of the intercept, and their offsets or zero."""
@@ -99,6 +103,12 @@ class LabelledRows:
         if self.y.ndim == 1:
             return rarity[self.y]
         return self.y @ rarity if self.n_outputs > 1 else rarity[0] + self.y[:, 0] * (rarity[1] - rarity[0])
+
+
+def null_loss(frequency, fit_intercept):
+    """Mean loss of the null model for classes of some frequencies (n_classes,)."""
+    present = frequency[frequency > 0]
+    return float(-(present @ np.log(present))) if fit_intercept else float(np.log(len(frequency)))
 
 
 @on_one_blas_thread  # or the bits of the product depend on how many there are

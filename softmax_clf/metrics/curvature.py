@@ -115,9 +115,7 @@ class Curvature:
             Never due.
         """
         o = self.rows
-        mean, variance = o.source.moments(o.weight, o.n_threads)
-        if o.unscale is not None:
-            mean, variance = mean * o.unscale, variance * o.unscale**2
+        mean, variance = o.moments()
         if not o.fit_intercept:
             variance = variance + np.square(mean)
         curvature = (1 - 1 / o.n_classes) / o.n_classes

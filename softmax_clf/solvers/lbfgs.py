@@ -14,7 +14,7 @@ from .ways import CHECK, DIAGONAL, METRIC, Ways
 # By how much what a diagonal's steps promise, and its pace, may be too small as an estimate of F - F*; half the squared
 # gradient in a metric is the largest of so many where a diagonal came before, or it may just happen to be small; of its
 # slack, the first metric that all is checked by needs this share. Metrics are new for so many iterations.
-_STEP_SLACK, _PACE_SLACK, _DOUBTFUL, _CHECK_SLACK, _SETTLED = 20, 3, 3, 0.4, 4
+_STEP_SLACK, _PACE_SLACK, _RECENT, _CHECK_SLACK, _SETTLED = 20, 3, 3, 0.4, 4
 _STANDING = 200  # iterations in all of which rounding hides what the objective has decreased: there is no more to gain
 _TOGETHER_BYTES = 1 << 22  # of gradients that are solved for at once
 
@@ -388,12 +388,13 @@ class _Descent:
             self.is_told = False
             return False
         solution, ways, allowed = self.solution, self.ways, self.target(self.point)
+        goal = max(allowed, self.rounding, np.finfo(np.float64).tiny)
+        self.pace = Pace([*solution.loss_curve[ways.began :], self.objective], goal)
         self.estimate = self._plain_estimate() if ways.is_plain else self._estimate()
         claim = self.estimate if ways.vouches else max(self.estimate, 2 * allowed)
         known = self.point, self.objective, self.grad, claim, False, allowed
         if solution.is_final(*known, self.budget.limit(solution, self.max_iter), self.report):
             return True
-        self.pace = Pace(solution.loss_curve[ways.began :], self._goal())
         if ways.way == CHECK and self.iteration == ways.began:
             ways.checked(self.estimate, self.pace.goal)
         curve = solution.loss_curve
@@ -405,16 +406,12 @@ class _Descent:
             self.left = self.refresh.iterations_left()
         return False
 
-    def _goal(self):
-        """What F may be above its minimum at the end, and what rounding lets it be."""
-        return max(self.target(self.point), self.rounding, np.finfo(np.float64).tiny)
-
     def _estimate(self):
         """Of F - F*."""
         slope, square = self.slope, self.square
         if self.descends:
             self.squares.append(max(square, -slope))
-            recent = self.squares[-_DOUBTFUL:] if self.ways.began else self.squares[-1:]
+            recent = self.squares[-_RECENT:] if self.ways.began else self.squares[-1:]
             is_first = self.ways.way == CHECK and self.ways.n_checked <= 1
             is_new = is_first and self.iteration + 1 - self.ways.began < _SETTLED
             slack = self.metric.slack * (_CHECK_SLACK if is_new else 1.0)
@@ -429,8 +426,7 @@ class _Descent:
 
     def _plain_estimate(self):
         """Of F - F*, with a diagonal, whose squares tell nothing."""
-        pace = Pace([*self.solution.loss_curve[self.ways.began :], self.objective], self._goal())
-        return min(max(_STEP_SLACK * -self.slope, _PACE_SLACK * pace.above), self.objective)
+        return min(max(_STEP_SLACK * -self.slope, _PACE_SLACK * self.pace.above), self.objective)
 
     def is_hard(self):
         """Whether searches had better go on."""

@@ -23,7 +23,7 @@ class Pace:
     above : float
         What F is above its minimum at this pace: less than it is, as a rule, since what is slow comes last.
     left : float
-        Iterations to go. None where the pace is not known yet.
+        Iterations to go; zero where the pace is not known yet.
     """
 
     def __init__(self, loss_curve, goal):

@@ -139,10 +139,10 @@ class Ways:
             if self._is_nearly_done(iteration, pace, slope):
                 self.is_last = not self._can_check()
                 return METRIC if self.is_last else CHECK
-            own = self.plain.iteration_passes
-            passes = self.plain.metric_passes()
-            pays = not self.has_bad_metric and self._pays(iteration, pace, passes, own, _RENT * passes)
-            return METRIC if pays else None
+            if self.has_bad_metric:
+                return None
+            passes, each = self.plain.metric_passes(), self.plain.iteration_passes
+            return METRIC if self._pays(iteration, pace, passes, each, _RENT * passes) else None
         if not self.vouches and estimate <= _DOUBTFUL * self.nearly * pace.goal:
             return CHECK
         if self.n_shortened >= _MANY_SHORTENED:

@@ -14,8 +14,30 @@ _HOST = 1, 3, 11  # kinds of devices of DLPack whose memory is the processor's: 
 _SMALL = 1 << 24  # bytes: rather copied once than converted at every pass
 _FEW = 100  # rows to begin with; but what is said of all rows must hold for all
 _CALL_ROWS = 4096  # at most these are looked at at a time
-_CANCELLED = 1e-6  # a variance that is so small a part of a mean square is a difference without digits
+CANCELLED = 1e-6  # a variance that is so small a part of a mean square is a difference without digits
 _SLICE_BYTES = 1 << 26  # at most, of rows that are summed as one
+
+
+def mean_and_variance(sums, shift, total):
+    """Mean and variance of each feature, float64, from sums about a point that is moved near to the mean.
+
+    Parameters
+    ----------
+    sums : callable shift -> (first, second)
+        Weighted sums over all rows of x - shift and of its squares.
+    shift : array (n_features,)
+        Where to begin.
+    total : float
+        Of the weights.
+    """
+    while True:
+        first, second = sums(shift)
+        offset = first / total
+        variance = np.maximum(second / total - offset**2, 0.0)
+        # the point may be so far off that there is cancellation: but by now the mean of all is known
+        if not ((variance < CANCELLED * offset**2) & (np.abs(offset) > 1e-8 * np.abs(shift))).any():
+            return shift + offset, variance
+        shift = shift + offset
 
 
 def slice_rows(n_samples, n_features, itemsize):
@@ -76,14 +98,9 @@ class Source:
         shift, total = self.first(weight).mean(axis=0, dtype=np.float64), self.n_samples
         if weight is not None:
             total = weight.sum()
-        while True:
-            first, second = self.passes(1, 1, n_threads).moments(self.parts(), shift, weight)
-            offset = first / total
-            variance = np.maximum(second / total - offset**2, 0.0)
-            # the first rows may be so far off that there is cancellation: but by now the mean of all is known
-            if not ((variance < _CANCELLED * offset**2) & (np.abs(offset) > 1e-8 * np.abs(shift))).any():
-                return shift + offset, variance
-            shift = shift + offset
+        return mean_and_variance(
+            lambda shift: self.passes(1, 1, n_threads).moments(self.parts(), shift, weight), shift, total
+        )
 
     def peak(self, weight, enough):
         """The largest size of a value in rows that weigh something; where the first have ``enough``, theirs."""
