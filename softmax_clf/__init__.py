@@ -4,7 +4,8 @@ import importlib
 from typing import Any
 
 from .estimator import SoftmaxRegressionClassifier
-from .path import SoftmaxRegressionClassifierCV, softmax_regression_path
+from .model_selection.classifier import SoftmaxRegressionClassifierCV
+from .path import softmax_regression_path
 from .strengths import C_max
 
 __all__ = ["C_max", "SoftmaxRegressionClassifier", "SoftmaxRegressionClassifierCV", "softmax_regression_path"]

@@ -1,7 +1,9 @@
 """Where the documentation is, for the views of estimators in notebooks."""
 
+import sys
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, metadata
+from itertools import accumulate
 
 
 @lru_cache
@@ -30,4 +32,6 @@ class Documented:
 
     def _doc_link_url_param_generator(self):
         cls = type(self)
-        return {"module": cls.__module__.rpartition(".")[0], "name": cls.__name__}
+        packages = accumulate(cls.__module__.split("."), "{}.{}".format)
+        places = (name for name in packages if getattr(sys.modules[name], cls.__name__, None) is cls)
+        return {"module": next(places), "name": cls.__name__}  # the outermost, where its page is

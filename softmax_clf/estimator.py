@@ -18,11 +18,12 @@ from .kernels.threads import effective_n_threads
 from .messages import check_start, not_converged, overflow_named
 from .objective import SoftmaxObjective
 from .online import Stream, update
+from .parameters import OF_EACH_FIT
 from .penalty import ElasticNet, penalty_strength
 from .pooled import is_elsewhere, pooled_data
 from .prediction import SoftmaxClassifier
 from .rows import MeanCrossEntropy
-from .sklearn_private import Interval, StrOptions, fit_context
+from .sklearn_private import Interval, fit_context
 from .sources.arrays import as_numpy
 from .training_data import TrainingData, feature_scale, unit_of
 from .validation import as_source, checked_weight, classes_of_stream, row_weights, start_point, targets
@@ -153,18 +154,12 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
     _parameter_constraints: ClassVar[dict] = {
         "C": [Interval(Real, 0, None, closed="right")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
-        "fit_intercept": ["boolean"],
-        "standardize": ["boolean"],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
         "warm_start": ["boolean"],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "n_jobs": [None, Integral],
         "random_state": ["random_state"],
-        "verbose": ["verbose"],
+        **OF_EACH_FIT,
     }
 
     def __init__(

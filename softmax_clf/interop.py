@@ -21,7 +21,7 @@ from .estimator import SoftmaxRegressionClassifier
 from .fitted import coefficients
 from .inspection._linear import last_step, take_apart
 from .labels import check_labels_present, places
-from .path import SoftmaxRegressionClassifierCV
+from .model_selection.classifier import SoftmaxRegressionClassifierCV
 from .prediction import SoftmaxClassifier
 from .sources.arrays import as_numpy
 
@@ -29,7 +29,8 @@ __all__ = ["SKOPS_TRUSTED", "from_linear", "register_onnx_converter", "to_sklear
 
 SKOPS_TRUSTED = [
     "softmax_clf.estimator.SoftmaxRegressionClassifier",
-    "softmax_clf.path.SoftmaxRegressionClassifierCV",
+    "softmax_clf.model_selection.classifier.SoftmaxRegressionClassifierCV",
+    "softmax_clf.path.SoftmaxRegressionClassifierCV",  # where 0.1 had it
     "softmax_clf.online.DiagonalMemory",  # these three are what partial_fit remembers
     "softmax_clf.online.KroneckerMemory",
     "softmax_clf.online.Stream",

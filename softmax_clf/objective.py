@@ -282,7 +282,7 @@ class StackedObjectives:
     Attributes
     ----------
     elastic_nets : list of ElasticNet, one a problem
-        Of no penalty; to be set before :meth:`evaluate`.
+        Of no penalty; see :meth:`set_penalties`.
     sw_sum : array (n_problems,)
     null_objective : array (n_problems,)
         F of the null models.
@@ -322,6 +322,14 @@ class StackedObjectives:
         self.curvature = np.zeros(len(sample_weight))
         self.n_passes: float = 0
         self.n_products = 0
+
+    def set_penalties(self, elastic_nets):
+        """Take the penalty of each problem, a list of ElasticNet, for what is evaluated from now on."""
+        self.elastic_nets = elastic_nets
+
+    def arrived(self, problems):
+        """Count a pass for each of some problems whose solvers have gone through the rows by themselves."""
+        self.n_passes += len(problems)
 
     def split(self, problems, points, held=ABSENT):
         """Coefficients (n_problems, n_outputs, n_features) and intercepts (n_problems, n_outputs) of points.

@@ -9,8 +9,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import softmax_clf.path
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
+from softmax_clf.model_selection import memory
 from softmax_clf.objective import SoftmaxObjective
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks since 1.9")
@@ -158,7 +158,7 @@ def test_choosing_C_is_a_path_and_a_refit():
 @pytest.mark.parametrize("in_turns", [False, True])
 def test_a_stop_leaves_out_larger_C(in_turns, refit, monkeypatch):
     if in_turns:
-        monkeypatch.setattr(softmax_clf.path, "_STACK_BYTES", 1)
+        monkeypatch.setattr(memory, "_STACK_BYTES", 1)
     Cs = [1.0, 0.001, 0.01, 0.1]
     stopped = SoftmaxRegressionClassifierCV(Cs, cv=2, refit=refit).set_callbacks(Recorder("C=0.01", 1)).fit(X, Y)
     fewer = SoftmaxRegressionClassifierCV([0.001, 0.01], cv=2, refit=refit).fit(X, Y)

@@ -42,7 +42,7 @@ def test_constants_are_found():
     """Or a page that lacks them would do."""
     found = {(place, name): value for place, name, value in calibrate().constants()}
     assert found["metrics/kinds.py", "BlocksMetric.slack"] == "10"
-    assert found["held_out.py", "_WAIT"] == "4"
+    assert found["model_selection/held_out.py", "_WAIT"] == "4"
     assert "0.6" in found["metrics/plan.py", "plan_metric()"].split(", ")
     assert len(found) > 150
 

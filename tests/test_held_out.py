@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedKFold
 import problems
 import reference
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
-from softmax_clf.held_out import HeldOut, Watch
+from softmax_clf.model_selection.held_out import HeldOut, ScoreWatch
 from softmax_clf.sources.arrays import ArraySource
 
 CS = np.logspace(-3, 3, 7)
@@ -173,7 +173,7 @@ def test_rows_of_unknown_classes_are_not_watched():
     rows = held_out(problem.X, problem.y, np.arange(150), is_known=np.array([True, False, True]))
     assert set(rows.y) == {0, 2}
     none = held_out(problem.X, problem.y, np.arange(150), is_known=np.zeros(3, bool))
-    watch = Watch([none], 1, 0.1)
+    watch = ScoreWatch([none], 1, 0.1)
     assert not watch.is_enough(0, SimpleNamespace(suboptimality=0.0, objective=0.5), 1.0, np.zeros((3, 4)), np.zeros(3))
 
 
@@ -195,7 +195,7 @@ def test_a_watch_ends_where_it_says(rate):
     X = rng.standard_normal((500, 4))
     y = drawn(rng, 2 * X[:, :3])
     rows, end, way = held_out(X, y, np.arange(500)), np.eye(3, 4), rng.standard_normal((3, 4)) / 3
-    watch, limit = Watch([rows], 5, 0.1), rows.scores(end, np.zeros(3))[0]
+    watch, limit = ScoreWatch([rows], 5, 0.1), rows.scores(end, np.zeros(3))[0]
     for k in range(200):
         missing = 0.5 * rate ** (2 * k)
         solution = SimpleNamespace(suboptimality=missing, objective=1.0 + missing)

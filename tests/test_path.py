@@ -32,11 +32,17 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import problems
 import reference
-import softmax_clf.path
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
+from softmax_clf.callbacks import Task
 from softmax_clf.metrics.scheduled import ScheduledMetric
+from softmax_clf.model_selection import choice, grid_fits, memory
+from softmax_clf.model_selection.fold_metrics import FoldMetrics
+from softmax_clf.model_selection.grid_fits import GridFits
+from softmax_clf.model_selection.lockstep import Lockstep
+from softmax_clf.model_selection.settings import FitSettings
 from softmax_clf.penalty import ElasticNet
 from softmax_clf.sources.sparse import CsrSource
+from softmax_clf.training_data import TrainingData
 
 CS = np.logspace(-3, 2, 6)
 LOG_LOSS = make_scorer(log_loss, response_method="predict_proba", greater_is_better=False)
@@ -388,10 +394,12 @@ def test_too_many_folds_are_taken_in_turns(monkeypatch):
     cv = RepeatedStratifiedKFold(n_splits=2, n_repeats=3, random_state=0)
     together = SoftmaxRegressionClassifierCV(CS, score_tol=0, cv=cv).fit(problem.X, problem.y)
     turns = []
-    monkeypatch.setattr(softmax_clf.path, "_STACK_BYTES", 1 << 16)
-    actual = softmax_clf.path._turns
+    monkeypatch.setattr(memory, "_STACK_BYTES", 1 << 16)
+    actual = memory.turns_of_folds
     monkeypatch.setattr(
-        softmax_clf.path, "_turns", lambda *args, **options: turns.extend(actual(*args, **options)) or turns
+        grid_fits,
+        "turns_of_folds",
+        lambda *args, **options: turns.extend(actual(*args, **options)) or turns,
     )
     in_turns = SoftmaxRegressionClassifierCV(CS, score_tol=0, cv=cv).fit(problem.X, problem.y)
     assert len(turns) > 1
@@ -404,10 +412,10 @@ def test_too_many_folds_are_taken_in_turns(monkeypatch):
 
 @pytest.mark.parametrize("n_folds", [1, 7, 1000])
 def test_turns_cover_all_folds_within_bounds(n_folds):
-    turns = softmax_clf.path._turns(n_folds, 10, 513, 50_000, 4)
+    turns = memory.turns_of_folds(n_folds, 10, 513, 50_000, 4)
     assert [i for turn in turns for i in range(turn.start, turn.stop)] == list(range(n_folds))
     one = 121 * 10 * 513 * 8 + 50_000 * 28
-    assert max(turn.stop - turn.start for turn in turns) * one <= softmax_clf.path._STACK_BYTES
+    assert max(turn.stop - turn.start for turn in turns) * one <= memory._STACK_BYTES
 
 
 @pytest.mark.parametrize("container", [np.asarray, csr_array, "wide"])
@@ -426,15 +434,14 @@ def test_a_fold_takes_what_is_counted(dtype, container):
     peaks = []
     for n_folds in (4, 14, 4, 14):  # the first two compile kernels
         clf = SoftmaxRegressionClassifierCV([0.1, 10.0], cv=[], n_jobs=1)
-        rows = softmax_clf.path._Rows(clf, X, y, None)
+        data = TrainingData.of(clf, X, y, None)
         trains = [train for train, _ in KFold(n_folds).split(X)]
-        task = softmax_clf.path.Task(clf)
         tracemalloc.start()
-        softmax_clf.path._Walked(clf, rows, trains, np.zeros(1), np.array([0.1, 10.0]), task)
+        GridFits(data, trains, np.zeros(1), np.array([0.1, 10.0]), FitSettings.of(clf)).fit(Task(clf))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     sizes = 3, X.shape[1] + 1, n, X.dtype.itemsize
-    assert (peaks[3] - peaks[2]) / 10 <= softmax_clf.path._fold_bytes(*sizes, sparse=container is not np.asarray)
+    assert (peaks[3] - peaks[2]) / 10 <= memory.fold_bytes(*sizes, sparse=container is not np.asarray)
 
 
 def test_holdout():
@@ -687,9 +694,9 @@ def test_best_C_at_an_end_of_the_grid(Cs, told):
 def test_best_C_between_the_ends_is_not_told():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        softmax_clf.path._warn_of_edge(np.array([[0.0, 1.0, 0.5]]), np.array([1.0, 0.1, 0.01]))
-        softmax_clf.path._warn_of_edge(np.array([[0.0, 1.0, 1.0]]), np.array([0.1, 1.0, np.inf]))
-        softmax_clf.path._warn_of_edge(np.array([[0.0, 0.5, 1.0]]), np.array([0.1, 1.0, np.inf]))
+        choice.warn_of_edge(np.array([[0.0, 1.0, 0.5]]), np.array([1.0, 0.1, 0.01]))
+        choice.warn_of_edge(np.array([[0.0, 1.0, 1.0]]), np.array([0.1, 1.0, np.inf]))
+        choice.warn_of_edge(np.array([[0.0, 0.5, 1.0]]), np.array([0.1, 1.0, np.inf]))
 
 
 def test_results_by_their_names_in_scikit_learn():
@@ -886,12 +893,12 @@ class _Recorded:
 def test_a_shared_metric_is_made_where_folds_are_not_where_they_try():
     """A step that is rejected may be far out, or overflow; what it leaves must not stay."""
     mean, folds = _Recorded(), [_Recorded(), _Recorded()]
-    metrics = softmax_clf.path._Metrics(mean, folds, np.zeros((2, 3), bool), 1e6)
+    metrics = FoldMetrics(mean, folds, np.zeros((2, 3), bool), 1e6)
     metrics.begin([ElasticNet(1.0)] * 2)
-    assert metrics.shared
+    assert metrics.is_shared
 
     def solver(m, trials):
-        make, start = metrics.of(m), np.full(3, float(m))
+        make, start = metrics.maker(m), np.full(3, float(m))
         yield start
         make(start)
         metrics.move(m, start, 0.5)
@@ -911,7 +918,7 @@ def test_a_shared_metric_is_made_where_folds_are_not_where_they_try():
         elastic_nets=[ElasticNet()] * 2,
         evaluate=lambda going, points: [(losses.get(p[0], np.nan), np.zeros(3)) for p in points],
     )
-    softmax_clf.path._lockstep(stack, solvers, metrics.move)
+    Lockstep(stack, solvers, metrics.move).run()
     # the first at both starts; the second where fold 0 has come to and fold 1 still is
     np.testing.assert_array_equal(mean.asked, [np.full(3, 0.5), np.full(3, 1.5)])
     assert metrics.loss.tolist() == [0.25, 0.25]

@@ -5,8 +5,8 @@ import pytest
 from scipy.sparse import csr_array
 
 import problems
-import softmax_clf.path
 from softmax_clf import C_max, SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
+from softmax_clf.model_selection import grid
 
 WEIGHT = np.linspace(0.5, 2.0, 150)
 
@@ -76,7 +76,7 @@ def test_a_path_ends_where_nothing_more_is_explained(name, value, monkeypatch):
     problem = problems.load("iris")
     X, y = problem.X, problem.y
     whole = softmax_regression_path(X, y, Cs=8, l1_ratio=1.0, tol=1e-4)[0]
-    monkeypatch.setattr(softmax_clf.path, name, value)
+    monkeypatch.setattr(grid, name, value)
     Cs, coefs, intercepts, n_iters = softmax_regression_path(X, y, Cs=8, l1_ratio=1.0, tol=1e-4)
     assert 5 <= len(Cs) < 8
     np.testing.assert_array_equal(Cs, whole[: len(Cs)])

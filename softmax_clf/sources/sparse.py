@@ -50,6 +50,10 @@ class CsrSource(Source):
             getattr(columns, name).flags.writeable = False
         return columns
 
+    def forget_columns(self):
+        """Let go of the transpose, which is made again where it is asked for."""
+        vars(self).pop("columns", None)
+
     def passes(self, n_problems, n_scores, n_threads):
         return CsrPass(self.dtype, self.slice_rows, self.n_features, n_problems, n_scores, n_threads)
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .leave_one_out import NoInverse, Rows
-from .rows import cross_entropy
-from .training_data import standard_deviations
+from ..leave_one_out import NoInverse, Rows
+from ..rows import cross_entropy
+from ..training_data import standard_deviations
 
 MEASURES = ("neg_log_loss", "accuracy")
 

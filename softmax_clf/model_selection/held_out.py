@@ -8,8 +8,8 @@ now (docs/method.md). The loss of the rows held out is watched for all scores: i
 import numpy as np
 from scipy.special import log_softmax
 
-from .rows import cross_entropy, log_proba_of_two
-from .sources.sparse import CsrSource
+from ..rows import cross_entropy, log_proba_of_two
+from ..sources.sparse import CsrSource
 
 # What is missing of F, as its solver estimates it, in units of the null model's objective: above, nothing is near.
 _COARSE = 1e-2
@@ -83,7 +83,7 @@ class HeldOut:
         return log_proba_of_two(raw_prediction) if self.n_outputs == 1 else log_softmax(raw_prediction, axis=1)
 
 
-class Watch:
+class ScoreWatch:
     """Tells when the loss of the rows held out is known well enough, of folds that are solved in lockstep.
 
     Parameters

@@ -1,0 +1,207 @@
+"""Fits of some folds for one C after the other, in lockstep, each from where it was."""
+
+from functools import partial
+
+import numpy as np
+
+from ..columns import Columns, suits_columns
+from ..kernels.threads import Pieces
+from ..metrics.curvature import Curvature
+from ..metrics.quadratic import QuadraticCurvature
+from ..objective import StackedObjectives
+from ..penalty import ElasticNet
+from ..solvers.lbfgs import Memory
+from ..solvers.newton import newton, relay
+from ..solvers.proximal import proximal_newton
+from ..solvers.stopping import allowed_suboptimality
+from ..solvers.subspace import Rows, n_slots, search
+from ..solvers.working_set import working_set
+from .fold_metrics import FoldMetrics, FoldRows
+from .lockstep import Lockstep
+from .memory import N_PAIRS, searched_bytes
+
+_HANDED_ON = 10  # of the pairs of L-BFGS, to the next C
+
+
+class FoldPaths:
+    """The paths of some folds along C, with one l1_ratio.
+
+    Parameters
+    ----------
+    data : TrainingData
+    weights : list of array (n_samples,) float64
+        One a fold; they are taken out of the list.
+    scale : array (n_folds, n_features), or None
+        Standard deviations of the features.
+    l1_ratio : float
+    settings : FitSettings
+    unit : float
+        Of the features, where ``scale`` stands for that.
+    score_watch : ScoreWatch, or None
+        Of the rows that the folds hold out.
+    """
+
+    def __init__(self, data, weights, scale, *, l1_ratio, settings, unit, score_watch=None):
+        self.l1_ratio, self.settings, self.unit, self.score_watch = l1_ratio, settings, unit, score_watch
+        source, self.n_folds = data.source, len(weights)
+        options = {"fit_intercept": settings.fit_intercept, "n_threads": settings.n_threads}
+        self.stack = StackedObjectives(source, data.y, data.n_classes, sample_weight=weights, scale=scale, **options)
+        self.rows = FoldRows.of(data, weights, scale, **options)
+        self.n_passes = self.difficulty = 0  # the most passes that a C took; and that as the metrics of a C know it
+        self.metrics = self._metrics(QuadraticCurvature if l1_ratio else Curvature)
+        self.columns = None
+        if l1_ratio and suits_columns(source, self.stack.n_outputs):
+            folds = zip(self.rows.folds, self.stack.absent, strict=True)
+            self.columns = [Columns(rows, absent) for rows, absent in folds]
+        self.noise = 4 * np.finfo(source.dtype).eps
+        shape = self.n_folds, self.stack.n_outputs, source.n_features + int(settings.fit_intercept)
+        self.trail = [(np.nan, np.zeros(shape))]  # log(C) and points, of the last two C
+        size = shape[1] * shape[2]
+        self.memories = [Memory(N_PAIRS, Pieces(size, 1)) for _ in range(self.n_folds)]
+        self.ends = [None] * self.n_folds  # the last point of each and the gradient there
+
+    def _metrics(self, kind):
+        return FoldMetrics.of(kind, self.rows, self.stack.elastic_nets, self.stack.absent, lambda: self.difficulty)
+
+    def minimise_at(self, C, start=None, to_tol=True):
+        """Minimise for the next C, which should be larger than the last.
+
+        Parameters
+        ----------
+        C : float
+        start : array (n_folds, n_outputs, n_columns), or None
+            Points to start from, where they are known better than by the last C.
+        to_tol : bool
+            Whether to go on to ``tol``, or until the loss of the rows held out is known well enough.
+
+        Returns
+        -------
+        list of Solution, one a fold
+        """
+        stack, before = self.stack, self.stack.elastic_nets
+        stack.set_penalties(
+            [ElasticNet.of(float(C), self.l1_ratio, weight_sum, self.unit) for weight_sum in stack.sw_sum.tolist()]
+        )
+        if self.l1_ratio and np.isinf(C):  # no penalty
+            self.metrics = self._metrics(Curvature)
+        if not (self.columns and any(net.l1_reg_strength for net in stack.elastic_nets)):
+            self._change_penalties(before)
+        self.difficulty = self.n_passes
+        self.metrics.begin(stack.elastic_nets)
+        start = self._start(np.log(C)) if start is None else start
+        self.ends_early = not to_tol
+        if self.ends_early:
+            self.score_watch.begin()
+        solvers = {m: self._solver(m, start[m]) for m in range(self.n_folds)}
+        n_passes = stack.n_passes
+        solutions = Lockstep(stack, solvers, self.metrics.move).run()
+        self.ends = [None if s.grad is None else (s.point, s.grad) for s in solutions]
+        taken = (stack.n_passes - n_passes) / self.n_folds
+        self.n_passes = max(self.n_passes, round(taken))  # few, with a dear metric, do not make the next C easy
+        self.trail = [self.trail[-1], (np.log(C), np.stack([solution.point for solution in solutions]))]
+        if self.settings.verbose > 1:
+            ratio = f"l1_ratio={self.l1_ratio:.4g}, " if self.l1_ratio else ""
+            print(f"{ratio}C={C:.4g}: {taken:.1f} passes a fold, {self.metrics.n_made} metrics in all")
+        return solutions
+
+    def _change_penalties(self, before):
+        """Let the pairs of each fold, and the gradient where it is, be those with the penalties of now."""
+        p, points = self.stack.source.n_features, self.trail[-1][1]
+        for m, (old, new) in enumerate(zip(before, self.stack.elastic_nets, strict=True)):
+            change = new.l2_reg_strength - old.l2_reg_strength
+            self.memories[m].hand_on(_HANDED_ON, change, points[m].shape, p)
+            if self.ends[m] is not None:
+                point, grad = self.ends[m]
+                grad[:, :p] += change * point[:, :p]
+
+    def _start(self, log_C):
+        """On, along the line through the last two solutions in log(C): 15 % fewer passes than from the last."""
+        (log_C_before, points_before), (last_log_C, last_points) = self.trail[0], self.trail[-1]
+        gap = last_log_C - log_C_before
+        if self.columns or not (gap > 0 and np.isfinite(log_C)):
+            return last_points
+        return last_points + min((log_C - last_log_C) / gap, 1.0) * (last_points - points_before)
+
+    # ------------------------------------------------------------------------------------------------ one fold's solver
+
+    def _solver(self, m, start):
+        """The solver of one fold."""
+        make_metric = self.metrics.maker(m)
+        common = {
+            "target": self._target(m),
+            "max_iter": self.settings.max_iter,
+            "noise": self.noise,
+            "report": partial(self._report, m),
+        }
+        curvature = self.metrics.curvatures[m]
+        elastic_net = self.stack.elastic_nets[m]
+        if elastic_net.l1_reg_strength and self.columns:
+            return working_set(start, self.columns[m], **self.columns[m].take_penalty(elastic_net), **common)
+        if elastic_net.l1_reg_strength:
+            common |= {"threshold": self.stack.threshold(m), "settle": partial(self.stack.settled, m)}
+            common["exact"] = curvature.is_exact
+            return proximal_newton(start, make_metric, memory=N_PAIRS, **common)
+        if curvature.is_exact:
+            return newton(start, curvature.small, **common)
+        rows = self._searched_rows(m)
+        if self.metrics.is_hard[m] and rows is not None:  # at the last C, and a larger one is no easier
+            return search(start, rows=rows, **common)
+        common |= {"memory": self.memories[m], "before": self.ends[m], "rows": rows}
+        return relay(start, curvature, make_metric, **common)
+
+    def _report(self, m, solution):
+        """Take note of where the solver of one fold is; whether that is far enough."""
+        self.metrics.move(m, solution.point, solution.objective)
+        if not self.ends_early:
+            return False
+        coef, intercept = self.stack.split([m], solution.point[None])
+        return self.score_watch.is_enough(m, solution, self.stack.null_objective[m], coef[0], intercept[0])
+
+    def _searched_rows(self, m):
+        """What the solver of one fold may know of its rows, if there is memory for it."""
+        stack, source = self.stack, self.stack.source
+        if source.is_wide_and_sparse:  # as in a fit of one
+            return None
+        row_bytes = source.n_samples * stack.n_outputs * source.dtype.itemsize
+        n = n_slots(searched_bytes(self.n_folds), row_bytes, self.trail[-1][1][m].nbytes)
+        if n is None:
+            return None
+        make_metric, curvature = self.metrics.maker_of_all_rows(m), self.metrics.curvatures[m]
+        costs = curvature.passes_of_all_rows, curvature.plan.search_passes
+        return Rows(partial(stack.row_search, m), n, partial(stack.penalty_product, m), make_metric, *costs)
+
+    def _target(self, m):
+        """What a fold's objective may be above its minimum, as a function of the point: the rule of the classifier."""
+
+        def target(point, penalty=None):
+            null_objective = self.stack.null_objective[m]
+            penalty = self.stack.penalty(m, point) if penalty is None else penalty
+            allowed = allowed_suboptimality(self.settings.tol, null_objective, penalty, self.noise)
+            return allowed - self.stack.blur(m, point)
+
+        return target
+
+    # ------------------------------------------------------------------------------------------------ what was found
+
+    def coefficients(self, solutions):
+        """Coefficients (n_folds, n_outputs, n_features) and intercepts (n_folds, n_outputs), none of them infinite."""
+        return self.stack.split(np.arange(self.n_folds), np.stack([s.point for s in solutions]))
+
+    def points_at(self, paths):
+        """The points of coefficients (n_folds, n_outputs, n_columns) as they are kept."""
+        points, p = paths.astype(np.float64), self.stack.source.n_features
+        if self.stack.unscale is not None:
+            unscale = self.stack.unscale[:, None]
+            points[..., :p] = np.divide(points[..., :p], unscale, where=unscale > 0, out=np.zeros_like(points[..., :p]))
+        points[self.stack.absent] = 0.0
+        return points
+
+    def dev_ratio(self, solutions):
+        """The share of the null model's deviance that each fold's solution explains."""
+        loss = [s.objective - self.stack.penalty(m, s.point) for m, s in enumerate(solutions)]
+        return 1 - np.array(loss) / self.stack.null_objective
+
+    def held_out_scores(self, solutions):
+        """Minus the mean loss and the accuracy of rows held out, means over folds."""
+        parts = zip(self.score_watch.held_out, *self.coefficients(solutions), strict=True)
+        return np.nanmean([held_out.scores(*point) for held_out, *point in parts], axis=0)

@@ -1,0 +1,29 @@
+"""What fits of all cells have in common."""
+
+from dataclasses import dataclass
+
+from ..kernels.threads import effective_n_threads
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How each cell is fitted, whatever its fold, C and l1_ratio; as in the classifier, but ``n_threads``."""
+
+    fit_intercept: bool
+    standardize: bool
+    tol: float
+    max_iter: int
+    n_threads: int
+    verbose: int
+
+    @classmethod
+    def of(cls, estimator):
+        """Those of an estimator's parameters."""
+        return cls(
+            estimator.fit_intercept,
+            estimator.standardize,
+            float(estimator.tol),
+            estimator.max_iter,
+            effective_n_threads(estimator.n_jobs),
+            estimator.verbose,
+        )
