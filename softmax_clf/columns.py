@@ -95,10 +95,11 @@ class Columns:
             Strengths of the L1 and of the L2 penalty by feature.
         """
         self.strength = elastic_net.l1_reg_strength
-        threshold = np.full(self.n_features, elastic_net.l1_reg_strength)
+        threshold, ridge = np.empty((2, self.n_features))
+        threshold[:], ridge[:] = elastic_net.l1_by_feature, elastic_net.l2_by_feature
         if self.factor is not None:
             threshold[self.factor == 0] = np.inf  # of features that are to have no coefficients
-        return {"threshold": threshold, "ridge": np.full(self.n_features, elastic_net.l2_reg_strength)}
+        return {"threshold": threshold, "ridge": ridge}
 
     def use(self, features):
         """Places of features' columns."""

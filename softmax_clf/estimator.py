@@ -26,7 +26,7 @@ from .rows import MeanCrossEntropy
 from .sklearn_private import Interval, fit_context
 from .sources.arrays import as_numpy
 from .training_data import TrainingData, feature_scale, unit_of
-from .validation import as_source, checked_weight, classes_of_stream, row_weights, start_point, targets
+from .validation import as_source, checked_factor, checked_weight, classes_of_stream, row_weights, start_point, targets
 from .watch import Watch
 
 
@@ -36,6 +36,11 @@ def _has_partial_fit(estimator):
         raise AttributeError(
             "Expected l1_ratio=0 for partial_fit, whose quadratic memory knows no L1 penalty, got "
             f"{estimator.l1_ratio}. Remedy: set l1_ratio=0, or fit on all the rows."
+        )
+    if estimator.penalty_factor is not None:
+        raise AttributeError(
+            "Expected penalty_factor=None for partial_fit, whose quadratic memory counts the penalty of all features "
+            "alike, got factors. Remedy: divide the features of each batch by their roots, or fit on all the rows."
         )
     if estimator.standardize:
         raise AttributeError(
@@ -70,6 +75,9 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
     l1_ratio : float, default=0.0
         Share of the L1 penalty, from 0 (L2 only), as is None, to 1 (L1 only). With one, coefficients of features that
         help little are zero, exactly: `sparsify` then saves memory.
+    penalty_factor : array-like (n_features,), default=None
+        What the penalty of each feature's coefficients is multiplied by, L2 and L1: 0 for no penalty, ``inf`` to leave
+        the feature out. None is 1 for all. They are used as they are, not scaled to any sum.
     fit_intercept : bool, default=True
         Whether to fit b; otherwise it is zero.
     standardize : bool, default=False
@@ -127,7 +135,8 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
     suboptimality_is_bound_ : bool
         Whether `suboptimality_` is a bound that holds, but for rounding errors, or an estimate. It is a bound for small
         problems with an L2 penalty, but for one so weak that rounding errors are more than `tol` over its strength.
-        With an L1 penalty it is one, the duality gap, where features outnumber rows or are sparse and thousands.
+        With an L1 penalty it is one, the duality gap, where features outnumber rows or are sparse and thousands. With
+        features that no penalty counts, by `penalty_factor`, it is an estimate.
     loss_curve_ : list of float
         F at the start and after each iteration.
     validation_loss_curve_ : list of float
@@ -154,6 +163,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
     _parameter_constraints: ClassVar[dict] = {
         "C": [Interval(Real, 0, None, closed="right")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
+        "penalty_factor": ["array-like", None],
         "warm_start": ["boolean"],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -167,6 +177,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         C: float = 1.0,
         *,
         l1_ratio: float | None = 0.0,
+        penalty_factor: ArrayLike | None = None,
         fit_intercept: bool = True,
         standardize: bool = False,
         class_weight: dict | str | None = None,
@@ -182,6 +193,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
     ) -> None:
         self.C = C
         self.l1_ratio = l1_ratio
+        self.penalty_factor = penalty_factor
         self.fit_intercept = fit_intercept
         self.standardize = standardize
         self.class_weight = class_weight
@@ -260,12 +272,13 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
                 f"Expected X with the {known_features} features of the previous fit, since warm_start=True, got "
                 f"{source.n_features}. Remedy: set warm_start=False."
             )
+        factor = checked_factor(self.penalty_factor, source.n_features)
         options = {"fit_intercept": self.fit_intercept, "l1_ratio": self.l1_ratio}
         start = start_point(data.classes, source.n_features, previous, coef_init, intercept_init, **options)
         unit = None if self.standardize else unit_of(source, data.weight)
         options = {"standardize": self.standardize, "fit_intercept": self.fit_intercept, "n_threads": n_threads}
-        scale = feature_scale(source, data.weight, unit=unit, **options)
-        elastic_net = ElasticNet.of(C, l1_ratio, data.weight_sum, unit or 1.0)
+        scale = feature_scale(source, data.weight, unit=unit, factor=factor, **options)
+        elastic_net = ElasticNet.of(C, l1_ratio, data.weight_sum, unit or 1.0, factor)
         if scale is not None:
             start[:, : source.n_features] *= np.where(np.isfinite(scale), scale, 0.0)
         options = {"fit_intercept": self.fit_intercept, "n_threads": n_threads, "scale": scale}

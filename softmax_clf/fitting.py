@@ -43,17 +43,18 @@ def make_objective(data, elastic_net, start, *, fit_intercept, scale, n_threads)
         return PooledObjective(data, elastic_net, fit_intercept=fit_intercept, n_threads=n_threads, scale=scale), start
     options = {
         "sample_weight": data.weight,
-        "l2_reg_strength": elastic_net.l2_reg_strength,
         "fit_intercept": fit_intercept,
         "n_threads": n_threads,
         "offset": data.offset,
         "scale": scale,
     }
     objective: RowSpaceObjective | SoftmaxObjective
-    if not elastic_net.l1_reg_strength and suits_row_space(data.source, start):
+    is_even = not elastic_net.l1_reg_strength and elastic_net.is_free is None
+    if is_even and suits_row_space(data.source, start):
+        options["l2_reg_strength"] = elastic_net.l2_reg_strength
         objective = RowSpaceObjective(data.source, data.y, data.n_classes, **options)
     else:
-        options["l1_reg_strength"] = elastic_net.l1_reg_strength
+        options["elastic_net"] = elastic_net
         objective = SoftmaxObjective(data.source, data.y, data.n_classes, **options)
     return objective, objective.start_point(start)
 

@@ -19,9 +19,9 @@ class SoftmaxObjective(LabelledRows):
         F(W, b) = 1/S sum_i s_i CE(y_i, softmax(W x_i + b + o_i))
                   + l2_reg_strength/2 ||W D||_F^2 + l1_reg_strength ||W D||_1,    S = sum_i s_i
 
-    with D = diag(scale), the identity unless features are standardised. A point is an array (n_outputs, n_columns):
-    W D, with b as last column where ``fit_intercept``. For two classes there is one output, the score z of the second,
-    and the softmax is that of (0, z).
+    with D = diag(scale), the identity unless features are standardised or the penalty has factors. A point is an array
+    (n_outputs, n_columns): W D, with b as last column where ``fit_intercept``. For two classes there is one output, the
+    score z of the second, and the softmax is that of (0, z).
 
     Parameters
     ----------
@@ -29,6 +29,8 @@ class SoftmaxObjective(LabelledRows):
         As in :class:`~.rows.LabelledRows`; sample_weight is s, offset o.
     l2_reg_strength, l1_reg_strength : float
         Of the penalty, an :class:`~.penalty.ElasticNet`.
+    elastic_net : ElasticNet, or None
+        It, in place of the strengths.
 
     Attributes
     ----------
@@ -42,9 +44,20 @@ class SoftmaxObjective(LabelledRows):
         product of the direction and the result.
     """
 
-    def __init__(self, source, y, n_classes, *, sample_weight, l2_reg_strength, l1_reg_strength=0.0, **options):
+    def __init__(
+        self,
+        source,
+        y,
+        n_classes,
+        *,
+        sample_weight,
+        l2_reg_strength=0.0,
+        l1_reg_strength=0.0,
+        elastic_net=None,
+        **options,
+    ):
         super().__init__(source, y, n_classes, sample_weight=sample_weight, **options)
-        self.elastic_net = ElasticNet(l2_reg_strength, l1_reg_strength)
+        self.elastic_net = elastic_net or ElasticNet(l2_reg_strength, l1_reg_strength)
         empty = np.empty((0, 0), source.dtype)
         self.pass_weight = empty if self.weight is None else self.weight.astype(source.dtype)[None]
         self.weighting = np.zeros(1, np.intp)
@@ -136,6 +149,8 @@ class SoftmaxObjective(LabelledRows):
     def penalty_product(self, a, b):
         """The bilinear form of the L2 penalty: with itself, twice the penalty of a point."""
         p = self.source.n_features
+        if self.elastic_net.is_free is not None:
+            return float(np.vdot(a[:, :p] * self.elastic_net.l2_by_feature, b[:, :p]))
         columns = (slice(piece.start, min(piece.stop, p)) for piece in self.pieces.slices)
         return self.l2_reg_strength * sum(float(np.vdot(a[:, piece], b[:, piece])) for piece in columns)
 
@@ -243,13 +258,13 @@ class SoftmaxObjective(LabelledRows):
     def _penalised(self, point, grad_coef, grad_intercept):
         """Make a gradient of sums over the rows; and the squares of the coefficients, times the penalty's strength."""
         n, p = self.source.n_samples, self.source.n_features
-        grad = np.empty_like(point)
+        grad, strength = np.empty_like(point), self.elastic_net.l2_by_feature
 
         def assemble(columns):
             columns = slice(columns.start, min(columns.stop, p))
             unscale = 1.0 if self.unscale is None else self.unscale[columns]
             piece = np.multiply(grad_coef[:, columns], unscale / n, out=grad[:, columns])
-            pull = self.l2_reg_strength * point[:, columns]
+            pull = (strength[columns] if np.ndim(strength) else strength) * point[:, columns]
             piece += pull
             return float(np.vdot(pull, point[:, columns]))
 
@@ -433,8 +448,10 @@ class StackedObjectives:
 
     def penalty_product(self, problem, a, b):
         """The bilinear form of the L2 penalty of one problem."""
-        p = self.source.n_features
-        return self.elastic_nets[problem].l2_reg_strength * float(np.vdot(a[:, :p], b[:, :p]))
+        p, net = self.source.n_features, self.elastic_nets[problem]
+        if net.is_free is not None:
+            return float(np.vdot(a[:, :p] * net.l2_by_feature, b[:, :p]))
+        return net.l2_reg_strength * float(np.vdot(a[:, :p], b[:, :p]))
 
     def curve(self, problems, points, row_factors=None):
         """Let Hessian products of some problems be those at points of their own, from now on: half a pass for all.
@@ -504,17 +521,20 @@ class StackedObjectives:
     def _penalised(self, problems, points, grad_coef, grad_intercept):
         """As that of :class:`SoftmaxObjective`, for some problems."""
         n_problems, K, p = len(problems), self.n_outputs, self.source.n_features
-        n, strength = self.source.n_samples, np.array([self.elastic_nets[m].l2_reg_strength for m in problems])
+        n, strengths = self.source.n_samples, [self.elastic_nets[m].l2_by_feature for m in problems]
+        strength = np.stack([np.atleast_1d(one) for one in strengths])[:, None]
         grad = np.empty_like(points)
         by_coef, penalised = grad[..., :p], points[..., :p]
         np.multiply(grad_coef.reshape(n_problems, K, p), 1 / n, out=by_coef)
         if self.unscale is not None:
             by_coef *= self.unscale[problems][:, None]
-        by_coef += strength[:, None, None] * penalised
+        by_coef += strength * penalised
         if self.fit_intercept:
             grad[..., p] = grad_intercept.reshape(n_problems, K) / n
         grad[self.absent[problems]] = 0.0
-        return strength * np.square(penalised).sum(axis=(1, 2)), grad
+        if strength.shape[-1] > 1:
+            return (strength * np.square(penalised)).sum(axis=(1, 2)), grad
+        return strength[:, 0, 0] * np.square(penalised).sum(axis=(1, 2)), grad
 
 
 def _blur(intercept, dtype):

@@ -1,6 +1,7 @@
 """The penalty of an objective: its strengths, its value, and where among alike points it is least."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -11,18 +12,25 @@ from .solvers.proximal import shift_of_least_penalty
 class ElasticNet:
     """l2_reg_strength/2 ||W||_F^2 + l1_reg_strength ||W||_1 of the coefficients W of a point, not of its intercepts.
 
+    Features may have factors f: an L2 penalty of f w^2 is one of u^2 for u = sqrt(f) w, and that is what a point has
+    (:func:`~.training_data.with_factors`), whatever the L1 penalty, which is sqrt(f) |u| then. Features that no penalty
+    counts, of a factor of zero, are left as they are.
+
     Parameters
     ----------
     l2_reg_strength, l1_reg_strength : float
         (1 - l1_ratio) / (C S) and l1_ratio / (C S), S being the sum of the rows' weights.
+    root : array (n_features,), or None
+        The roots of the factors. None where they make no difference but to a point.
     """
 
     l2_reg_strength: float = 0.0
     l1_reg_strength: float = 0.0
+    root: np.ndarray | None = None
 
     @classmethod
-    def of(cls, C, l1_ratio, weight_sum, unit=1.0):
-        """The penalty of coefficients that are for features in some ``unit``.
+    def of(cls, C, l1_ratio, weight_sum, unit=1.0, factor=None):
+        """The penalty of coefficients that are for features in some ``unit``, with factors (n_features,) or without.
 
         Raises
         ------
@@ -30,18 +38,48 @@ class ElasticNet:
             Where it is not a number.
         """
         strength = penalty_strength(C, weight_sum, unit)
-        return cls((1 - l1_ratio) * strength / unit**2, l1_ratio * strength / unit)
+        root = None
+        if factor is not None and strength and (l1_ratio or not factor.all()):
+            root = np.sqrt(np.where(np.isinf(factor), 1.0, factor))  # coefficients of infinite ones are zero
+        return cls((1 - l1_ratio) * strength / unit**2, l1_ratio * strength / unit, root)
+
+    @cached_property
+    def is_free(self):
+        """Which features (n_features,) the penalty does not count; None where there are none."""
+        return None if self.root is None or self.root.all() else self.root == 0
+
+    @cached_property
+    def l2_by_feature(self):
+        """The strength of the L2 penalty, by feature (n_features,) where some have none."""
+        return self.by_feature(self.l2_reg_strength)
+
+    def by_feature(self, ridge, features=slice(None)):
+        """A ridge for the features that are penalised, an array where some of them are not."""
+        return ridge if self.is_free is None else np.where(self.is_free[features], 0.0, ridge)
+
+    @cached_property
+    def l1_by_feature(self):
+        """The strength of the L1 penalty, by feature (n_features,) where it differs."""
+        return self.l1_reg_strength if self.root is None else self.l1_reg_strength * self.root
 
     def value(self, coef, squares=None):
         """The penalty of coefficients (n_outputs, n_features), the sum of whose squares may be known."""
-        squares = float(np.vdot(coef, coef)) if squares is None else squares
+        if self.is_free is not None:
+            penalised = coef[:, ~self.is_free]
+            squares = float(np.vdot(penalised, penalised))
+        elif squares is None:
+            squares = float(np.vdot(coef, coef))
         l2 = self.l2_reg_strength / 2 * squares
-        return l2 + self.l1_reg_strength * float(np.abs(coef).sum()) if self.l1_reg_strength else l2
+        if not self.l1_reg_strength:
+            return l2
+        if self.root is None:
+            return l2 + self.l1_reg_strength * float(np.abs(coef).sum())
+        return l2 + float(np.abs(coef).sum(axis=0) @ self.l1_by_feature)
 
     def threshold(self, shape, n_features):
         """The strength of the L1 penalty for each element of a point of some shape."""
-        threshold = np.full(shape, self.l1_reg_strength)
-        threshold[:, n_features:] = 0.0
+        threshold = np.zeros(shape)
+        threshold[:, :n_features] = self.l1_by_feature
         return threshold
 
     def settled(self, point, n_features, present=None):
@@ -58,7 +96,9 @@ class ElasticNet:
             return point
         rows = point.copy() if present is None else point[present]
         coef = rows[:, :n_features]
-        coef -= shift_of_least_penalty(coef, self.l1_reg_strength, self.l2_reg_strength)
+        coef -= shift_of_least_penalty(coef, self.l1_by_feature, self.l2_by_feature)
+        if self.is_free is not None:
+            coef[:, self.is_free] -= coef[:, self.is_free].mean(axis=0)
         rows[:, n_features:] -= rows[:, n_features:].mean(axis=0)
         if present is None:
             return rows
@@ -69,10 +109,11 @@ class ElasticNet:
     def gradient_bound(self, grad, n_features):
         """What F at a point of a gradient is above its minimum at the most, by the penalty's curvature alone.
 
-        Infinite unless there is an L2 penalty and no L1 penalty, and the gradient by the intercepts is zero.
+        Infinite unless there is an L2 penalty of all of them and no L1 penalty, and the gradient by the intercepts is
+        zero.
         """
         strength = self.l2_reg_strength
-        if not strength or self.l1_reg_strength or grad[:, n_features:].any():
+        if not strength or self.l1_reg_strength or self.is_free is not None or grad[:, n_features:].any():
             return np.inf
         by_coef = grad[:, :n_features]
         with np.errstate(over="ignore"):

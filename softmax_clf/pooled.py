@@ -299,7 +299,7 @@ class PooledCurvature(Curvature):
 
     @cached_property
     def small(self):
-        return SmallObjective(self.rows.here(), self.elastic_net.l2_reg_strength, self.absent)
+        return SmallObjective(self.rows.here(), self.elastic_net.l2_by_feature, self.absent)
 
     def _make(self, point):
         for at in (point, np.zeros_like(point), None):
@@ -337,12 +337,16 @@ class PooledCurvature(Curvature):
         sums.n_rows, sums.variance = int(n_rows), variance
         sums.panels = [(center.astype(np.float64), firsts / n, masses)]
         if as_blocks:
-            roots = sums.roots(self.elastic_net.l2_reg_strength)
+            roots = sums.roots(self.elastic_net.l2_by_feature)
             self.effective_dim = roots.effective_dim
             return BlocksMetric(roots, laplacian(between))
         mass = float(masses[0])
         self.evenness = max(mass**2 / (n_rows * square / n**2), 1e-3)
         between = laplacian(between) if o.n_outputs > 1 else np.full((1, 1), mass)
-        metric = KroneckerMetric(sums.factor, between / mass, self.elastic_net.l2_reg_strength)
+
+        def factored(ridge):
+            return sums.factor(self.elastic_net.by_feature(ridge))
+
+        metric = KroneckerMetric(factored, between / mass, self.elastic_net.l2_reg_strength)
         self.effective_dim = metric.factor.effective_dim
         return metric

@@ -38,6 +38,8 @@ class SoftmaxClassifier(Documented, CallbackSupportMixin, ClassifierMixin, BaseE
     classes_ : ndarray (n_classes,)
     """
 
+    penalty_factor: Any = None  # which models lack that were saved before there was one
+
     coef_: Any  # sparse, after `sparsify`
     intercept_: np.ndarray
     classes_: np.ndarray

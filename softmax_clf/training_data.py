@@ -172,7 +172,7 @@ def rows_held_out(y_index, row_weight, validation_fraction, random_state):
 # The features' scales
 
 
-def feature_scale(source, weight, *, standardize, unit, fit_intercept, n_threads):
+def feature_scale(source, weight, *, standardize, unit, fit_intercept, n_threads, factor=None):
     """What the features are divided by, (n_features,), or None for nothing; inf for one that is left out.
 
     Parameters
@@ -185,11 +185,26 @@ def feature_scale(source, weight, *, standardize, unit, fit_intercept, n_threads
         As :func:`unit_of` has it; not used where they are standardised.
     fit_intercept : bool
     n_threads : int
+    factor : array (n_features,), or None
+        Of the penalty.
     """
     if standardize:
-        return standard_deviations(source, weight, fit_intercept, n_threads)
-    scale = None if unit is None else np.full(source.n_features, unit)
-    return without_constants(source, weight, fit_intercept, scale)
+        scale = standard_deviations(source, weight, fit_intercept, n_threads)
+    else:
+        scale = None if unit is None else np.full(source.n_features, unit)
+        scale = without_constants(source, weight, fit_intercept, scale)
+    return with_factors(scale, factor)
+
+
+def with_factors(scale, factor):
+    """The scale (.., n_features) that makes coefficients of it such that an L2 penalty with factors counts them alike.
+
+    As they are where the factor is zero: the penalty counts those not at all, see :class:`~.penalty.ElasticNet`.
+    """
+    if factor is None:
+        return scale
+    root = np.where(factor > 0, np.sqrt(factor), 1.0)
+    return root if scale is None else scale * root
 
 
 def unit_of(source, weight):

@@ -350,6 +350,32 @@ def holdout(y, validation_fraction, random_state):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# The penalty by feature
+
+_LEAST_FACTOR, _MOST_FACTOR = 1e-12, 1e12  # whose roots float32 can be multiplied by
+
+
+def checked_factor(penalty_factor, n_features):
+    """The factors of the penalty (n_features,) float64, or None where all are one."""
+    if penalty_factor is None:
+        return None
+    factor = np.asarray(as_numpy(penalty_factor, "penalty_factor"), dtype=np.float64)
+    if factor.shape != (n_features,):
+        raise ValueError(
+            f"Expected penalty_factor with a number for each of {n_features} features, got shape {factor.shape}. "
+            "Remedy: give an array of shape (n_features,), 1 for the features that the penalty is to count as it is."
+        )
+    inside = (factor >= _LEAST_FACTOR) & (factor <= _MOST_FACTOR)
+    bad = np.flatnonzero(~(inside | (factor == 0) | (factor == np.inf)))
+    if len(bad):
+        raise ValueError(
+            f"Expected penalty_factor of 0, inf, or from {_LEAST_FACTOR:g} to {_MOST_FACTOR:g}, got {factor[bad[0]]:g} "
+            f"for feature {bad[0]}. Remedy: give 0 for no penalty, or inf to leave a feature out."
+        )
+    return None if (factor == 1).all() else factor
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Where a fit starts
 
 

@@ -65,6 +65,7 @@ class Objective:
     fit_intercept : bool; without, b is zero
     offset : (n_samples, n_classes), added to the scores; None is zero
     l1_ratio : float; `grad` and `hess` are those of F without the L1 penalty
+    factor : (n_features,) what the penalty of each feature is multiplied by; None is ones
 
     Methods take `coef` (n_vectors, n_features) and `intercept` (n_vectors,). Unknowns in one vector, as for the
     gradient and the Hessian, are ordered by vector: its coefficients, then its intercept if there is one.
@@ -77,6 +78,7 @@ class Objective:
     fit_intercept: bool = True
     offset: np.ndarray | None = None
     l1_ratio: float = 0.0
+    factor: np.ndarray | None = None
 
     @property
     def n_vectors(self):
@@ -125,8 +127,10 @@ class Objective:
 
     @property
     def penalised(self):
-        """1 for the columns of the design that the penalty counts, 0 for the intercept's."""
+        """How often the penalty counts the columns of the design: the factors, 0 for the intercept's."""
         penalised = np.ones(self.X.shape[1] + self.fit_intercept)
+        if self.factor is not None:
+            penalised[: self.X.shape[1]] = self.factor
         penalised[self.X.shape[1] :] = 0.0
         return penalised
 
@@ -145,6 +149,9 @@ class Objective:
         """F(W, b)."""
         cross_entropy = self.weight @ sample_loss(self.raw_prediction(coef, intercept), self.target)
         coef = np.asarray(coef, np.float64)
+        if self.factor is not None:
+            squares, sizes = np.sum(self.factor * coef**2), np.sum(self.factor * np.abs(coef))
+            return cross_entropy + self.l2_reg_strength * 0.5 * squares + self.l1_reg_strength * sizes
         return cross_entropy + self.l2_reg_strength * 0.5 * np.sum(coef**2) + self.l1_reg_strength * np.abs(coef).sum()
 
     def subgradient(self, coef, intercept):

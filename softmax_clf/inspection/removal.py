@@ -234,6 +234,11 @@ def _optimum(clf, X, y, sample_weight):
             f"Expected an L2 penalty or none, got l1_ratio={linear._l1_share():g}, where which coefficients are zero "
             "may change with a row. Remedy: fit with l1_ratio=0."
         )
+    if linear.penalty_factor is not None:
+        raise ValueError(
+            "Expected penalty_factor=None, got factors, by which this does not count the penalty. Remedy: fit to the "
+            "features divided by their roots."
+        )
     classes = np.asarray(linear.classes_)
     source = as_source(linear, _features(before, X), reset=False)
     coef, intercept = coefficients(linear, source.n_features)

@@ -68,7 +68,7 @@ class GramBlock:
     gram : array (n_columns, n_columns) float
         Symmetric.
     between : array (n_outputs, n_outputs) float64
-    l2_reg_strength : float
+    l2_reg_strength : float, or array (penalised,)
     penalised : int
         The columns, the first ones, that the penalty counts.
     """

@@ -52,7 +52,7 @@ class Curvature:
         """Let metrics be those with another penalty, from now on."""
         self.elastic_net = elastic_net
         if "small" in vars(self):
-            self.small.strength = elastic_net.l2_reg_strength
+            self.small.strength = elastic_net.l2_by_feature
 
     def foresee(self, elastic_net):
         """Expect metrics with another penalty to be as dear as it makes them.
@@ -87,7 +87,7 @@ class Curvature:
     @cached_property
     def small(self):
         """The objective for that: its rows are held in float64."""
-        return SmallObjective(self.rows, self.elastic_net.l2_reg_strength, self.absent)
+        return SmallObjective(self.rows, self.elastic_net.l2_by_feature, self.absent)
 
     def metric_of_all_rows(self, point):
         """As :meth:`metric`, but no sample: for data of which none stands for the rest."""
@@ -120,7 +120,7 @@ class Curvature:
             variance = variance + np.square(mean)
         curvature = (1 - 1 / o.n_classes) / o.n_classes
         diagonal = np.full((o.n_outputs, o.n_columns), curvature)
-        diagonal[:, : o.source.n_features] = curvature * variance + self.elastic_net.l2_reg_strength
+        diagonal[:, : o.source.n_features] = curvature * variance + self.elastic_net.l2_by_feature
         diagonal[diagonal == 0] = np.inf  # a feature of one value, without a penalty: it stays where it is
         center = mean if o.fit_intercept and mean.any() else None
         return ScheduledMetric(DiagonalMetric(diagonal, o.pieces, center), _NEVER, 1.0)
@@ -179,7 +179,7 @@ class Curvature:
             if o.unscale is not None:
                 self.head_rows *= o.unscale[source.head].astype(self.head_rows.dtype)
         panel = self.head_rows, proba[rows].astype(np.float64), row_weight
-        kronecker = self._kronecker([panel], len(source.head), len(rows))
+        kronecker = self._kronecker([panel], len(source.head), len(rows), source.head)
         if kronecker is None:
             return None
         diagonal = np.empty((o.n_outputs, o.n_columns))
@@ -187,7 +187,7 @@ class Curvature:
         by_feature[:] = o.passes.weighted_squares(source, spread)
         if o.unscale is not None:
             by_feature *= o.unscale**2
-        by_feature += self.elastic_net.l2_reg_strength
+        by_feature += self.elastic_net.l2_by_feature
         by_feature[by_feature == 0] = np.inf  # a feature that no row has, without a penalty: it stays where it is
         if o.fit_intercept:
             diagonal[:, -1] = np.maximum(spread.sum(axis=0), np.finfo(np.float64).tiny)
@@ -204,11 +204,11 @@ class Curvature:
             sums.add(X, weighted * (1 - proba))
         if not sums.masses.max() > LEAST_MASS:
             return None
-        roots = sums.roots(self.elastic_net.l2_reg_strength)
+        roots = sums.roots(self.elastic_net.l2_by_feature)
         self.effective_dim = roots.effective_dim
         return BlocksMetric(roots, laplacian(between))
 
-    def _kronecker(self, panels, n_features, n_rows):
+    def _kronecker(self, panels, n_features, n_rows, features=slice(None)):
         """One Gram matrix, of row weights s_i/S sum_k p_ik (1 - p_ik); of low rank where the rows are few.
 
         None where all rows are sure of their class: far out, where no curvature is left.
@@ -235,6 +235,7 @@ class Curvature:
         self.evenness = max(mass**2 / (len(curvature) * (curvature @ curvature)), 1e-3)
 
         def factored(ridge):
+            ridge = self.elastic_net.by_feature(ridge, features)
             if low_rank:
                 return self._low_rank(kept, curvature, ridge)
             return sums.factor(ridge)
@@ -260,4 +261,8 @@ class Curvature:
         # difference has no digits.
         n_present = o.source.n_samples if o.weight is None else np.count_nonzero(o.weight)
         left_out = 0.3 / len(rows) if len(rows) < n_present else 100 * np.finfo(rows.dtype).eps
-        return LowRankFactor(rows, ridge + left_out * trace, center, mass, o.n_outputs, o.n_threads)
+        ridge, widening = ridge + left_out * trace, None
+        if np.ndim(ridge):
+            ridge, widening = ridge.max(), np.sqrt(ridge / ridge.max())
+            rows /= widening.astype(rows.dtype)
+        return LowRankFactor(rows, ridge, center, mass, o.n_outputs, o.n_threads, widening)

@@ -50,7 +50,11 @@ def _is_large(n_features):
 def _inverse_factor(gram, ridge, floor, dtype):
     """The factor of the inverse of ``gram + ridge + floor``, tr(G (G + ridge I)^-1), and whether it was raised."""
     factor, is_raised = inverse_factor(gram, ridge + floor)
-    effective_dim = len(gram) - ridge * float(np.vdot(factor, factor))
+    if np.ndim(ridge):
+        inverse = sum(np.square(factor[k : k + 256], dtype=np.float64).sum(axis=0) for k in range(0, len(factor), 256))
+        effective_dim = len(gram) - float(ridge @ inverse)
+    else:
+        effective_dim = len(gram) - ridge * float(np.vdot(factor, factor))
     return factor.astype(dtype, copy=False) if _is_large(len(gram)) else factor, effective_dim, is_raised
 
 
@@ -61,7 +65,7 @@ class GramFactor(_Factor):
     ----------
     gram : array (n_features, n_features)
         sum_i w_i (x_i - center)(x_i - center)', lower triangle; overwritten.
-    ridge : float
+    ridge : float or array (n_features,)
     center, mass
         As in the base class.
     dtype : float32 or float64
@@ -111,7 +115,7 @@ class GramRoots:
         What :class:`GramFactor` takes, for each class.
     n_outputs : int
         Classes.
-    ridge : float
+    ridge : float or array (n_features,)
     dtype : float32 or float64
         What large factors are applied in.
     n_threads : int
@@ -204,10 +208,13 @@ class LowRankFactor(_Factor):
         Positive. What the rows leave out should be in it.
     center, mass, n_outputs, n_threads
         As in :class:`GramFactor`.
+    widening : array (n_features,), or None
+        What the columns of R have been divided by, the ridge being times its square for each.
     """
 
-    def __init__(self, rows, ridge, center, mass, n_outputs, n_threads):
+    def __init__(self, rows, ridge, center, mass, n_outputs, n_threads, widening=None):
         super().__init__(center, mass)
+        self.widening = widening
         n_rows, size = rows.shape
         outer = np.empty((n_rows, n_rows))
         bands = [slice(start, min(start + _BAND_ROWS, n_rows)) for start in range(0, n_rows, _BAND_ROWS)]
@@ -229,4 +236,7 @@ class LowRankFactor(_Factor):
         n = self.product.n_outputs
         if len(grad) > n:
             return np.concatenate([self._solve(grad[start : start + n]) for start in range(0, len(grad), n)])
-        return (grad - self.product.gram_product(self.rows, grad)) / self.ridge
+        if self.widening is not None:
+            grad = grad / self.widening
+        step = (grad - self.product.gram_product(self.rows, grad)) / self.ridge
+        return step if self.widening is None else step / self.widening

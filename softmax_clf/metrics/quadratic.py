@@ -61,16 +61,21 @@ class QuadraticCurvature(Curvature):
     def _columns(self, point, grad):
         """Features to work on: those with coefficients, and as many again that are to get some, or the nearest to it.
 
-        Where these are too many, those that are the furthest from their optimality conditions.
+        Where these are too many, those that are the furthest from their optimality conditions. Those that no penalty
+        counts are always among them.
         """
         o = self.rows
-        p, strength = o.source.n_features, self.elastic_net.l1_reg_strength
-        used = point[:, :p].any(axis=0)
+        p, strength = o.source.n_features, self.elastic_net.l1_by_feature
+        used, is_free = point[:, :p].any(axis=0), self.elastic_net.is_free
+        if is_free is not None:
+            used, strength = used | is_free, np.where(is_free, 1.0, strength)
         n_used = np.count_nonzero(used)
         excess = violation(point, grad, self.elastic_net.threshold(point.shape, p))[:, :p].max(axis=0) / strength
         key = np.where(used, 1 + excess, np.abs(grad[:, :p]).max(axis=0) / strength)
         if 2 * n_used <= _MAX_FEATURES:
             key[used] = np.inf
+        if is_free is not None:
+            key[is_free] = np.inf
         n_columns = min(max(2 * n_used, _LEAST_FEATURES), _MAX_FEATURES)
         return np.sort(np.argsort(-key, kind="stable")[:n_columns])
 
@@ -92,12 +97,14 @@ class QuadraticCurvature(Curvature):
         if not sums.masses.max() > LEAST_MASS:
             return None
         between = laplacian(between) if o.n_outputs > 1 else np.full((1, 1), sums.masses[0])
-        blocks, centers = [], []
+        blocks, centers, ridge = [], [], self.elastic_net.l2_by_feature
+        if self.columns is not None and np.ndim(ridge):
+            ridge = ridge[self.columns]
         for k in range(n_blocks):
             outputs, one = (slice(k, k + 1), np.ones((1, 1))) if as_blocks else (slice(None), between / sums.masses[0])
             gram, center, floor = sums.centred(k)
             gram = self._whole(gram, floor, sums.masses[k])
-            blocks.append(GramBlock(outputs, gram, one, self.elastic_net.l2_reg_strength, size))
+            blocks.append(GramBlock(outputs, gram, one, ridge, size))
             centers.append(center)
         center = np.stack(centers) if o.fit_intercept else None
         slack = _SLACK * (BlocksMetric.slack if as_blocks else KroneckerMetric.slack)

@@ -103,8 +103,8 @@ class SmallObjective:
     Parameters
     ----------
     labelled : LabelledRows
-    strength : float
-        Of the L2 penalty; it may be set anew.
+    strength : float, or array (n_features,)
+        Of the L2 penalty; it may be set anew. An array where it does not count some of the features.
     absent : array (n_outputs,) bool, or None
         Outputs that are held at a probability of zero.
 
@@ -230,10 +230,24 @@ class SmallObjective:
         if o.fit_intercept:
             kept[:, -1] = intercept
         before, after = (
-            self.mean_loss(self.log_proba(at)) + self.strength / 2 * float(np.square(at[:, : coef.shape[1]]).sum())
-            for at in (point, kept)
+            self.mean_loss(self.log_proba(at)) + self.common / 2 * self.squares(at, at) for at in (point, kept)
         )
         return max(after - before, 0.0)
+
+    @property
+    def is_even(self):
+        """Whether the L2 penalty counts all features alike."""
+        return np.ndim(self.strength) == 0
+
+    @property
+    def common(self):
+        """What all of :meth:`squares` is to be multiplied by in the penalty."""
+        return self.strength if self.is_even else 1.0
+
+    def squares(self, a, b):
+        """The bilinear form of the L2 penalty, but for a common strength."""
+        a, b = a[:, : self.n_features], b[:, : self.n_features]
+        return float(np.vdot(a, b) if self.is_even else np.vdot(self.strength * a, b))
 
     def at(self, point, theta):
         """The :class:`Surroundings` of a point."""
@@ -299,8 +313,9 @@ class SmallObjective:
                 blocks += np.diag(np.add.reduce(diagonal, axis=0).diagonal() / K**2)[None, :, None, :]
         own = hess.reshape(-1)[:: len(hess) + 1].reshape(K, columns)  # a view of the diagonal
         own[:, :p] += self.strength + LEAST_SHARE * mass * self.variance
-        if self.strength == 0 and definite and o.fit_intercept:
-            own[:, self.constant] = HELD
+        if definite and o.fit_intercept and not np.all(self.strength):
+            free = self.constant if self.is_even else self.constant[self.strength[self.constant] == 0]
+            own[:, free] = HELD
         return hess, None if center is None else center[:p]
 
     def _add_to_wrong(self, curvature, log_proba, theta):
@@ -354,7 +369,7 @@ class Surroundings:
         self.small, self.point, self.theta = small, small._among(point), theta
         self.log_proba = small.log_proba(point)
         self.proba = np.exp(self.log_proba)
-        self.penalty = small.strength / 2 * self._squares(self.point, self.point)
+        self.penalty = small.common / 2 * small.squares(self.point, self.point)
         self.objective = small.mean_loss(self.log_proba) + self.penalty
         self.grad = small.pull(self.proba - small.target, self.point)
         self.metric = self._metric(theta)
@@ -365,7 +380,7 @@ class Surroundings:
         self.slope = float(np.vdot(self.grad, self.inner))
         spread = np.maximum.reduce(self.moved, axis=1) - np.minimum.reduce(self.moved, axis=1)
         self.reach = float(spread.max())
-        self.products = self._squares(self.point, self.inner), self._squares(self.inner, self.inner)
+        self.products = small.squares(self.point, self.inner), small.squares(self.inner, self.inner)
         self.weighted_moves = self.moved * small.weight_by_class
         self.slope_of_target = float(np.vdot(self.weighted_moves, small.target))
         self.there = 0.0, self.objective, self.log_proba  # where on the step it was last asked for
@@ -387,13 +402,9 @@ class Surroundings:
                     return ExactMetric(*hess)
         raise AssertionError("unreachable")
 
-    def _squares(self, a, b):
-        p = self.small.n_features
-        return float(np.vdot(a[:, :p], b[:, :p]))
-
     def along(self, length):
         """F and its derivative so far along the step: no pass over the rows."""
-        small, strength = self.small, self.small.strength
+        small, strength = self.small, self.small.common
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is looked for
             log_proba = log_softmax(self.log_proba + length * self.moved)
         cross, square = self.products
@@ -420,7 +431,8 @@ class Surroundings:
             Whether that is proven, rounding errors included. The dual has no value without a penalty, and is useless
             with one so weak that rounding errors, divided by its strength, exceed what is allowed.
         """
-        small, strength = self.small, self.small.strength
+        small = self.small
+        strength = small.strength if small.is_even else 0.0  # the dual asks for a penalty of all features
         if length != self.there[0]:
             self.along(length)
         value = self.there[1]
@@ -541,7 +553,7 @@ class Surroundings:
             hess = small.hess(log_proba)
         if hess is None:
             return None, grad
-        if small.strength == 0 and small.labelled.fit_intercept:
+        if small.labelled.fit_intercept and not np.all(small.strength):
             # what no row is left to vary in but by rounding errors
             own = hess[0].reshape(-1)[:: len(hess[0]) + 1].reshape(len(grad), -1)[:, : small.n_features]
             own[own <= np.square(_ALIKE * np.abs(small.design[:, : small.n_features]).max(axis=0))] = HELD

@@ -235,7 +235,7 @@ def shift_of_least_penalty(values, l1, l2):
     Parameters
     ----------
     values : array (n_values, n_columns)
-    l1, l2 : float, >= 0
+    l1, l2 : float or array (n_columns,), >= 0
 
     Returns
     -------
@@ -248,9 +248,10 @@ def shift_of_least_penalty(values, l1, l2):
     # the first of the values on whose right the slope is not negative; it may have changed its sign before
     first = (l1 * (2 * (below + 1) - n) + pull >= 0).argmax(axis=0)
     shift = ordered[first, columns]
-    if l2 > 0:
+    if np.any(l2):
         before = l1 * (2 * first - n)
-        shift = np.where(before + pull[first, columns] > 0, (total - before / l2) / n, shift)
+        between = before + pull[first, columns] > 0  # where there is an L2 penalty, or first were before
+        shift = np.where(between, (total - before / np.where(between, l2, 1.0)) / n, shift)
     zeros = np.count_nonzero(values == 0, axis=0)
     stays = np.abs(l1 * np.sign(values).sum(axis=0) + l2 * total) <= l1 * zeros
     return np.where(stays, 0.0, shift)

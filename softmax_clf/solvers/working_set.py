@@ -38,7 +38,8 @@ def working_set(point, columns, *, threshold, ridge, target, max_iter, report, *
                   + sum(threshold |w| + ridge/2 w^2 + w u + max(|u| - threshold, 0)^2 / (2 ridge))
 
     where the last term is left out, and u feasible, without an L2 penalty. As y - p sums to zero over the rows once the
-    intercepts are best, so does y - alpha, as the dual asks for where intercepts are not penalised.
+    intercepts are best, so does y - alpha, as the dual asks for where intercepts are not penalised. Derivatives by
+    other coefficients that no penalty counts only come near zero: with them this is an estimate, and no bound.
 
     Parameters
     ----------
@@ -86,6 +87,7 @@ class _Fit:
         self.numbers = np.searchsorted(present, classes) * p + features
         self.intercept = point[present, p] if columns.fit_intercept else np.zeros(len(present))
         self.solution, self.lower, self.allowed, self.damping = Solution(point), 0.0, None, 0.0
+        self.is_bound = bool(threshold.all())
 
     def run(self):
         c, last = self.columns, self.columns.last
@@ -186,7 +188,12 @@ class _Fit:
         size, threshold, ridge
             The sizes of the derivatives by all these coefficients, and the strengths of their penalties.
         """
-        cross = float(self.at @ grad_here)
+        cross, loose = float(self.at @ grad_here), 0.0
+        if not self.is_bound:
+            free = np.flatnonzero(self.thresholds == 0)
+            steep = np.abs(grad_here[free])
+            loose = float(steep @ (np.abs(self.at[free]) + steep / np.maximum(self.model.curvature[free], 1e-300)))
+            size, threshold, ridge = (a[threshold > 0] for a in (size, threshold, ridge))
         over = size > threshold
         size, threshold, ridge = size[over], threshold[over], ridge[over]
         shares = [1 - 1 / float((size / threshold).max())] if len(size) else [0.0]
@@ -200,7 +207,7 @@ class _Fit:
             if share == 0.0 and len(excess):
                 gap += float((np.square(excess) / (2 * ridge)).sum())
             gaps.append(gap)
-        return max(min(gaps), 0.0)
+        return max(min(gaps), 0.0) + loose
 
     def _check(self, grad):
         """Take in where it is, with the duality gap; whether it is the last."""
@@ -229,7 +236,7 @@ class _Fit:
         if not self.allowed or (checked and above <= self.allowed):
             self.allowed = self.target(point, self.penalty)
         args = self.allowed, self.max_iter, self.report
-        return self.solution.is_final(point, objective, None, above, True, *args)
+        return self.solution.is_final(point, objective, None, above, self.is_bound, *args)
 
     def _whole_grad(self, grad):
         """Of F without the L1 penalty, of all outputs."""
@@ -283,8 +290,9 @@ class _Fit:
             return
         places = np.flatnonzero(np.isin(self.features, full))  # class by class, and so of features in order
         coef = self.at[places].reshape(n, -1)
-        for same in np.unique(self.threshold[full]):
-            some = self.threshold[full] == same
-            coef[:, some] -= shift_of_least_penalty(coef[:, some], same, self.ridge[full[0]])
+        coef -= shift_of_least_penalty(coef, self.threshold[full], self.ridge[full])
+        if not self.is_bound:
+            free = self.threshold[full] == 0
+            coef[:, free] -= coef[:, free].mean(axis=0)
         self.at[places] = coef.ravel()
         self.penalty = self._penalty(self.at)
