@@ -5,6 +5,7 @@ from numbers import Integral, Real
 from .sklearn_private import Interval, StrOptions
 
 OF_EACH_FIT: dict = {
+    "penalty_factor": ["array-like", None],
     "fit_intercept": ["boolean"],
     "standardize": ["boolean"],
     "class_weight": [dict, StrOptions({"balanced"}), None],

@@ -29,6 +29,7 @@ def softmax_regression_path(
     Cs=10,
     l1_ratio=0.0,
     sample_weight=None,
+    penalty_factor=None,
     fit_intercept=True,
     standardize=False,
     class_weight=None,
@@ -48,7 +49,7 @@ def softmax_regression_path(
         :func:`C_max` to 1000 times that, or 100 times where features outnumber rows, or to where the deviance
         explained hardly grows.
     sample_weight : array-like (n_samples,), default=None
-    l1_ratio, fit_intercept, standardize, class_weight, tol, max_iter, n_jobs, verbose
+    l1_ratio, penalty_factor, fit_intercept, standardize, class_weight, tol, max_iter, n_jobs, verbose
         As in :class:`SoftmaxRegressionClassifier`.
 
     Returns
@@ -72,6 +73,7 @@ def softmax_regression_path(
     estimator = SoftmaxRegressionClassifierCV(
         Cs,
         l1_ratios=[l1_ratio],
+        penalty_factor=penalty_factor,
         fit_intercept=fit_intercept,
         standardize=standardize,
         class_weight=class_weight,

@@ -2,12 +2,19 @@
 
 import numpy as np
 
+from .callbacks import Task
 from .estimator import SoftmaxRegressionClassifier
+from .fitting import make_objective, minimise
 from .kernels.threads import effective_n_threads
+from .messages import overflow_named
 from .objective import SoftmaxObjective
+from .penalty import ElasticNet
 from .training_data import TrainingData, feature_scale, unit_of
+from .validation import checked_factor
+from .watch import Watch
 
 _MAX_STEPS = 50  # of the intercepts, to where they are best beside offsets
+_NULL_TOL = 1e-10  # of the coefficients that no penalty counts, where all others are zero
 
 
 def C_max(
@@ -17,6 +24,7 @@ def C_max(
     l1_ratio=1.0,
     sample_weight=None,
     offset=None,
+    penalty_factor=None,
     fit_intercept=True,
     standardize=False,
     class_weight=None,
@@ -25,7 +33,8 @@ def C_max(
     """The largest C at which :class:`SoftmaxRegressionClassifier` has coefficients of zero only.
 
     A closed form: with the residuals y - p of the model without coefficients, whose intercepts are the best beside the
-    offsets, it is ``l1_ratio / max |sum_i s_i (y_i - p_i) x_i|``.
+    offsets, it is ``l1_ratio / max |sum_i s_i (y_i - p_i) x_i / f|``, f being the penalty's factors. Features of a
+    factor of zero, which no penalty counts, have their best coefficients in that model.
 
     Parameters
     ----------
@@ -35,7 +44,7 @@ def C_max(
         Positive: an L2 penalty alone leaves nothing at zero.
     sample_weight, offset
         As in :meth:`SoftmaxRegressionClassifier.fit`.
-    fit_intercept, standardize, class_weight, n_jobs
+    penalty_factor, fit_intercept, standardize, class_weight, n_jobs
         As in :class:`SoftmaxRegressionClassifier`.
 
     Returns
@@ -58,6 +67,7 @@ def C_max(
     [False, True]
     """
     options = {"fit_intercept": fit_intercept, "standardize": standardize, "class_weight": class_weight}
+    options["penalty_factor"] = penalty_factor
     clf = SoftmaxRegressionClassifier(l1_ratio=l1_ratio, n_jobs=n_jobs, **options)
     clf._validate_params()
     if not l1_ratio:
@@ -71,9 +81,10 @@ def C_max(
 def largest_C(clf, data):
     """:func:`C_max` of :class:`~.training_data.TrainingData`, for an L1 penalty alone."""
     n_threads, p = effective_n_threads(clf.n_jobs), data.source.n_features
+    factor = checked_factor(clf.penalty_factor, p)
     unit = None if clf.standardize else unit_of(data.source, data.weight)
     options = {"standardize": clf.standardize, "fit_intercept": clf.fit_intercept, "n_threads": n_threads}
-    scale = feature_scale(data.source, data.weight, unit=unit, **options)
+    scale = feature_scale(data.source, data.weight, unit=unit, factor=factor, **options)
     objective = SoftmaxObjective(
         data.source,
         data.y,
@@ -85,8 +96,30 @@ def largest_C(clf, data):
         offset=data.offset,
         scale=scale,
     )
-    steepest = float(np.abs(_null_gradient(objective)[:, :p]).max(initial=0.0))
+    strength = ElasticNet.of(1.0, 1.0, 1.0, factor=factor).l1_by_feature * np.ones(p)
+    is_free = strength == 0
+    if is_free.any():
+        grad = objective.evaluate(_null_fit(clf, data, np.where(is_free, scale, np.inf)))[1]
+    else:
+        grad = _null_gradient(objective)
+    size = np.abs(grad[:, :p])[:, ~is_free] / strength[~is_free]
+    steepest = float(size.max(initial=0.0))
     return 1 / (data.weight_sum * (unit or 1.0) * steepest) if steepest > 0 else np.inf
+
+
+def _null_fit(clf, data, scale):
+    """The point of the best intercepts and the best coefficients of features whose scale is finite."""
+    options = {"fit_intercept": clf.fit_intercept, "n_threads": effective_n_threads(clf.n_jobs), "scale": scale}
+    start = np.zeros((data.n_outputs, data.source.n_features + int(clf.fit_intercept)))
+    objective, start = make_objective(data, ElasticNet(), start, **options)
+    watch = Watch(clf, objective, data.classes, task=Task(clf), validation=None)
+    with overflow_named(data.source.dtype):
+        solution = minimise(objective, start, watch, tol=_NULL_TOL, max_iter=1000, verbose=0)
+    if not isinstance(objective, SoftmaxObjective):  # in coordinates of the rows
+        coef, intercept = objective.split(solution.point)
+        coef = coef * np.where(np.isfinite(scale), scale, 0.0)
+        return np.column_stack([coef, intercept]) if clf.fit_intercept else coef
+    return solution.point
 
 
 def _null_gradient(objective):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import PredefinedSplit
 
 import reference
-from softmax_clf import SoftmaxRegressionClassifier
+from softmax_clf import C_max, SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
 from softmax_clf.penalty import ElasticNet
 from softmax_clf.solvers.proximal import shift_of_least_penalty
 from softmax_clf.sources.sparse import CsrSource
@@ -148,6 +149,43 @@ def test_ones_are_none_to_the_bit():
         a = fit(X, y, l1_ratio=l1_ratio)
         b = fit(X, y, l1_ratio=l1_ratio, penalty_factor=np.ones(8))
         np.testing.assert_array_equal(a.coef_, b.coef_)
+
+
+@pytest.mark.parametrize(("shape", "l1_ratio"), [((150, 8), 0.0), ((150, 8), 0.5), ((60, 150), 1.0), ((700, 60), 0.0)])
+def test_paths_and_folds_are_their_fits(shape, l1_ratio):
+    X, y = data(*shape)
+    factor, Cs = factors(shape[1]), [0.05, 0.3, 1.0]
+    common = {"penalty_factor": factor, "tol": 1e-11, "standardize": True}
+    path = softmax_regression_path(X, y, Cs=Cs, l1_ratio=l1_ratio, **common)
+    fold = np.arange(len(y)) % 2
+    cv = SoftmaxRegressionClassifierCV(Cs, cv=PredefinedSplit(fold), l1_ratios=[l1_ratio], score_tol=0, **common)
+    cv.fit(X, y)
+    for c, C in enumerate(Cs):
+        clf = fit(X, y, C, l1_ratio=l1_ratio, **common)
+        np.testing.assert_allclose(path.coefs[c], clf.coef_, atol=2e-4)
+        clf = fit(X[fold == 1], y[fold == 1], C, l1_ratio=l1_ratio, **common)
+        np.testing.assert_allclose(cv.coefs_paths_[0, 0, c, :, :-1], clf.coef_, atol=2e-4)
+    assert not cv.coef_[:, np.isinf(factor)].any()
+
+
+@pytest.mark.parametrize("with_free", [False, True])
+@pytest.mark.parametrize("make", [np.asarray, csr_array])
+def test_where_the_penalised_coefficients_leave_zero(make, with_free):
+    X, y = data(150, 8)
+    factor = factors(8) if with_free else np.maximum(factors(8), 0.1)
+    C = C_max(make(X), y, l1_ratio=0.5, penalty_factor=factor, standardize=True)
+    for share, found in ((0.999, False), (1.01, True)):
+        clf = fit(make(X), y, share * C, l1_ratio=0.5, penalty_factor=factor, standardize=True, tol=1e-12)
+        assert clf.coef_[:, factor > 0].any() == found
+        assert clf.coef_[:, factor == 0].any() == with_free
+    path = softmax_regression_path(make(X), y, Cs=5, l1_ratio=0.5, penalty_factor=factor, standardize=True)
+    assert path.Cs[0] == pytest.approx(0.5 * C / 0.5)
+
+
+def test_no_leaving_out_with_factors():
+    X, y = data(30, 8)
+    with pytest.raises(ValueError, match="penalty_factor=None with cv='loo'"):
+        SoftmaxRegressionClassifierCV(cv="loo", penalty_factor=np.ones(8)).fit(X, y)
 
 
 @pytest.mark.parametrize(

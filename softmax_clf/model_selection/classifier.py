@@ -69,7 +69,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         are all while scores still rise from C to C. 0 solves every cell to `tol`.
     validation_fraction : float, default=0.1
         Used with ``cv='holdout'`` only.
-    fit_intercept, standardize, class_weight, tol, max_iter
+    penalty_factor, fit_intercept, standardize, class_weight, tol, max_iter
         As in :class:`SoftmaxRegressionClassifier`, for each fit: standard deviations and 'balanced' weights are those
         of its training rows. For `tol` see `score_tol`.
     n_jobs : int, default=None
@@ -169,6 +169,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         selection="best",
         score_tol=0.1,
         validation_fraction=0.1,
+        penalty_factor=None,
         fit_intercept=True,
         standardize=False,
         class_weight=None,
@@ -187,6 +188,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         self.selection = selection
         self.score_tol = score_tol
         self.validation_fraction = validation_fraction
+        self.penalty_factor = penalty_factor
         self.fit_intercept = fit_intercept
         self.standardize = standardize
         self.class_weight = class_weight
@@ -375,7 +377,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         return self.l1_ratio_ if hasattr(self, "l1_ratio_") else checked_l1_ratios(self.l1_ratios).min()
 
     def _classifier(self, C, l1_ratio):
-        names = ("fit_intercept", "standardize", "class_weight", "tol", "max_iter", "n_jobs")
+        names = ("penalty_factor", "fit_intercept", "standardize", "class_weight", "tol", "max_iter", "n_jobs")
         return SoftmaxRegressionClassifier(C, l1_ratio=l1_ratio, **{name: getattr(self, name) for name in names})
 
     def _classifier_of_cell(self, fits, f, r, c, finite=True):
@@ -399,6 +401,11 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             raise ValueError(
                 f"Expected l1_ratios of zero with cv='loo', got {l1_ratios.tolist()}: beside an L1 penalty, which "
                 "coefficients are zero may change with a row. Remedy: set cv to an integer."
+            )
+        if self.penalty_factor is not None:
+            raise ValueError(
+                "Expected penalty_factor=None with cv='loo', whose step counts the penalty of all features alike, got "
+                "factors. Remedy: set cv to an integer, or divide the features by the factors' roots."
             )
         options = {"fit_intercept": self.fit_intercept, "standardize": self.standardize}
         weight = score_params.get("sample_weight")

@@ -126,7 +126,8 @@ class FoldMetrics:
     def begin(self, elastic_nets):
         """Take the penalties of the folds for the next C."""
         self.newest_call, self.n_made = -1, 0
-        mean = ElasticNet(float(np.mean([net.l2_reg_strength for net in elastic_nets])))
+        root = elastic_nets[0].root  # the same for all
+        mean = ElasticNet(float(np.mean([net.l2_reg_strength for net in elastic_nets])), root=root)
         self.mean.foresee(mean)
         self.mean.set_penalty(mean)
         for curvature, elastic_net in zip(self.curvatures, elastic_nets, strict=True):

@@ -37,12 +37,15 @@ class FoldPaths:
     settings : FitSettings
     unit : float
         Of the features, where ``scale`` stands for that.
+    factor : array (n_features,), or None
+        Of the penalty.
     score_watch : ScoreWatch, or None
         Of the rows that the folds hold out.
     """
 
-    def __init__(self, data, weights, scale, *, l1_ratio, settings, unit, score_watch=None):
-        self.l1_ratio, self.settings, self.unit, self.score_watch = l1_ratio, settings, unit, score_watch
+    def __init__(self, data, weights, scale, *, l1_ratio, settings, unit, factor=None, score_watch=None):
+        self.l1_ratio, self.settings, self.score_watch = l1_ratio, settings, score_watch
+        self.unit, self.factor = unit, factor
         source, self.n_folds = data.source, len(weights)
         options = {"fit_intercept": settings.fit_intercept, "n_threads": settings.n_threads}
         self.stack = StackedObjectives(source, data.y, data.n_classes, sample_weight=weights, scale=scale, **options)
@@ -80,7 +83,7 @@ class FoldPaths:
         """
         stack, before = self.stack, self.stack.elastic_nets
         stack.set_penalties(
-            [ElasticNet.of(float(C), self.l1_ratio, weight_sum, self.unit) for weight_sum in stack.sw_sum.tolist()]
+            [ElasticNet.of(float(C), self.l1_ratio, total, self.unit, self.factor) for total in stack.sw_sum.tolist()]
         )
         if self.l1_ratio and np.isinf(C):  # no penalty
             self.metrics = self._metrics(Curvature)
@@ -108,7 +111,7 @@ class FoldPaths:
         """Let the pairs of each fold, and the gradient where it is, be those with the penalties of now."""
         p, points = self.stack.source.n_features, self.trail[-1][1]
         for m, (old, new) in enumerate(zip(before, self.stack.elastic_nets, strict=True)):
-            change = new.l2_reg_strength - old.l2_reg_strength
+            change = new.by_feature(new.l2_reg_strength - old.l2_reg_strength)
             self.memories[m].hand_on(_HANDED_ON, change, points[m].shape, p)
             if self.ends[m] is not None:
                 point, grad = self.ends[m]

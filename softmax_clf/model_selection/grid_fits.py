@@ -11,6 +11,7 @@ from ..messages import overflow_named
 from ..penalty import penalty_strength
 from ..sources.sparse import CsrSource
 from ..training_data import feature_scale, unit_of
+from ..validation import checked_factor
 from .fold_paths import FoldPaths
 from .grid import explains_no_more
 from .held_out import HeldOut, ScoreWatch
@@ -77,6 +78,7 @@ class GridFits:
         # the proximal solver keeps products with its pairs too
         sizes = data.n_outputs, n_columns * (2 if l1_ratios.any() else 1), source.n_samples, source.dtype.itemsize
         self.turns = turns_of_folds(len(trains), *sizes, sparse=isinstance(source, CsrSource))
+        self.factor = checked_factor(settings.penalty_factor, source.n_features)
         self.unit = None if settings.standardize else unit_of(source, data.sample_weight)
 
     @on_one_blas_thread
@@ -154,6 +156,7 @@ class GridFits:
             l1_ratio=float(self.l1_ratios[r]),
             settings=settings,
             unit=self.unit or 1.0,
+            factor=self.factor,
             score_watch=score_watch,
         )
 
@@ -161,7 +164,7 @@ class GridFits:
         """What the features are divided by in each fold, (n_folds, n_features), or None for nothing."""
         source, settings = self.data.source, self.settings
         options = {"standardize": settings.standardize, "unit": self.unit}
-        options |= {"fit_intercept": settings.fit_intercept, "n_threads": settings.n_threads}
+        options |= {"fit_intercept": settings.fit_intercept, "n_threads": settings.n_threads, "factor": self.factor}
         scales = [feature_scale(source, weight, **options) for weight in weights]
         if all(scale is None for scale in scales):
             return None

@@ -1,6 +1,7 @@
 """What fits of all cells have in common."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..kernels.threads import effective_n_threads
 
@@ -9,6 +10,7 @@ from ..kernels.threads import effective_n_threads
 class FitSettings:
     """How each cell is fitted, whatever its fold, C and l1_ratio; as in the classifier, but ``n_threads``."""
 
+    penalty_factor: Any
     fit_intercept: bool
     standardize: bool
     tol: float
@@ -20,6 +22,7 @@ class FitSettings:
     def of(cls, estimator):
         """Those of an estimator's parameters."""
         return cls(
+            estimator.penalty_factor,
             estimator.fit_intercept,
             estimator.standardize,
             float(estimator.tol),

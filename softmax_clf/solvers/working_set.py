@@ -13,7 +13,7 @@ _LEAST_SET = 50  # coordinates that a set may grow by, or as many as there are i
 _SHARE = 0.5  # of what is allowed, that a working set may leave to be gained
 _BACKTRACKS = 30
 _STANDING = 3  # steps in a row that gain nothing, for rounding
-_EPS = np.finfo(np.float64).eps
+_EPS, _TINY = np.finfo(np.float64).eps, np.finfo(np.float64).tiny
 
 
 def working_set(point, columns, *, threshold, ridge, target, max_iter, report, **ignored):
@@ -192,7 +192,7 @@ class _Fit:
         if not self.is_bound:
             free = np.flatnonzero(self.thresholds == 0)
             steep = np.abs(grad_here[free])
-            loose = float(steep @ (np.abs(self.at[free]) + steep / np.maximum(self.model.curvature[free], 1e-300)))
+            loose = float(steep @ (np.abs(self.at[free]) + steep / np.maximum(self.model.curvature[free], _TINY)))
             size, threshold, ridge = (a[threshold > 0] for a in (size, threshold, ridge))
         over = size > threshold
         size, threshold, ridge = size[over], threshold[over], ridge[over]
