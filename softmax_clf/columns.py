@@ -67,8 +67,9 @@ class Columns:
             self.target = (o.y == classes[:, None]).astype(np.float64)
         else:
             self.target = np.ascontiguousarray(o.y.T[self.present], np.float64)
-            if o.n_outputs > 1:
-                self.target /= self.target.sum(axis=0)
+            if o.n_outputs > 1:  # rows that weigh nothing may be of outputs that are held alone
+                sums = self.target.sum(axis=0)
+                self.target /= np.where(sums > 0, sums, 1.0)
         self.offset = 0.0 if o.offset is None else np.ascontiguousarray(o.offset.T[self.present], np.float64)
         self.sparse = isinstance(source, CsrSource)
         self.add_scores_kernel, self.prepare_kernel, self.descend_kernel = kernels(self.sparse)

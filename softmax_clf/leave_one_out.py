@@ -47,6 +47,8 @@ class Rows:
         Standard deviations of the features where these are standardised, inf for those that do not vary.
     fit_intercept : bool
     n_threads : int
+    offset : array (n_samples, n_outputs), or None
+        Added to the scores.
 
     Raises
     ------
@@ -54,10 +56,10 @@ class Rows:
         Where the Hessian is too large.
     """
 
-    def __init__(self, source, labels, n_classes, weight, scale, *, fit_intercept, n_threads):
+    def __init__(self, source, labels, n_classes, weight, scale, *, fit_intercept, n_threads, offset=None):
         self.source, self.labels, self.n_classes = source, labels, n_classes
         self.weight = np.ones(source.n_samples) if weight is None else weight
-        self.options = {"fit_intercept": fit_intercept, "n_threads": n_threads}
+        self.options = {"fit_intercept": fit_intercept, "n_threads": n_threads, "offset": offset}
         self.target = as_target(labels, n_classes)
         self.squares = np.ones(source.n_features)
         if scale is not None:
@@ -90,6 +92,8 @@ class Optimum:
         Of the L2 penalty by column, of the sum of the losses: 1/C, times squares of scales.
     fit_intercept : bool
     n_threads : int
+    offset : array (n_samples, n_outputs), or None
+        Added to the scores.
 
     Attributes
     ----------
@@ -103,9 +107,9 @@ class Optimum:
         Where the Hessian has no inverse.
     """
 
-    def __init__(self, source, target, weight, coef, intercept, strength, *, fit_intercept, n_threads):
+    def __init__(self, source, target, weight, coef, intercept, strength, *, fit_intercept, n_threads, offset=None):
         self.source, self.target, self.weight, self.n_threads = source, target, weight, n_threads
-        self.fit_intercept = fit_intercept
+        self.fit_intercept, self.offset = fit_intercept, offset
         self.n_outputs, self.n_columns = target.shape[1], source.n_features + int(fit_intercept)
         self.strength = np.append(strength, [0.0] * fit_intercept)
         self.origin = np.zeros(source.n_features)
@@ -171,7 +175,7 @@ class Optimum:
         grad = self.strength * self.point
         pairs = [(a, b) for a in range(k) for b in range(a + 1)]
         for rows, Z in self.blocks(2 * k):
-            proba, weight = probabilities(Z @ self.point.T), self.weight[rows, None]
+            proba, weight = probabilities(self._scores(rows, Z)), self.weight[rows, None]
             grad += (weight * (proba - self.target[rows])).T @ Z
 
             def add(t, slot, Z=Z, proba=proba, weight=weight):
@@ -189,7 +193,10 @@ class Optimum:
         step = (self.inverse @ grad.ravel()).reshape(k, d)
         self.decrement = float(np.vdot(step, grad)) / 2
         self.point -= step
-        self.scores = np.concatenate([Z @ self.point.T for _, Z in self.blocks()])
+        self.scores = np.concatenate([self._scores(rows, Z) for rows, Z in self.blocks()])
+
+    def _scores(self, rows, Z):
+        return Z @ self.point.T if self.offset is None else Z @ self.point.T + self.offset[rows]
 
     def _hold_what_changes_nothing(self, hess):
         """Curvature for sums over classes of columns without a penalty, and for classes that no row may be of.

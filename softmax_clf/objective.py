@@ -8,7 +8,7 @@ from scipy.special import expit, xlog1py
 from .kernels.search import RowSearch
 from .kernels.softmax import RAW
 from .penalty import ElasticNet
-from .rows import ABSENT, LabelledRows
+from .rows import ABSENT, LabelledRows, weight_by_class
 
 _BLOCK_ROWS = 1 << 14  # worked on at a time, where an array of all of them is not needed
 
@@ -284,13 +284,15 @@ class StackedObjectives:
     Parameters
     ----------
     source : row source of n_samples rows
-    y : array (n_samples,) intp
-        Labels in range(n_classes).
+    y : array (n_samples,) intp, or (n_samples, n_classes)
+        Labels in range(n_classes); or target probabilities.
     n_classes : int
     sample_weight : list of array (n_samples,) float64, one a problem
         Non-negative, each with a positive sum.
     fit_intercept : bool
     n_threads : int
+    offset : array (n_samples, n_outputs), or None
+        Added to the scores of every problem.
     scale : array (n_problems, n_features), or None
         Standard deviations of the features; inf for one whose coefficients are to be zero.
 
@@ -311,8 +313,10 @@ class StackedObjectives:
         As there, of each problem along its last direction.
     """
 
-    def __init__(self, source, y, n_classes, *, sample_weight, fit_intercept, n_threads, scale=None):
-        self.source, self.y, self.n_threads, self.fit_intercept = source, y, n_threads, fit_intercept
+    def __init__(self, source, y, n_classes, *, sample_weight, fit_intercept, n_threads, offset=None, scale=None):
+        self.source, self.n_threads, self.fit_intercept = source, n_threads, fit_intercept
+        self.y = y if y.ndim == 1 else np.ascontiguousarray(y[:, n_classes == 2 :], source.dtype)
+        self.offset = None if offset is None else np.ascontiguousarray(offset, source.dtype)
         self.unscale = None if scale is None else 1 / scale
         self.n_outputs = 1 if n_classes == 2 else n_classes
         self.sw_sum = np.array([weight.sum() for weight in sample_weight])
@@ -321,7 +325,7 @@ class StackedObjectives:
         frequency = np.empty((len(sample_weight), n_classes))
         for m, weight in enumerate(sample_weight):  # one by one: no second array of that size
             self.pass_weight[m] = weight * (n / self.sw_sum[m])
-            frequency[m] = np.bincount(y, weight, n_classes) / self.sw_sum[m]
+            frequency[m] = weight_by_class(y, weight, n_classes) / self.sw_sum[m]
         if fit_intercept:
             entropy = np.log(frequency, where=frequency > 0, out=np.zeros_like(frequency))
             self.null_objective = -(frequency * entropy).sum(axis=1)
@@ -396,7 +400,7 @@ class StackedObjectives:
         self.n_passes += len(problems)
         points = np.stack(points)
         loss, grad_coef, grad_intercept = self._passes_of(problems).loss_gradient(
-            *self._arguments(problems, points), self.y, self.pass_weight, np.asarray(problems, np.intp)
+            *self._arguments(problems, points), self.y, self.pass_weight, np.asarray(problems, np.intp), self.offset
         )
         squares, grad = self._penalised(problems, points, grad_coef, grad_intercept)
         return list(zip((loss / self.source.n_samples + squares / 2).tolist(), grad, strict=True))
@@ -416,8 +420,14 @@ class StackedObjectives:
         outs : list of array (n_outputs, n_samples)
             Written to.
         are_directions : list of bool
-            Whether points are directions: these have no absent classes.
+            Whether points are directions: these have no absent classes, and no offsets.
         """
+        if self.offset is not None and len(set(are_directions)) > 1:  # a pass adds offsets to all of them, or to none
+            for kind in (False, True):
+                alike = [q for q, is_direction in enumerate(are_directions) if is_direction == kind]
+                parts = ([values[q] for q in alike] for values in (problems, points, outs, are_directions))
+                self.raw_scores(*parts)
+            return
         self.n_passes += 0.5 * len(problems)
         arguments = self._arguments(problems, np.stack(points))
         intercepts = arguments[-1].reshape(len(problems), -1)
@@ -425,7 +435,8 @@ class StackedObjectives:
             if is_direction:
                 intercept[self.absent[m]] = 0.0
         weighting = np.asarray(problems, np.intp)
-        self._passes_of(problems).raw_scores(*arguments, weighting, self._stored())
+        offset = None if are_directions[0] else self.offset
+        self._passes_of(problems).raw_scores(*arguments, weighting, self._stored(), offset)
         for m, out in zip(problems, outs, strict=True):
             out[:] = self.stored[m]
 
@@ -468,7 +479,7 @@ class StackedObjectives:
             self.row_state = np.empty(shape, self.source.dtype)
         weighting = np.asarray(problems, np.intp)
         arguments = self._arguments(problems, np.stack(points))
-        self._passes_of(problems).row_state(*arguments, weighting, self.row_state)
+        self._passes_of(problems).row_state(*arguments, weighting, self.row_state, self.offset)
         self.set_row_factors(problems, row_factors)
 
     def set_row_factors(self, problems, row_factors):

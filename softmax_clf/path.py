@@ -7,10 +7,11 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from .callbacks import Task
-from .model_selection.classifier import SoftmaxRegressionClassifierCV, labelled_data
+from .model_selection.classifier import SoftmaxRegressionClassifierCV
 from .model_selection.grid import checked_Cs, checked_l1_ratios, from_largest_C, may_end_early
 from .model_selection.grid_fits import GridFits
 from .model_selection.settings import FitSettings
+from .training_data import TrainingData
 
 
 class SoftmaxPath(NamedTuple):
@@ -29,6 +30,7 @@ def softmax_regression_path(
     Cs=10,
     l1_ratio=0.0,
     sample_weight=None,
+    offset=None,
     penalty_factor=None,
     fit_intercept=True,
     standardize=False,
@@ -43,12 +45,15 @@ def softmax_regression_path(
     Parameters
     ----------
     X : array-like (n_samples, n_features)
-    y : array-like (n_samples,)
+    y : array-like (n_samples,), or (n_samples, n_classes)
+        Labels, or target probabilities.
     Cs : int or array-like, default=10
         The values of C; for an integer, as many from 1e-4 to 1e4 in equal ratios; beside an L1 penalty from
         :func:`C_max` to 1000 times that, or 100 times where features outnumber rows, or to where the deviance
         explained hardly grows.
     sample_weight : array-like (n_samples,), default=None
+    offset : array-like (n_samples, n_classes), default=None
+        Added to the scores.
     l1_ratio, penalty_factor, fit_intercept, standardize, class_weight, tol, max_iter, n_jobs, verbose
         As in :class:`SoftmaxRegressionClassifier`.
 
@@ -84,7 +89,7 @@ def softmax_regression_path(
     )
     estimator._validate_params()
     values, l1_ratios = checked_Cs(Cs), checked_l1_ratios([l1_ratio])
-    data = labelled_data(estimator, X, y, sample_weight)
+    data = TrainingData.of(estimator, X, y, sample_weight, offset)
     values = from_largest_C(estimator, data, l1_ratios, values)
     all_rows = np.arange(data.source.n_samples)
     with np.errstate(under="ignore"):

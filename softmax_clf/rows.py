@@ -67,7 +67,7 @@ class LabelledRows:
             )
         else:
             self.weight = sample_weight * (n / sample_weight.sum())
-            self.frequency = _weight_by_class(y, self.weight, n_classes) / n
+            self.frequency = weight_by_class(y, self.weight, n_classes) / n
         self.null_objective = null_loss(self.frequency, fit_intercept)
         self.passes = source.passes(1, self.n_outputs, n_threads) if passes is None else passes
 
@@ -112,7 +112,8 @@ def null_loss(frequency, fit_intercept):
 
 
 @on_one_blas_thread  # or the bits of the product depend on how many there are
-def _weight_by_class(y, weight, n_classes):
+def weight_by_class(y, weight, n_classes):
+    """The weight of the rows of each class, (n_classes,); of target probabilities, their share of it."""
     return np.bincount(y, weight, n_classes) if y.ndim == 1 else weight @ y
 
 
@@ -160,3 +161,8 @@ def cross_entropy(log_proba, y):
     y = y.astype(log_proba.dtype)
     # a class that is no target costs nothing, not even where its probability is zero and its logarithm infinite
     return -np.multiply(y, log_proba, where=y > 0, out=np.zeros_like(log_proba)).sum(axis=1)
+
+
+def share_of_target(predicted, y):
+    """Whether each row's class is predicted, as 0 or 1; of target probabilities, that of the predicted class."""
+    return (predicted == y).astype(np.float64) if y.ndim == 1 else y[np.arange(len(y)), predicted]

@@ -1,13 +1,15 @@
 """The data of a fit, checked and put together once, before there is any objective."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from .contracts import Source
 from .refusals import check_shapes
+from .rows import weight_by_class
+from .sources.joined import joined
 from .validation import (
     as_source,
     check_sum,
@@ -103,6 +105,24 @@ class TrainingData:
             validation = _validation(source_val, target, None, None, by_class)
         return cls(source, classes, y_index, sample_weight, estimator.class_weight, weight, offset, validation)
 
+    def with_rows(self, estimator, X, y):
+        """These rows and others after them, of the same features and classes, which weigh one each, as these do."""
+        others = as_source(estimator, X, reset=False)
+        target = targets_among(self.classes, y, others.n_samples)
+        if target.ndim != self.y.ndim:
+            raise ValueError(
+                "Expected y and y_val to hold labels both, or target probabilities both, got one of each. Remedy: make "
+                "labels rows of zeros and a one."
+            )
+        target = np.concatenate([self.y, target])
+        weight, _ = row_weights(self.class_weight, self.classes, target, None)
+        return replace(self, source=joined(self.source, others), y=target, weight=weight)
+
+    @property
+    def labels(self):
+        """y as it is passed on: labels, or target probabilities."""
+        return self.classes[self.y] if self.y.ndim == 1 else self.y
+
     @property
     def n_classes(self) -> int:
         return len(self.classes)
@@ -124,7 +144,7 @@ class TrainingData:
             weight *= self.sample_weight
         if self.class_weight is not None:
             weight *= weights_of_classes(self.class_weight, self.classes, self.y, weight)[self.y]
-        present = np.unique(self.y[weight > 0])
+        present = np.flatnonzero(weight_by_class(self.y, weight, self.n_classes))
         if len(present) < 2:
             raise ValueError(
                 f"Expected at least 2 classes of positive weight in the training rows of every fold, but fold {fold} "

@@ -224,7 +224,8 @@ def comparable(y, classes):
     try:
         yield
     except TypeError:
-        places_among(column_or_1d(y), np.asarray(classes))
+        if np.ndim(y) == 1:
+            places_among(column_or_1d(y), np.asarray(classes))
         raise
 
 
@@ -336,6 +337,25 @@ def check_validation(early_stopping, X_val, y_val, offset):
         raise ValueError(
             "Expected no offset with X_val, whose rows would lack theirs, got both. Remedy: leave X_val out, so "
             "that rows of X are held out with their offsets."
+        )
+
+
+def check_own_validation(X_val, y_val, *, cv, **others):
+    """Whether rows to choose by, in the place of folds, fit together with the rest."""
+    if (X_val is None) != (y_val is None):
+        given, missing = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
+        raise ValueError(f"Expected X_val and y_val, or neither, got {given} only. Remedy: pass {missing} too.")
+    if X_val is None:
+        return
+    if cv is not None:
+        raise ValueError(
+            f"Expected cv=None with X_val, whose rows are chosen by, got {cv!r}. Remedy: leave out one of them."
+        )
+    others = {name: value for name, value in others.items() if value is not None}
+    if others:
+        raise ValueError(
+            f"Expected no {next(iter(others))} with X_val, whose rows would lack theirs, got both. Remedy: put the "
+            "rows of both into one X, and name those to choose by with cv=sklearn.model_selection.PredefinedSplit."
         )
 
 

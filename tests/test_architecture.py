@@ -22,7 +22,7 @@ PACKAGE = Path(softmax_clf.__file__).parent
 # with the package. `kernels.jit` and `kernels.threads` are the two modules of kernels that meet the machine.
 BELOW_FITS = {"metrics", "objective", "penalty", "rows", "solvers", "sources", "kernels"}
 OURS = {
-    "path": {"model_selection", "callbacks"},
+    "path": {"model_selection", "training_data", "callbacks"},
     "model_selection": {
         "sklearn_private",
         "parameters",
@@ -68,7 +68,7 @@ OURS = {
         "sources",
         "kernels",
     },
-    "training_data": {"contracts", "refusals", "validation", "sources"},
+    "training_data": {"contracts", "refusals", "validation", "rows", "sources"},
     "refusals": {"sources"},
     "validation": {"sklearn_private", "refusals", "fitted", "labels", "sources", "kernels"},
     "fitting": {"messages", "columns", "row_space", "pooled", *BELOW_FITS},

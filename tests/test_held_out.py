@@ -14,6 +14,7 @@ import reference
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
 from softmax_clf.model_selection.held_out import HeldOut, ScoreWatch
 from softmax_clf.sources.arrays import ArraySource
+from softmax_clf.training_data import TrainingData
 
 CS = np.logspace(-3, 3, 7)
 SCORERS = ("neg_log_loss", "accuracy", "f1_macro", "roc_auc_ovr", "neg_brier_score")
@@ -140,9 +141,9 @@ def test_going_on_counts_iterations():
 
 def held_out(X, y, test, sample_weight=None, is_known=None, n_bytes=1 << 30):
     n_classes = y.max() + 1
-    n_outputs = 1 if n_classes == 2 else n_classes
     is_known = np.ones(n_classes, bool) if is_known is None else is_known
-    return HeldOut(ArraySource(X), y, n_outputs, np.asarray(test), sample_weight, is_known, n_bytes)
+    data = TrainingData(ArraySource(X), np.arange(n_classes), y, sample_weight, None, sample_weight)
+    return HeldOut(data, np.asarray(test), is_known, n_bytes)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])

@@ -812,12 +812,6 @@ def test_rows_held_out_that_weigh_nothing():
         SoftmaxRegressionClassifierCV(cv=cv).fit(problem.X, problem.y, sample_weight)
 
 
-def test_target_probabilities_are_refused():
-    problem = problems.load("iris")
-    with pytest.raises(ValueError, match=r"labels.*Remedy"):
-        SoftmaxRegressionClassifierCV().fit(problem.X, reference.one_hot(problem.y))
-
-
 def test_a_fit_that_fails_leaves_nothing():
     problem = problems.load("iris")
     clf = SoftmaxRegressionClassifierCV(2)

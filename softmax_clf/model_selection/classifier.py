@@ -18,13 +18,22 @@ from ..sklearn_private import Interval, StrOptions, fit_context, raise_for_param
 from ..sources.arrays import RowSlices, as_numpy, is_lazy
 from ..sources.sparse import CsrSource
 from ..training_data import TrainingData
-from ..validation import comparable
+from ..validation import check_own_validation, comparable
 from .choice import Choice, best_of_folds, check_scores_finite, mean_over_folds, results_by_name, warn_of_edge
 from .grid import checked_Cs, checked_l1_ratios, from_largest_C, may_end_early
 from .grid_fits import EarlyEnd, GridFits
 from .left_out import MEASURES, LeftOut
 from .out_of_fold import out_of_fold_proba
-from .scoring import is_log_loss, name_of, score_cells, score_on_rows, scorer_of, take_rows
+from .scoring import (
+    check_scoring,
+    is_log_loss,
+    name_of,
+    offset_by_class,
+    score_cells,
+    score_on_rows,
+    scorer_of,
+    take_rows,
+)
 from .settings import FitSettings
 from .splits import is_leave_one_out, rows_of_folds
 
@@ -106,7 +115,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         l1_ratio, or with ``refit=False`` at those that are the best for this fold. They are what its cell of
         `coefs_paths_` predicts, and :func:`sklearn.model_selection.cross_val_predict` at the same `cv` and `tol`, but
         where a fold has two of more classes: that would fit a model with one vector. Means where several folds hold a
-        row out, NaN where none does. A class that the fold's training rows lack has zero.
+        row out, NaN where none does. A class that the fold's training rows lack has zero. With `X_val` rows of X come
+        first, NaN all of them.
     dev_ratio_ : ndarray (n_folds, n_l1_ratios, n_Cs)
         The share of the deviance of the null model that each cell explains, in its training rows.
     coef_, intercept_, classes_, n_features_in_, feature_names_in_
@@ -207,16 +217,26 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         )
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, **params):
+    def fit(self, X, y, sample_weight=None, *, offset=None, X_val=None, y_val=None, **params):
         """Fit every C on every fold, choose, and fit the chosen C on all rows.
 
         Parameters
         ----------
         X : array-like (n_samples, n_features)
             As in :meth:`SoftmaxRegressionClassifier.fit`.
-        y : array-like (n_samples,)
+        y : array-like (n_samples,), or (n_samples, n_classes)
+            Labels, or target probabilities. For the splitter rows of these are of their most probable class; they are
+            scored by the cross-entropy, by the 'accuracy', which is the mean target probability of the predicted
+            classes, or by a callable.
         sample_weight : array-like (n_samples,), default=None
             Non-negative weights of the rows, in fitting and in scoring.
+        offset : array-like (n_samples, n_classes), default=None
+            Added to the scores of the rows, in fitting and in scoring, in the order of the sorted classes.
+        X_val : array-like (n_val, n_features), default=None
+            Rows to choose by, in the place of folds: every C is fitted to X and scored on these, and the chosen one is
+            fitted to both together. Both are copied into one, but for streams. ``cv`` is to be None.
+        y_val : array-like (n_val,), or (n_val, n_classes), default=None
+            Their labels, all of them among those of y, or target probabilities.
         **params : dict
             ``groups`` for the splitter, as in :class:`sklearn.model_selection.GridSearchCV`; with metadata routing
             anything for the splitter and the scorer.
@@ -227,19 +247,26 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         """
         raise_for_params(params, self, "fit", allow=["groups"])
         with all_or_nothing(self), np.errstate(under="ignore"), compilation_told(self.verbose):
-            return self._fit_cv(X, y, sample_weight, params)
+            return self._fit_cv(X, y, sample_weight, offset, X_val, y_val, params)
 
-    def _fit_cv(self, X, y, sample_weight, params):
+    def _fit_cv(self, X, y, sample_weight, offset, X_val, y_val, params):
         self._check_selection()
         Cs, l1_ratios = checked_Cs(self.Cs), checked_l1_ratios(self.l1_ratios)
         scorer_of(self.scoring)  # or it says that there is none of this name
-        task = Task.of_fit(self, 1 + self.refit, X, y, sample_weight=sample_weight)
-        data = labelled_data(self, X, y, sample_weight)
-        labels = data.classes[data.y]
+        task = Task.of_fit(self, 1 + self.refit, X, y, sample_weight=sample_weight, offset=offset)
+        check_own_validation(X_val, y_val, cv=self.cv, sample_weight=sample_weight, offset=offset, **params)
+        data = TrainingData.of(self, X, y, sample_weight, offset)
+        n_train = data.source.n_samples
+        if X_val is not None:
+            data = data.with_rows(self, X_val, y_val)
+        check_scoring(self.scoring, data.y)
         Cs = from_largest_C(self, data, l1_ratios, Cs)
         split_params, score_params = self._routed(sample_weight, data, params)
-        options = {"validation_fraction": self.validation_fraction, "random_state": self.random_state}
-        folds = rows_of_folds(self.cv, data, labels, split_params, **options)
+        if X_val is not None:
+            folds = [(np.arange(n_train), np.arange(n_train, data.source.n_samples))]
+        else:
+            options = {"validation_fraction": self.validation_fraction, "random_state": self.random_state}
+            folds = rows_of_folds(self.cv, data, split_params, **options)
         if self.selection == "1se" and len(folds) < 2:
             raise ValueError(
                 "Expected at least 2 folds with selection='1se', for the standard error of the scores, got 1. Remedy: "
@@ -252,16 +279,14 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             early_end = EarlyEnd(tests, float(self.score_tol), 1 if is_log_loss(self.scoring) else 2)
         fits = GridFits(data, trains, l1_ratios, Cs, FitSettings.of(self), early_end)
         fits.fit(task, may_end_early(self, l1_ratios))
-        scores, chosen = self._scores_and_choice(fits, labels, tests, score_params, left_out)
+        scores, chosen = self._scores_and_choice(fits, tests, score_params, left_out)
 
         fitted = self._what_was_tried(fits, scores, chosen)
         if self.store_oof_proba:
             fitted["oof_proba_"] = self._oof_proba(fits, scores, chosen, tests, left_out)
         if self.verbose:
             self._print_choice(fitted, scores, len(folds))
-        fitted |= (
-            self._refitted(fits, labels, chosen, sample_weight, task) if self.refit else self._averaged(fits, scores)
-        )
+        fitted |= self._refitted(fits, chosen, task) if self.refit else self._averaged(fits, scores)
         of_a_fit = ("objective_", "suboptimality_", "suboptimality_is_bound_", "loss_curve_", "oof_proba_")
         for name in of_a_fit:  # an earlier one
             vars(self).pop(name, None)
@@ -280,7 +305,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
                 "fold. Remedy: leave refit=True, or set selection='best'."
             )
 
-    def _scores_and_choice(self, fits, labels, tests, score_params, left_out):
+    def _scores_and_choice(self, fits, tests, score_params, left_out):
         """Scores (n_folds, n_l1_ratios, n_Cs), and the indices of the chosen l1_ratio and C.
 
         What is chosen was solved to ``tol``, and so was all that could be chosen instead.
@@ -289,7 +314,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         scores = np.empty(fits.n_iters.shape)
 
         def write_scores(cells):
-            parts = fits.data, labels, tests, score_params
+            parts = fits.data, tests, score_params
             score_cells(scores, cells, self.scoring, *parts, lambda *cell: self._classifier_of_cell(fits, *cell))
 
         if left_out is None:
@@ -325,10 +350,13 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             return left_out.proba(*fits.coefficients(0, *chosen, np.float64), float(fits.Cs[chosen[1]]))
         data = fits.data
         cells = [chosen] * len(tests) if self.refit else best_of_folds(scores)
-        classifiers = (self._classifier_of_cell(fits, f, *cell, finite=False) for f, cell in enumerate(cells))
-        return out_of_fold_proba(
-            classifiers, tests, lambda rows: take_rows(data.source, rows), data.source.n_samples, data.n_classes
-        )
+        offset = offset_by_class(data.offset, data.n_classes)
+
+        def proba(f, rows):
+            clf = self._classifier_of_cell(fits, f, *cells[f], finite=False)
+            return clf.predict_proba(take_rows(data.source, rows), None if offset is None else offset[rows])
+
+        return out_of_fold_proba(proba, tests, data.source.n_samples, data.n_classes)
 
     def _print_choice(self, fitted, scores, n_folds):
         ratio = f" and l1_ratio={fitted['l1_ratio_']:.4g}" if len(fitted["l1_ratios_"]) > 1 else ""
@@ -340,18 +368,19 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             f"{fitted['best_score_']:.6g} of {where}"
         )
 
-    def _refitted(self, fits, labels, chosen, sample_weight, task):
+    def _refitted(self, fits, chosen, task):
         """Fitted attributes of the chosen C and l1_ratio on all rows."""
         coef, intercept = fits.mean_over_folds(fits.points_for_all_rows(*chosen))
         intercept = np.where(np.isneginf(intercept), 0.0, intercept)  # of a class that no fold knows
-        source = fits.data.source
-        if isinstance(source, CsrSource):
-            source.forget_columns()  # the refit makes a transpose of its own
+        data = fits.data
+        if isinstance(data.source, CsrSource):
+            data.source.forget_columns()  # the refit makes a transpose of its own
         final = self._classifier(float(fits.Cs[chosen[1]]), float(fits.l1_ratios[chosen[0]]))
         final.set_params(verbose=max(self.verbose - 1, 0))
         start = {"coef_init": coef, "intercept_init": intercept if self.fit_intercept else None}
+        offset = offset_by_class(data.offset, data.n_classes)
         with task.fit_of("refit", final):
-            final.fit(source.X, labels, sample_weight, **start)
+            final.fit(data.source.X, data.labels, data.sample_weight, offset=offset, **start)
         own = ("n_features_in_", "feature_names_in_")
         return {name: value for name, value in vars(final).items() if name.endswith("_") and name not in own}
 
@@ -421,7 +450,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         split_params = {} if groups is None or isinstance(self.cv, str) else {"groups": as_numpy(groups, "groups")}
         return split_params, {} if sample_weight is None else {"sample_weight": data.sample_weight}
 
-    def score(self, X, y, *, sample_weight=None, **score_params):
+    def score(self, X, y, *, sample_weight=None, offset=None, **score_params):
         """Score of the predictions by `scoring`; by default minus the mean cross-entropy.
 
         Rows may lack classes, for the default as for any score that takes ``labels``.
@@ -429,8 +458,10 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         Parameters
         ----------
         X : array-like (n_samples, n_features)
-        y : array-like (n_samples,)
+        y : array-like (n_samples,), or (n_samples, n_classes)
         sample_weight : array-like (n_samples,), default=None
+        offset : array-like (n_samples, n_classes), default=None
+            Added to the scores, as in fit.
         **score_params : dict
             For the scorer, by metadata routing.
 
@@ -446,8 +477,9 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             score_params["sample_weight"] = as_numpy(sample_weight, "sample_weight")
         if routing_enabled():
             score_params = process_routing(self, "score", **score_params).scorer.score
+        check_scoring(self.scoring, y)
         with comparable(y, self.classes_):
-            return score_on_rows(self.scoring, X, y, np.asarray(self.classes_), score_params)(self)
+            return score_on_rows(self.scoring, X, y, np.asarray(self.classes_), score_params, offset)(self)
 
     def get_metadata_routing(self):
         """Metadata routing of this object: what ``fit`` passes to the splitter, ``fit`` and ``score`` to the scorer.
@@ -461,14 +493,3 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             router.add(splitter=self.cv, method_mapping=MethodMapping().add(caller="fit", callee="split"))
         mapping = MethodMapping().add(caller="score", callee="score").add(caller="fit", callee="score")
         return router.add(scorer=scorer_of(self.scoring), method_mapping=mapping)
-
-
-def labelled_data(estimator, X, y, sample_weight):
-    """The data to choose C by, whose targets are labels."""
-    data = TrainingData.of(estimator, X, y, sample_weight)
-    if data.y.ndim > 1:
-        raise ValueError(
-            "Expected y to hold labels, a 1-d array, to choose C by, got target probabilities, a 2-d array. "
-            "Remedy: take GridSearchCV with a scoring for such targets."
-        )
-    return data

@@ -37,12 +37,14 @@ class FoldRows:
     n_effective: float
 
     @classmethod
-    def of(cls, data, weights, scale, **options):
+    def of(cls, data, y, weights, scale, **options):
         """The rows of training data by folds.
 
         Parameters
         ----------
         data : TrainingData
+        y : array
+            Its labels or target probabilities, these of the dtype of the source, so that they are held once.
         weights : list of array (n_samples,) float64
             One a fold. They are taken out of the list, so that those of each fold are held once.
         scale : array (n_folds, n_features), or None
@@ -50,7 +52,7 @@ class FoldRows:
         **options : dict
             As in :class:`~..rows.LabelledRows`.
         """
-        rows = data.source, data.y, data.n_classes
+        rows = data.source, y, data.n_classes
         mean_weight = sum(weight / weight.sum() for weight in weights)
         mean_scale = None if scale is None else _mean_of_finite(scale)
         mean = LabelledRows(*rows, sample_weight=mean_weight, scale=mean_scale, **options)

@@ -48,8 +48,10 @@ class FoldPaths:
         self.unit, self.factor = unit, factor
         source, self.n_folds = data.source, len(weights)
         options = {"fit_intercept": settings.fit_intercept, "n_threads": settings.n_threads}
-        self.stack = StackedObjectives(source, data.y, data.n_classes, sample_weight=weights, scale=scale, **options)
-        self.rows = FoldRows.of(data, weights, scale, **options)
+        options["offset"] = None if data.offset is None else np.ascontiguousarray(data.offset, source.dtype)
+        y = data.y if data.y.ndim == 1 else np.ascontiguousarray(data.y, source.dtype)
+        self.stack = StackedObjectives(source, y, data.n_classes, sample_weight=weights, scale=scale, **options)
+        self.rows = FoldRows.of(data, y, weights, scale, **options)
         self.n_passes = self.difficulty = 0  # the most passes that a C took; and that as the metrics of a C know it
         self.metrics = self._metrics(QuadraticCurvature if l1_ratio else Curvature)
         self.columns = None

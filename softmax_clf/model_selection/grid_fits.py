@@ -9,6 +9,7 @@ import numpy as np
 from ..kernels.threads import on_one_blas_thread
 from ..messages import overflow_named
 from ..penalty import penalty_strength
+from ..rows import weight_by_class
 from ..sources.sparse import CsrSource
 from ..training_data import feature_scale, unit_of
 from ..validation import checked_factor
@@ -172,10 +173,8 @@ class GridFits:
 
     def _held_out(self, f, weight, n_together):
         data = self.data
-        is_known = np.bincount(data.y, weight, data.n_classes) > 0
-        n_bytes = _WATCHED_BYTES // n_together
-        rows = self.early_end.tests[f]
-        return HeldOut(data.source, data.y, data.n_outputs, rows, data.sample_weight, is_known, n_bytes)
+        is_known = weight_by_class(data.y, weight, data.n_classes) > 0
+        return HeldOut(data, self.early_end.tests[f], is_known, _WATCHED_BYTES // n_together)
 
     def _store(self, paths, turn, r, c, solutions):
         """Keep what the folds of a turn have found for one C."""

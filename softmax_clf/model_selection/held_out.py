@@ -8,7 +8,7 @@ now (docs/method.md). The loss of the rows held out is watched for all scores: i
 import numpy as np
 from scipy.special import log_softmax
 
-from ..rows import cross_entropy, log_proba_of_two
+from ..rows import cross_entropy, log_proba_of_two, share_of_target
 from ..sources.sparse import CsrSource
 
 # What is missing of F, as its solver estimates it, in units of the null model's objective: above, nothing is near.
@@ -26,14 +26,10 @@ class HeldOut:
 
     Parameters
     ----------
-    source : row source
-    y : array (n_samples,) intp
-    n_outputs : int
-        One for two classes, else their number.
+    data : TrainingData
+        All rows.
     test : array of intp
         Rows held out; one that is named twice counts twice.
-    sample_weight : array (n_samples,), or None
-        Of all rows, in scores.
     is_known : array (n_classes,) bool
         Classes that the fold's training rows have: the loss of others is the same at any point.
     n_bytes : int
@@ -49,12 +45,13 @@ class HeldOut:
         Of these, those that are looked at.
     """
 
-    def __init__(self, source, y, n_outputs, test, sample_weight, is_known, n_bytes):
-        self.n_outputs = n_outputs
+    def __init__(self, data, test, is_known, n_bytes):
+        source, sample_weight, self.n_outputs = data.source, data.sample_weight, data.n_outputs
         weight = np.bincount(test, minlength=source.n_samples).astype(np.float64)
         if sample_weight is not None:
             weight *= sample_weight
-        rows = np.flatnonzero((weight > 0) & is_known[y])
+        counts = is_known[data.y] if data.y.ndim == 1 else data.y[:, is_known].any(axis=1)
+        rows = np.flatnonzero((weight > 0) & counts)
         n = len(rows)
         self.n_effective = float(weight[rows].sum() ** 2 / np.square(weight[rows]).sum()) if n else 0.0
         is_sparse = isinstance(source, CsrSource)
@@ -64,22 +61,23 @@ class HeldOut:
             rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
         self.share = len(rows) / n if n else 0.0
         self.X = source.X[rows] if is_sparse else source.take(rows)
-        self.y, self.weight = y[rows], weight[rows] / weight[rows].sum() if n else weight[rows]
+        self.offset = 0.0 if data.offset is None else data.offset[rows]
+        self.y, self.weight = data.y[rows], weight[rows] / weight[rows].sum() if n else weight[rows]
         self.least = np.log(np.finfo(source.dtype).eps)  # as the scorer has it
 
     def losses(self, coef, intercept):
         """Cross-entropy of each row at coefficients (n_outputs, n_features) and intercepts (n_outputs,)."""
-        return np.minimum(cross_entropy(self._log_proba(coef, intercept), self.y), -self.least)
+        return cross_entropy(np.maximum(self._log_proba(coef, intercept), self.least), self.y)
 
     def scores(self, coef, intercept):
         """Minus the mean loss, and the accuracy."""
         log_proba = self._log_proba(coef, intercept)
-        losses = np.minimum(cross_entropy(log_proba, self.y), -self.least)
-        return -self.weight @ losses, self.weight @ (log_proba.argmax(axis=1) == self.y)
+        losses = cross_entropy(np.maximum(log_proba, self.least), self.y)
+        return -self.weight @ losses, self.weight @ share_of_target(log_proba.argmax(axis=1), self.y)
 
     def _log_proba(self, coef, intercept):
         with np.errstate(over="ignore", invalid="ignore"):
-            raw_prediction = np.asarray(self.X @ coef.astype(self.X.dtype).T, np.float64) + intercept
+            raw_prediction = np.asarray(self.X @ coef.astype(self.X.dtype).T, np.float64) + intercept + self.offset
         return log_proba_of_two(raw_prediction) if self.n_outputs == 1 else log_softmax(raw_prediction, axis=1)
 
 

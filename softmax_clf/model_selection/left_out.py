@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..leave_one_out import NoInverse, Rows
-from ..rows import cross_entropy
+from ..rows import cross_entropy, share_of_target
 from ..training_data import standard_deviations
 
 MEASURES = ("neg_log_loss", "accuracy")
@@ -28,7 +28,7 @@ class LeftOut:
         self.data, self.measure, self.weight = data, measure, weight
         scale = standard_deviations(data.source, data.weight, fit_intercept, n_threads) if standardize else None
         options = {"fit_intercept": fit_intercept, "n_threads": n_threads}
-        self.rows = Rows(data.source, data.y, data.n_classes, data.weight, scale, **options)
+        self.rows = Rows(data.source, data.y, data.n_classes, data.weight, scale, offset=data.offset, **options)
 
     def proba(self, coef, intercept, C):
         """Probabilities (n_samples, n_classes)."""
@@ -42,7 +42,7 @@ class LeftOut:
         except NoInverse:
             return np.nan
         if self.measure == "accuracy":
-            return np.average(log_proba.argmax(axis=1) == self.data.y, weights=self.weight)
+            return np.average(share_of_target(log_proba.argmax(axis=1), self.data.y), weights=self.weight)
         eps = np.finfo(self.data.source.dtype).eps  # as for folds
         return -np.average(
             cross_entropy(np.clip(log_proba, np.log(eps), np.log1p(-eps)), self.data.y), weights=self.weight

@@ -3,17 +3,15 @@
 import numpy as np
 
 
-def out_of_fold_proba(classifiers, tests, held_out, n_samples, n_classes):
+def out_of_fold_proba(proba_by_fold, tests, n_samples, n_classes):
     """Probabilities of each row, by the classifiers of the folds that hold it out.
 
     Parameters
     ----------
-    classifiers : iterable of classifier
-        One a fold.
+    proba_by_fold : callable (fold, rows) -> array (n_rows, n_classes)
+        The probabilities of some rows, increasing indices, by the classifier of a fold.
     tests : list of array of int
         Rows that each holds out; one that is named twice counts once.
-    held_out : callable
-        From some rows, as increasing indices, to their features.
     n_samples, n_classes : int
 
     Returns
@@ -22,9 +20,9 @@ def out_of_fold_proba(classifiers, tests, held_out, n_samples, n_classes):
         Means where several folds hold a row out, NaN where none does.
     """
     sums, counts, dtype = np.zeros((n_samples, n_classes)), np.zeros((n_samples, 1)), np.float32
-    for clf, test in zip(classifiers, tests, strict=True):
+    for f, test in enumerate(tests):
         rows = np.unique(test)
-        proba = clf.predict_proba(held_out(rows))
+        proba = proba_by_fold(f, rows)
         dtype = proba.dtype
         sums[rows] += proba  # from zero, so that those of one fold stay as they are
         counts[rows] += 1

@@ -6,8 +6,10 @@ from functools import cache
 
 import numpy as np
 from sklearn import config_context
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
 
+from ..prediction import SoftmaxClassifier
 from ..rows import cross_entropy
 from ..sklearn_private import check_method_params, routing_enabled, safe_indexing
 from ..sources.stream import StreamSource
@@ -41,25 +43,68 @@ def scorer_of(scoring):
     return get_scorer(scoring)
 
 
-def score_on_rows(scoring, X, y, classes, params):
+def check_scoring(scoring, y):
+    """Raise ValueError where target probabilities cannot be scored so."""
+    if np.ndim(y) == 2 and not (is_log_loss(scoring) or scoring == "accuracy" or callable(scoring)):
+        raise ValueError(
+            "Expected scoring to be None, 'neg_log_loss', 'accuracy' or a callable for target probabilities, got "
+            f"{scoring!r}, which scores labels. Remedy: take one of these, or pass labels as a 1-d y."
+        )
+
+
+def score_on_rows(scoring, X, y, classes, params, offset=None):
     """A function of a classifier: its score on rows whose labels may lack some of the classes.
 
     Parameters
     ----------
     scoring : str, callable or None
     X : array-like (n_rows, n_features)
-    y : array (n_rows,)
+    y : array (n_rows,), or (n_rows, n_classes)
+        Labels, or target probabilities.
     classes : array (n_classes,)
     params : dict
         For the scorer.
+    offset : array (n_rows, n_classes), or None
+        Added to the scores of the rows.
     """
     if is_log_loss(scoring):
-        return _negative_log_loss(X, y, classes, params.get("sample_weight"))
+        return _negative_log_loss(X, y, classes, params.get("sample_weight"), offset)
+    if np.ndim(y) == 2 and scoring == "accuracy":
+        return lambda clf: SoftmaxClassifier.score(clf, X, y, offset=offset, **params)
     scorer = _for_labels(scorer_of(scoring), classes)
-    return lambda clf: scorer(clf, X, y, **params)
+    if offset is None:
+        return lambda clf: scorer(clf, X, y, **params)
+    return lambda clf: scorer(AtOffset(clf, offset), X, y, **params)
 
 
-def _negative_log_loss(X, y, classes, weight):
+class AtOffset(ClassifierMixin, BaseEstimator):
+    """A fitted classifier of rows that have an offset, which scorers would not pass on.
+
+    Parameters
+    ----------
+    classifier : SoftmaxClassifier
+    offset : array (n_rows, n_classes)
+        Of the rows that are given, all of them.
+    """
+
+    def __init__(self, classifier, offset):
+        self.classifier, self.offset = classifier, offset
+        self.classes_ = classifier.classes_
+
+    def decision_function(self, X):
+        return self.classifier.decision_function(X, self.offset)
+
+    def predict(self, X):
+        return self.classifier.predict(X, self.offset)
+
+    def predict_proba(self, X):
+        return self.classifier.predict_proba(X, self.offset)
+
+    def predict_log_proba(self, X):
+        return self.classifier.predict_log_proba(X, self.offset)
+
+
+def _negative_log_loss(X, y, classes, weight, offset):
     @cache
     def target_and_weight(n_samples):
         target = targets_among(classes, y, n_samples)
@@ -71,7 +116,7 @@ def _negative_log_loss(X, y, classes, weight):
         return target, checked_weight(weight, target)
 
     def score(clf):
-        log_proba = clf.predict_log_proba(X)
+        log_proba = clf.predict_log_proba(X, offset)
         target, target_weight = target_and_weight(len(log_proba))
         eps = np.finfo(log_proba.dtype).eps  # as in sklearn.metrics.log_loss
         log_proba = np.clip(log_proba, np.log(eps), np.log1p(-eps))
@@ -98,6 +143,13 @@ def _for_labels(scorer, classes):
     )
 
 
+def offset_by_class(offset, n_classes):
+    """What is added to the scores, (n_rows, n_classes), from (n_rows, n_outputs) or None."""
+    if offset is None or offset.shape[1] == n_classes:
+        return offset
+    return np.concatenate([np.zeros_like(offset), offset], axis=1)
+
+
 def take_rows(source, rows):
     """Some rows of a source, to be predicted; in any order, and several times."""
     if not isinstance(source, StreamSource):
@@ -106,7 +158,7 @@ def take_rows(source, rows):
     return source.take(increasing)[place]
 
 
-def score_cells(scores_out, cells, scoring, data, labels, tests, score_params, classifier_of):
+def score_cells(scores_out, cells, scoring, data, tests, score_params, classifier_of):
     """Write the scores of some cells, with one fold's copy of its rows at a time.
 
     Parameters
@@ -116,7 +168,6 @@ def score_cells(scores_out, cells, scoring, data, labels, tests, score_params, c
         Which to write.
     scoring : str, callable or None
     data : TrainingData
-    labels : array (n_samples,)
     tests : list of array of int
         Rows that each fold holds out.
     score_params : dict
@@ -124,10 +175,13 @@ def score_cells(scores_out, cells, scoring, data, labels, tests, score_params, c
     classifier_of : callable (f, r, c) -> classifier
         The fitted classifier of a cell.
     """
+    labels, offset = data.labels, offset_by_class(data.offset, data.n_classes)
     with config_context(assume_finite=True):  # the rows have been looked at once
         for f in np.flatnonzero(cells.any(axis=(1, 2))):
-            params = check_method_params(data.source.X, params=score_params, indices=tests[f])
-            score = score_on_rows(scoring, take_rows(data.source, tests[f]), labels[tests[f]], data.classes, params)
+            rows = tests[f]
+            params = check_method_params(data.source.X, params=score_params, indices=rows)
+            rows_of_fold = take_rows(data.source, rows), labels[rows], data.classes
+            score = score_on_rows(scoring, *rows_of_fold, params, None if offset is None else offset[rows])
             for r, c in np.argwhere(cells[f]):
                 scores_out[f, r, c] = score(classifier_of(f, r, c))
-            del score
+            del score, rows_of_fold

@@ -21,14 +21,14 @@ def is_leave_one_out(cv):
     return isinstance(cv, str) and cv == "loo"
 
 
-def rows_of_folds(cv, data, labels, split_params, *, validation_fraction, random_state):
+def rows_of_folds(cv, data, split_params, *, validation_fraction, random_state):
     """Training and test rows of each fold, as indices.
 
     Parameters
     ----------
     cv : as in the classifier
     data : TrainingData
-    labels : array (n_samples,)
+        Rows with target probabilities are of their most probable class.
     split_params : dict
         For the splitter.
     validation_fraction, random_state
@@ -38,6 +38,7 @@ def rows_of_folds(cv, data, labels, split_params, *, validation_fraction, random
     -------
     list of (train, test)
     """
+    labels = data.classes[data.y if data.y.ndim == 1 else data.y.argmax(axis=1)]
     if is_leave_one_out(cv):
         return [(np.arange(len(labels)), np.arange(len(labels)))]
     if isinstance(cv, str):
@@ -83,6 +84,8 @@ def _checked(fold, f, n_samples):
 
 def _check_classes(splitter, data):
     """Name the class that is smaller than a number of stratified folds."""
+    if data.y.ndim > 1:
+        return
     counts = np.bincount(data.y, minlength=data.n_classes)
     if counts.max() < splitter.n_splits:
         raise ValueError(
