@@ -17,7 +17,7 @@ def check_labels_present(y, name="y"):
         What it is called.
     """
     if y.dtype.kind == "O":
-        is_missing = np.fromiter(map(_is_missing, y.tolist()), bool, len(y))
+        is_missing = np.fromiter(map(is_missing_label, y.tolist()), bool, len(y))
     elif y.dtype.kind in "fcmM":
         is_missing = y != y  # NaN and NaT are the values that do not equal themselves
     else:
@@ -40,7 +40,8 @@ def missing_named(y):
         raise
 
 
-def _is_missing(label):
+def is_missing_label(label):
+    """Whether it is NaN, NaT, None, or NA of pandas."""
     if type(label) is str:
         return False
     if label is None or type(label).__name__ == "NAType":

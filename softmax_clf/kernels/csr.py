@@ -21,6 +21,7 @@ from numba.core import cgutils
 
 from .elementary import clear, smaller
 from .jit import intrinsic, jit, jit_part
+from .label_sets import N_SUMS, label_set_losses
 from .softmax import BLOCK_CURVATURE, BLOCK_LOSS, losses, predictions, raw_scores, read_scores, row_states
 from .threads import run_tasks
 from .tiles import VECTOR_BYTES, Lanes, aligned_zeros, data_and_stride, row_pointer
@@ -123,7 +124,7 @@ def _block_scores(lanes, n_vectors):
 @lru_cache
 def _loss_kernel(lanes, n_vectors, block_loss):
     block_scores = _block_scores(lanes, n_vectors)
-    block_losses = losses(block_loss)
+    block_losses = block_loss if block_loss is label_set_losses else losses(block_loss)
 
     @jit
     def loss(
@@ -310,7 +311,15 @@ class CsrPass:
         block_loss = BLOCK_LOSS[self.n_scores == 1, y.ndim]
         return self._sum_blocks(block_loss, parts, None, 0.0, y, weight, weighting, None, stored)
 
-    def _sum_blocks(self, block_loss, parts, coef, intercept, known, weight, weighting, offset, stored=None):
+    def label_set_gradient(self, parts, coef, intercept, label_sets, weighting):
+        """Losses of problems that have labels of their own, and their gradients."""
+        options = None, None, N_SUMS * len(weighting)
+        sums, *grads = self._sum_blocks(label_set_losses, parts, coef, intercept, label_sets, (), weighting, *options)
+        return sums.reshape(-1, N_SUMS), *grads
+
+    def _sum_blocks(
+        self, block_loss, parts, coef, intercept, known, weight, weighting, offset, stored=None, n_sums=None
+    ):
         """Losses and gradients, or what ``block_loss`` has in their place; those of the rows are in ``pointwise``."""
         ((X, _),) = parts
         if stored is None:
@@ -325,7 +334,8 @@ class CsrPass:
         weight = weight if len(weight) else None
         kernel = _loss_kernel(*self.tile, block_loss)
         bounds = self._cut(X.indptr)
-        loss, grad_intercept = np.empty((len(bounds) - 1, self.n_problems)), np.empty((len(bounds) - 1, self.n_outputs))
+        loss = np.empty((len(bounds) - 1, n_sums or self.n_problems))
+        grad_intercept = np.empty((len(bounds) - 1, self.n_outputs))
 
         def rows(t, start, stop, slot):
             kernel(

@@ -17,6 +17,7 @@ import numpy as np
 from .convert import from_rows, readable
 from .elementary import clear, smaller
 from .jit import jit, jit_part
+from .label_sets import N_SUMS, label_set_losses
 from .softmax import BLOCK_CURVATURE, BLOCK_LOSS, losses, predictions, raw_scores, read_scores, row_states
 from .threads import run_tasks
 from .tiles import (
@@ -150,7 +151,7 @@ def tile_loops(tile_classes, several, score_fetches, gradient_fetches=0):
 @lru_cache
 def _loss_gradient_kernel(tile_classes, several, locate, block_loss):
     block_scores, block_gradient = tile_loops(tile_classes, several, *((2, 2) if locate in _ROW_AFTER_ROW else (0, 0)))
-    block_losses = losses(block_loss)
+    block_losses = block_loss if block_loss is label_set_losses else losses(block_loss)
 
     @jit
     def loss_gradient(
@@ -454,12 +455,34 @@ class DensePass:
         block_loss = BLOCK_LOSS[self.n_scores == 1, y.ndim]
         return self._sum_blocks(block_loss, parts, 0.0, 0.0, y, weight, weighting, None, stored)
 
-    def _sum_blocks(self, block_loss, parts, coef, intercept, known, weight, weighting, offset, stored=None):
+    def label_set_gradient(self, parts, coef, intercept, label_sets, weighting):
+        """Losses of problems that have labels of their own, and their gradients.
+
+        Parameters
+        ----------
+        parts, coef, intercept : as in :meth:`loss_gradient`
+        label_sets : tuple
+            What :func:`.label_sets.label_set_losses` takes as ``y``.
+        weighting : array (n_problems,) intp
+            Row of the labels that each problem uses.
+
+        Returns
+        -------
+        sums (n_problems, N_SUMS), grad (n_outputs, n_features), grad_intercept (n_outputs,) : float64
+            ``grad`` is valid until the next call.
+        """
+        options = None, None, N_SUMS * len(weighting)
+        sums, *grads = self._sum_blocks(label_set_losses, parts, coef, intercept, label_sets, (), weighting, *options)
+        return sums.reshape(-1, N_SUMS), *grads
+
+    def _sum_blocks(
+        self, block_loss, parts, coef, intercept, known, weight, weighting, offset, stored=None, n_sums=None
+    ):
         """Losses and gradients, or what ``block_loss`` has in their place, summed over the rows."""
         self._set_point(coef, intercept)
         weight = weight if len(weight) else None
         partial = self._partial()
-        loss = np.empty((len(partial), self.n_problems))
+        loss = np.empty((len(partial), n_sums or self.n_problems))
         grad_intercept = np.empty((len(partial), self.shape[0]))
         tiles = np.tile(self.tiles, (len(partial), 1))
 
