@@ -5,10 +5,18 @@ from typing import Any
 
 from .estimator import SoftmaxRegressionClassifier
 from .model_selection.classifier import SoftmaxRegressionClassifierCV
+from .multi_output import MultiOutputSoftmaxClassifier, MultiOutputSoftmaxClassifierCV
 from .path import softmax_regression_path
 from .strengths import C_max
 
-__all__ = ["C_max", "SoftmaxRegressionClassifier", "SoftmaxRegressionClassifierCV", "softmax_regression_path"]
+__all__ = [
+    "C_max",
+    "MultiOutputSoftmaxClassifier",
+    "MultiOutputSoftmaxClassifierCV",
+    "SoftmaxRegressionClassifier",
+    "SoftmaxRegressionClassifierCV",
+    "softmax_regression_path",
+]
 __version__ = "0.1.0"
 
 _SUBMODULES = ("datasets", "decisions", "features", "inspection", "interop")

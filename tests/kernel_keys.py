@@ -15,7 +15,7 @@ from pathlib import Path
 
 from llvmlite import ir
 
-MODULES = ("elementary", "tiles", "softmax", "convert", "dense", "csr", "gram", "lasso", "search")
+MODULES = ("elementary", "tiles", "softmax", "label_sets", "convert", "dense", "csr", "gram", "lasso", "search")
 # These choose the shape of a tile when a kernel is made. What they have chosen, numbers, is compiled in and in the key.
 CHOOSE = {"_ACCUMULATORS", "_N_REGISTERS", "_largest", "tile_rows", "tile_vectors"}
 JITTED = {"jit", "jit_part", "intrinsic", "overload", "traced"}
@@ -92,7 +92,7 @@ def is_value(defined, module, name):
 
 def keys():
     """The key of some kernel of each kind, all modules being imported."""
-    _, tiles, softmax, convert, dense, csr, gram, lasso, search = (
+    _, tiles, softmax, label_sets, convert, dense, csr, gram, lasso, search = (
         importlib.import_module(f"softmax_clf.kernels.{m}") for m in MODULES
     )
     jit = importlib.import_module("softmax_clf.kernels.jit")
@@ -101,6 +101,7 @@ def keys():
     kernels = {f"loss {i}": csr._loss_kernel(8, 2, loss) for i, loss in enumerate(losses)}
     kernels |= {f"predict {i}": dense._predict_kernel(3, True, way, softmax.predictions) for i, way in enumerate(ways)}
     kernels |= {
+        "label sets": csr._loss_kernel(8, 2, label_sets.label_set_losses),
         "loss_gradient": dense._loss_gradient_kernel(3, True, dense._in_place, losses[0]),
         "row_states": dense._predict_kernel(3, True, dense._in_place, softmax.row_states),
         "raw_scores": dense._predict_kernel(3, True, dense._in_place, softmax.raw_scores),

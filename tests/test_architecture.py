@@ -22,6 +22,31 @@ PACKAGE = Path(softmax_clf.__file__).parent
 # with the package. `kernels.jit` and `kernels.threads` are the two modules of kernels that meet the machine.
 BELOW_FITS = {"metrics", "objective", "penalty", "rows", "solvers", "sources", "kernels"}
 OURS = {
+    "multi_output": {
+        "documentation",
+        "estimator",
+        "label_sets",
+        "labels",
+        "messages",
+        "model_selection",
+        "parameters",
+        "rows",
+        "sklearn_private",
+        "sources",
+        "kernels",
+        "validation",
+    },
+    "label_sets": {
+        "estimator",
+        "labels",
+        "metrics",
+        "path",
+        "penalty",
+        "rows",
+        "sources",
+        "kernels",
+        "training_data",
+    },
     "path": {"model_selection", "training_data", "callbacks"},
     "model_selection": {
         "sklearn_private",
@@ -111,6 +136,8 @@ NUMERIC = {"numpy", "scipy"}
 WORLD = {
     "estimator": {*NUMERIC, "sklearn"},
     "path": {"numpy", "sklearn"},
+    "multi_output": {*NUMERIC, "sklearn"},
+    "label_sets": {*NUMERIC, "sklearn"},
     "model_selection": {*NUMERIC, "sklearn"},
     "parameters": set(),
     "prediction": {*NUMERIC, "sklearn"},

@@ -17,7 +17,7 @@ _SAMPLED_ACCURACY = 0.05  # of what a sample's minimum is off by, to which it is
 _SAMPLED_STEPS = 12
 _LEAST_OF_CLASS = 30  # rows of a class that a sample must have to be worth a start
 _GRAM_ROWS, _GRAM_PASSES = 10, 1.0  # rows a column at least, or as many as so many passes take, that the matrix is of
-_PAIRS, _STEPS = 8, 60  # of L-BFGS; steps after which a problem is better fitted alone
+_PAIRS, _STEPS = 8, 25  # of L-BFGS; steps after which a problem is better fitted alone
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,9 @@ class Together:
                 continue
             present = shares > 0
             logs = np.log(shares, where=present, out=np.zeros(len(shares)))
-            points[problems.firsts[m] : problems.firsts[m + 1], -1] = np.where(present, logs - logs[present].mean(), 0.0)
+            points[problems.firsts[m] : problems.firsts[m + 1], -1] = np.where(
+                present, logs - logs[present].mean(), 0.0
+            )
         return points
 
     def _go_to_minima_of_sample(self, problems, points, metric):
@@ -123,15 +125,15 @@ class Together:
 
         From there a step for more of the rows: the more of them, the fewer passes over all are left.
         """
-        sample, known, off = self.sample, np.zeros(len(problems), bool), []
+        sample, known, excess = self.sample, np.zeros(len(problems), bool), []
         for m, shares in enumerate(problems.frequency):
             counts = class_totals(sample.labels[problems.label_rows[m]], len(shares))
             known[m] = (counts[shares > 0] >= _LEAST_OF_CLASS).all()
             if known[m]:
-                off.append(self._directions(metric, m) / (2 * counts.sum()))
+                excess.append(self._directions(metric, m) / (2 * counts.sum()))
         if not known.any():
             return
-        some, outputs, off = problems.select(known), problems.by_output(known), np.array(off)
+        some, outputs, off = problems.select(known), problems.by_output(known), np.array(excess)
         ends = minimise(
             sample.evaluate,
             of_sample(sample, some),

@@ -45,7 +45,8 @@ class LabelSets:
         """
         columns = as_columns(y, n_samples)
         n_targets = columns.shape[1]
-        classes, read = [None] * n_targets, {}
+        read: dict = {}
+        classes: list = [None] * n_targets
         together = np.empty((n_targets, n_samples), np.int8)
         if isinstance(columns, np.ndarray) and columns.dtype.kind in "biuf":
             classes = _two_classes(columns, together, n_threads)
@@ -64,14 +65,18 @@ class LabelSets:
 def as_columns(y, n_samples):
     """Labels as an array (n_samples, n_targets), or a frame of that shape."""
     if y is None:
-        raise ValueError("requires y to be passed, but the target y is None. Remedy: pass labels (n_samples, n_targets).")
+        raise ValueError(
+            "requires y to be passed, but the target y is None. Remedy: pass labels, (n_samples, n_targets)."
+        )
     if hasattr(y, "nnz"):
         y = y.toarray()
     if not hasattr(y, "iloc"):
         if not isinstance(y, np.ndarray):
             y = _of_lists(y)
         if isinstance(y, np.ma.MaskedArray):
-            y = np.where(np.ma.getmaskarray(y), None, y.data.astype(object))
+            y = _with_none(y)
+    if y.ndim == 1:
+        check_classification_targets(y)
     if y.ndim != 2 or y.shape[1] < 1:
         raise ValueError(
             "y must have at least two dimensions for multi-output classification, (n_samples, n_targets), but got "
@@ -83,6 +88,13 @@ def as_columns(y, n_samples):
             f"rows of X, got {len(y)}. Remedy: pass labels (n_samples, n_targets)."
         )
     return y
+
+
+def _with_none(masked):
+    """A masked array as one of objects, None where it is masked."""
+    found = masked.data.astype(object)
+    found[np.ma.getmaskarray(masked)] = None
+    return found
 
 
 def _of_lists(y):
@@ -146,9 +158,10 @@ def _of_column(values, t):
     is_missing = missing(values)
     known = typed(values[~is_missing])
     if known.dtype.kind == "f" and np.isinf(known).any():
+        row = int(np.flatnonzero(~is_missing)[np.isinf(known).argmax()])
         raise ValueError(
-            f"Input y contains infinity, expected labels: in target {t}, row "
-            f"{int(np.flatnonzero(~is_missing)[np.isinf(known).argmax()])}. Remedy: mark labels that are missing by None or NaN."
+            f"Input y contains infinity, expected labels: in target {t}, row {row}. Remedy: mark labels that are "
+            "missing by None or NaN."
         )
     if is_missing.all():
         raise ValueError(

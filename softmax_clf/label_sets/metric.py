@@ -262,6 +262,8 @@ def _between(sample, problems, m, scores, along, pull_out, fit_intercept):
     matrix = -(weighted.T @ proba).astype(np.float64) / total
     np.fill_diagonal(matrix, 0.0)
     np.fill_diagonal(matrix, -matrix.sum(axis=1))
-    apart = along - (pull_out @ along / max(float(pull_out.sum()), np.finfo(scores.dtype).tiny) if fit_intercept else 0.0)
+    apart = along - (
+        pull_out @ along / max(float(pull_out.sum()), np.finfo(scores.dtype).tiny) if fit_intercept else 0.0
+    )
     apart = apart - (proba * apart).sum(axis=1, keepdims=True)
     return matrix, float((weighted * np.square(apart)).sum(dtype=np.float64)) / total

@@ -68,8 +68,14 @@ class Problems:
         if class_weight is not None:
             class_weight = class_weight[np.repeat(kept, self.n_outputs + 1)]
         frequency = [shares for shares, is_kept in zip(self.frequency, kept, strict=True) if is_kept]
-        parts = (a[kept] for a in (self.weight_sum, self.l2_reg_strength, self.null_objective))
-        return Problems(self.label_rows[kept], frequency, *parts, class_weight)
+        return Problems(
+            self.label_rows[kept],
+            frequency,
+            self.weight_sum[kept],
+            self.l2_reg_strength[kept],
+            self.null_objective[kept],
+            class_weight,
+        )
 
     def by_output(self, values):
         """Values (n_problems,) for each output."""

@@ -11,7 +11,8 @@ import numpy as np
 
 _SUFFICIENT = 1e-4  # share of what the slope promises that a step must gain
 _TRIALS = 12  # of a step, each shorter
-_FAST, _UNSEEN = 0.1, 3.0  # as :meth:`_Run._ahead` has them
+_FAST, _SOON, _UNSEEN = 0.02, 3, 10.0  # as :meth:`_Run._ahead` has them
+_EASY, _DOUBT = 6, 4.0  # steps of an easy fit; of others half squared gradients are believed so much less
 
 
 @dataclass
@@ -93,7 +94,8 @@ class _Run:
         self.evaluate, self.problems, self.metric, self.allowed = evaluate, problems, metric, allowed
         self.max_iter, self.noise, self.n_pairs, self.may_go_ahead = max_iter, noise, n_pairs, may_go_ahead
         self.all, self.places, self.point = problems, np.arange(n), points.copy()
-        self.ends = Ends(points.copy(), *np.full((2, n), np.inf), np.zeros((n, 2)), np.zeros(n, bool), np.zeros(n, int))
+        above, below = np.full((2, n), np.inf)
+        self.ends = Ends(points.copy(), above, below, np.zeros((n, 2)), np.zeros(n, bool), np.zeros(n, int))
         self.pairs = []  # steps, changes of the gradient, and the inverse of their products
         self.gamma, self.length, self.n_trials = np.ones(n), np.ones(n), np.zeros(n, int)
         self.n_iter, self.decrement, self.gain = np.zeros(n, int), np.full(n, np.inf), np.full((n, 2), np.nan)
@@ -159,7 +161,8 @@ class _Run:
             self.direction[self.problems.by_output(accepted)] = direction[self.problems.by_output(accepted)]
             before = self.decrement.copy()
             self.slope[accepted], self.decrement[accepted] = slope[accepted], -slope[accepted] / 2
-            estimate = np.maximum(self.metric.slack * self.decrement, self._by_pace())
+            doubt = np.where(self.n_iter <= _EASY, 1.0, _DOUBT)
+            estimate = np.maximum(doubt * self.metric.slack * self.decrement, self._by_pace())
             allowed = self.allowed(self.places, self.problems, self.point)
             done = accepted & (estimate <= allowed) & ~lost
             ahead = accepted & ~done & ~lost & self._ahead(before, allowed)
@@ -181,7 +184,8 @@ class _Run:
             return np.zeros(len(before), bool)
         with np.errstate(invalid="ignore"):
             ratio = self.decrement / before
-            return (self.n_iter >= 1) & (ratio <= _FAST) & (_UNSEEN * ratio * self.decrement <= allowed)
+            soon = (self.n_iter >= 1) & (self.n_iter <= _SOON)
+            return soon & (ratio <= _FAST) & (_UNSEEN * ratio * self.decrement <= allowed)
 
     def _by_pace(self):
         """What is left by the last two gains, as a geometric series, thrice; nothing where there are no two."""
@@ -218,7 +222,18 @@ class _Run:
             self.problems = self.problems.select(kept)
             return
         self.problems, self.metric = self.problems.select(kept), self.metric.select(kept)
-        for name in ("places", "objective", "held_out", "slope", "gamma", "length", "n_trials", "n_iter", "decrement", "gain"):
+        for name in (
+            "places",
+            "objective",
+            "held_out",
+            "slope",
+            "gamma",
+            "length",
+            "n_trials",
+            "n_iter",
+            "decrement",
+            "gain",
+        ):
             setattr(self, name, getattr(self, name)[kept])
         for name in ("point", "grad", "direction"):
             setattr(self, name, getattr(self, name)[kept_outputs])
