@@ -6,13 +6,15 @@ import numpy as np
 from scipy.linalg import blas
 from scipy.special import expit, softmax
 
+from ..kernels.threads import run_tasks
 from ..metrics.factors import GramFactor
 from ..metrics.grams import GramSums
 from ..metrics.kinds import NO_CLAIM
 
 _PANEL_ROWS = 4096
 _MAX_FEATURES = 4096  # with more of them, the diagonal stands for the matrix
-_CHUNK_BYTES = 1 << 26  # scores of sampled rows that are held at a time
+_CURVED_ROWS = 4096  # by which the curvature of each problem is found, or up to twice as many
+_CHUNK_BYTES = 1 << 20  # scores of these rows that are worked on at a time
 
 
 class SharedGram:
@@ -197,27 +199,30 @@ def at_points(gram, problems, points, sample, fit_intercept):
     sample : LabelSetObjectives
         Of the sampled rows, which lie in one array.
     """
-    p = sample.source.n_features
-    X = sample.source.X
+    X = sample.source.X[:: max(sample.source.n_samples // _CURVED_ROWS, 1)]
     X = X if sample.unscale is None else X * sample.unscale.astype(X.dtype)
-    coef = points[:, :p].astype(X.dtype)
-    intercept = points[:, p] if fit_intercept else np.zeros(len(points))
+    p, (coef, intercept) = X.shape[1], np.split(points, [X.shape[1]], axis=1)
+    coef, intercept = coef.astype(X.dtype), intercept[:, 0] if fit_intercept else np.zeros(len(points))
     intercept = np.where(problems.held, -np.inf, intercept).astype(X.dtype)
-    between, centers = [], np.empty((len(problems), p)) if fit_intercept else None
+    between: list = [None] * len(problems)
+    centers = np.empty((len(problems), p)) if fit_intercept else None
     curvature = np.zeros(len(problems))
     n_together = max(_CHUNK_BYTES // (len(X) * X.itemsize * int(problems.n_outputs.max())), 1)
-    for start in range(0, len(problems), n_together):
-        some = slice(start, min(start + n_together, len(problems)))
-        outputs = slice(problems.firsts[some.start], problems.firsts[some.stop])
+
+    def make(c, slot):
+        start, stop = c * n_together, min((c + 1) * n_together, len(problems))
+        outputs = slice(problems.firsts[start], problems.firsts[stop])
         along = X @ coef[outputs].T
-        scores, pull = along + intercept[outputs], np.empty((len(X), some.stop - some.start), X.dtype)
-        for m in range(some.start, some.stop):
+        scores, pull = along + intercept[outputs], np.empty((len(X), stop - start), X.dtype, order="F")
+        for m in range(start, stop):
             own = slice(problems.firsts[m] - outputs.start, problems.firsts[m + 1] - outputs.start)
             found = _between(sample, problems, m, scores[:, own], along[:, own], pull[:, m - start], fit_intercept)
-            curvature[m] = found[1]
-            between.append(found[0])
+            between[m], curvature[m] = found
         if centers is not None:
-            centers[some] = (pull.T @ X) / np.maximum(pull.sum(axis=0), np.finfo(X.dtype).tiny)[:, None]
+            mass = np.maximum(pull.sum(axis=0), np.finfo(X.dtype).tiny)
+            centers[start:stop] = (pull.T @ X) / mass[:, None]
+
+    run_tasks(make, -(-len(problems) // n_together), sample.n_threads)
     return StackedMetric(gram, problems, between, centers), curvature
 
 
@@ -243,10 +248,11 @@ def along_points(metric, points, curvature):
 
 def _between(sample, problems, m, scores, along, pull_out, fit_intercept):
     """B of one problem and the curvature along its point, about its center; and what each row adds to B's trace."""
-    labels = sample.labels[problems.label_rows[m]]
+    row, every = problems.label_rows[m], max(sample.source.n_samples // _CURVED_ROWS, 1)
+    labels = sample.labels[row, ::every]
     weight = (labels >= 0).astype(scores.dtype)
     if sample.row_weight is not None:
-        weight *= sample.row_weight[problems.label_rows[m] if len(sample.row_weight) > 1 else 0]
+        weight *= sample.row_weight[row if len(sample.row_weight) > 1 else 0, ::every]
     if problems.class_weight is not None:
         weight *= problems.class_weight[problems.firsts[m] + m :][np.maximum(labels, 0)].astype(weight.dtype)
     total = max(float(weight.sum(dtype=np.float64)), np.finfo(np.float64).tiny)
