@@ -1,8 +1,8 @@
 """The rules of the house, read off the import statements.
 
-An arrow points down only: path -> model selection -> estimator -> training data, prediction -> validation; fitting ->
-row space, pooled -> sums -> metrics -> objective -> solvers, sources -> kernels. What stands beside (inspection,
-features, interop, datasets) is imported by none of these.
+An arrow points down only: multi output -> label sets, path -> model selection -> estimator -> training data,
+prediction -> validation; fitting -> row space, pooled -> sums -> metrics -> objective -> solvers, sources -> kernels.
+What stands beside (inspection, features, interop, datasets) is imported by none of these.
 """
 
 import ast
@@ -40,7 +40,7 @@ OURS = {
         "estimator",
         "labels",
         "metrics",
-        "path",
+        "model_selection",
         "penalty",
         "rows",
         "sources",

@@ -9,7 +9,7 @@ from sklearn.model_selection import check_cv
 
 from ..estimator import SoftmaxRegressionClassifier
 from ..kernels.label_sets import HELD_OUT
-from ..path import SoftmaxRegressionClassifierCV
+from ..model_selection.classifier import SoftmaxRegressionClassifierCV
 from ..rows import cross_entropy
 from ..sources.stream import StreamSource
 from ..training_data import feature_scale, unit_of
