@@ -16,6 +16,7 @@ from pathlib import Path
 import llvmlite.binding
 import numba
 import pytest
+from forks import Forks
 
 from softmax_clf.kernels import jit as jit_module
 from softmax_clf.kernels import tiles
@@ -64,10 +65,13 @@ print(json.dumps(dict(results=results, state=state, imported=imported, warnings=
 
 
 class Sandbox:
-    """A folder with the module above, and processes that use it with a home of their own."""
+    """A folder with the module above, and processes that use it with a home of their own.
 
-    def __init__(self, folder):
-        self.folder = folder
+    Without ``forks`` they are started anew, as a user's are; so are those that numba tells something at its import.
+    """
+
+    def __init__(self, folder, forks=None):
+        self.folder, self.forks = folder, forks
         self.module = folder / "temporary_kernels.py"
         if not self.module.exists():
             self.module.write_text(KERNELS)
@@ -94,20 +98,29 @@ class Sandbox:
         return [sys.executable, *flags, "-c", REPORT.format(results=results, before=textwrap.dedent(before))]
 
     def run(self, results="[temporary_kernels.double(5.0)]", before="", flags=(), **variables):
-        done = subprocess.run(
-            self.command(results, before, flags),
-            cwd=self.folder,
-            env=self.environment(**variables),
-            capture_output=True,
-            text=True,
-        )
+        command, environment = self.command(results, before, flags), self.environment(**variables)
+        told = [name for name in variables if name.startswith("NUMBA_") and name != "NUMBA_CACHE_DIR"]
+        if self.forks is not None and not told and set(flags) <= {"-B"}:
+            done = self.forks.run(command[-1], self.folder, environment, keeps_bytecode="-B" not in flags)
+        else:
+            done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
 
+@pytest.fixture(scope="module")
+def forks():
+    if not hasattr(os, "fork"):
+        yield None
+        return
+    forks = Forks()
+    yield forks
+    forks.close()
+
+
 @pytest.fixture
-def sandbox(tmp_path):
-    return Sandbox(tmp_path)
+def sandbox(tmp_path, forks):
+    return Sandbox(tmp_path, forks)
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +134,9 @@ def compiled(tmp_path_factory):
 
 
 @pytest.fixture
-def warm(compiled, tmp_path):
+def warm(compiled, tmp_path, forks):
     """A sandbox whose kernel is in the cache."""
-    return Sandbox(shutil.copytree(compiled, tmp_path / "warm"))
+    return Sandbox(shutil.copytree(compiled, tmp_path / "warm"), forks)
 
 
 def assert_loaded(report, results=(11.0,)):
@@ -335,6 +348,7 @@ def test_another_numba_means_no_cache(sandbox, sabotage):
 
 def test_second_process_loads(warm):
     assert_loaded(warm.run())
+    assert_loaded(Sandbox(warm.folder).run())  # one that is started anew
 
 
 def test_closures(sandbox):
