@@ -202,7 +202,7 @@ def main():
                 unseen.append(("in memory", module, what))
             if name == "VECTOR_BYTES":
                 by_width = [kernel for kernel in plain if now[kernel] != plain[kernel]]
-        assert keys() == plain
+    assert keys() == plain  # all has been taken back
     importer = Importer()
     sys.meta_path.insert(0, importer)
     for module, name in compiled + computed:

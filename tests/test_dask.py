@@ -27,6 +27,13 @@ def client():
         yield client
 
 
+@pytest.fixture
+def alone():
+    """No cluster: chunks one after another in this process, to the bits that a cluster gives, as is shown below."""
+    with dask.config.set(scheduler="synchronous"):
+        yield
+
+
 def make_data(n=N, p=P, n_classes=K, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, p)) + 1.0
@@ -81,8 +88,10 @@ CHUNKED = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Running on a single-machine scheduler")
 @pytest.mark.parametrize("name", CHUNKED)
-def test_as_in_memory(client, coef, name):
+def test_as_in_memory(request, coef, name):
+    request.getfixturevalue("client" if name == "sparse" else "alone")
     rows, y, chunks = CHUNKED[name]
     params = {"tol": 1e-9} if name == "float32" else {}
     wanted = coef(name, csr_matrix(rows) if name == "sparse" else rows, y, **params)
@@ -95,7 +104,8 @@ def test_as_in_memory(client, coef, name):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16])
-def test_narrow_rows(client, coef, dtype):
+@pytest.mark.filterwarnings("ignore:Running on a single-machine scheduler")
+def test_narrow_rows(alone, coef, dtype):
     rows = np.clip(20 * X + 100, 0, 255).astype(dtype)
     params = {"tol": 1e-7, "C": 1e-3}
     clf = SoftmaxRegressionClassifier(**params).fit(da.from_array(rows, chunks=(600, P)), da.from_array(Y, chunks=600))
@@ -124,7 +134,7 @@ def test_frames_and_unknown_sizes(client, coef):
     np.testing.assert_allclose(clf.coef_, coef("picked", X[picked], Y[picked]), atol=1e-6)
 
 
-def test_small_problems_take_newton_steps(client, coef):
+def test_small_problems_take_newton_steps(alone, coef):
     """Few coefficients: the rows come here, and the bound that ends the fit with them."""
     rows, y = X[:, :5], (Y > 5).astype(int)
     clf = SoftmaxRegressionClassifier(**EXACT).fit(da.from_array(rows, chunks=(400, 5)), da.from_array(y, chunks=400))
@@ -136,7 +146,8 @@ def test_small_problems_take_newton_steps(client, coef):
     "params",
     [{"standardize": True}, {"class_weight": "balanced"}, {"class_weight": {3: 2.5}}, {"fit_intercept": False}],
 )
-def test_parameters(coef, params):
+@pytest.mark.filterwarnings("ignore:Running on a single-machine scheduler")
+def test_parameters(alone, coef, params):
     rows = X * np.linspace(0.1, 10, P)
     rows[:, 7] = 3.0  # a constant
     clf = SoftmaxRegressionClassifier(**EXACT, **params).fit(da.from_array(rows, chunks=(400, P)), Y, WEIGHT)

@@ -12,13 +12,14 @@ from test_csr import sparse
 from test_kernels import SHAPES, problems, whole
 from test_row_space import N_FEATURES, documents
 from test_sources import ORDERS, read_only, values
+from ways import ways
 
 import reference
 from softmax_clf.kernels.dense import DensePass
 from softmax_clf.objective import SoftmaxObjective, StackedObjectives
 from softmax_clf.penalty import ElasticNet
 from softmax_clf.row_space import RowSpaceObjective
-from softmax_clf.sources.arrays import DTYPES, ArraySource
+from softmax_clf.sources.arrays import ArraySource
 from softmax_clf.sources.sparse import CsrSource
 from softmax_clf.sources.stream import StreamSource
 
@@ -59,17 +60,24 @@ def one_problem(dtype, n, p, n_classes, seed=0, **given):
 # --- one product ------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+# Rows are read as for a loss, which tests/test_sources.py tries with every dtype and order.
+CHOICES = {"n_classes": [2, 3, 6], "weighted": [False, True], "shifted": [False, True]}
+CONTAINED = [(np.float64, "F"), (np.float16, "every-other-column"), (np.uint8, "stream"), (np.float32, "CSR, int64")]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "container", "n_classes", "weighted", "shifted"),
+    [
+        *ways(dtype=[np.float32, np.float64], container=["C", "CSR, int32"], **CHOICES),
+        *((dtype, container, 3, False, False) for dtype, container in CONTAINED),
+    ],
+)
+@settings(max_examples=8)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n_samples=st.integers(2, 90),
     n_features=st.integers(1, 70),
-    n_classes=st.sampled_from([2, 3, 6]),
-    dtype=st.sampled_from(DTYPES),
-    container=st.sampled_from(sorted(CONTAINERS)),
-    weighted=st.booleans(),
     soft=st.booleans(),
-    shifted=st.booleans(),
     scaled=st.booleans(),
     factored=st.booleans(),
     fit_intercept=st.booleans(),
@@ -213,8 +221,7 @@ def test_curvature_is_never_negative():
 # --- stacked problems -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("n_problems", [1, 3])
+@pytest.mark.parametrize(("dtype", "n_problems"), [(np.float32, 3), (np.float64, 1)])
 @pytest.mark.parametrize("folds", [False, True], ids=["here and there", "in folds"])
 @pytest.mark.parametrize(("n", "p", "n_classes"), SHAPES[::2])
 def test_stacked_problems(n, p, n_classes, folds, n_problems, dtype):
@@ -377,14 +384,14 @@ def test_memory_maps(tmp_path):
 # --- row space --------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@pytest.mark.parametrize(
+    ("dtype", "n_classes", "weighted", "shifted"),
+    ways(dtype=[np.float32, np.float64], n_classes=[2, 10], weighted=[False, True], shifted=[False, True]),
+)
+@settings(max_examples=4)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n_samples=st.integers(5, 150),
-    n_classes=st.sampled_from([2, 3, 10]),
-    dtype=st.sampled_from([np.float32, np.float64]),
-    weighted=st.booleans(),
-    shifted=st.booleans(),
     scaled=st.booleans(),
     factored=st.booleans(),
     fit_intercept=st.booleans(),

@@ -65,8 +65,7 @@ def gap(point, objective, fit_intercept=True):
     return (objective.loss(*split(point, fit_intercept)) - best) / objective.null_loss()
 
 
-@pytest.mark.parametrize("fit_intercept", [False, True])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("dtype", "fit_intercept"), [(np.float64, False), (np.float64, True), (np.float32, True)])
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "badly_scaled", "wide"])
 def test_cells_are_fits_of_their_own(name, dtype, fit_intercept):
     problem = problems.load(name)
@@ -79,6 +78,8 @@ def test_cells_are_fits_of_their_own(name, dtype, fit_intercept):
     assert clf.coefs_paths_.dtype == dtype
     for f, (train, _) in enumerate(cv.split(problem.X, problem.y)):
         for c, C in enumerate(CS):
+            if name == "wide" and c % 2 != f % 2:  # the oracle takes a tenth of a second for each of these
+                continue
             target = reference.one_hot(problem.y[train])
             objective = reference.Objective(problem.X[train], target, C, fit_intercept=fit_intercept)
             assert gap(clf.coefs_paths_[f, 0, c], objective, fit_intercept) <= (1e-6 if dtype == np.float64 else 4e-6)
@@ -418,8 +419,9 @@ def test_turns_cover_all_folds_within_bounds(n_folds):
     assert max(turn.stop - turn.start for turn in turns) * one <= memory._STACK_BYTES
 
 
-@pytest.mark.parametrize("container", [np.asarray, csr_array, "wide"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("dtype", "container"), [(np.float32, np.asarray), (np.float64, csr_array), (np.float32, "wide")]
+)
 def test_a_fold_takes_what_is_counted(dtype, container):
     """Weights of all rows were held in four copies, more than a bound that is made of them."""
     rng = np.random.default_rng(0)

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from sklearn.base import clone
@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from ways import ways
 
 import problems
 import reference
@@ -60,17 +61,27 @@ class Slices:
 CONTAINERS = {"C": np.ascontiguousarray, "F": np.asfortranarray, "CSR": csr_array, "slices": Slices}
 
 
+@pytest.mark.parametrize(
+    ("container", "dtype", "n_classes", "weighted", "with_offset", "soft"),
+    [
+        *ways(
+            container=["C", "CSR"],
+            dtype=[np.float32, np.float64],
+            n_classes=[2, 5],
+            weighted=[False, True],
+            with_offset=[False, True],
+            soft=[False, True],
+        ),
+        ("F", np.float32, 3, True, True, False),
+        ("slices", np.float64, 3, False, False, False),
+    ],
+)
+@settings(max_examples=4)
 @given(
-    n_classes=st.integers(2, 5),
-    container=st.sampled_from(sorted(CONTAINERS)),
-    dtype=st.sampled_from([np.float32, np.float64]),
     C=st.sampled_from([0.01, 0.1, 1.0, 10.0]),
     l1_ratio=st.sampled_from([0.1, 0.5, 1.0]),
-    weighted=st.booleans(),
     balanced=st.booleans(),
     fit_intercept=st.booleans(),
-    with_offset=st.booleans(),
-    soft=st.booleans(),
 )
 def test_conditions_of_the_optimum(
     n_classes, container, dtype, C, l1_ratio, weighted, balanced, fit_intercept, with_offset, soft

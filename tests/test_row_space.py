@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
+from ways import ways
 
 import reference
 from softmax_clf import SoftmaxRegressionClassifier, fitting
@@ -49,16 +50,21 @@ def objective_of(X, y, n_classes, **params):
     return RowSpaceObjective(CsrSource(X), y, n_classes, **given)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@pytest.mark.parametrize(
+    ("dtype", "index", "n_classes", "weighted", "soft", "shifted"),
+    ways(
+        dtype=[np.float32, np.float64],
+        index=[np.int32, np.int64],
+        n_classes=[2, 3, 10],
+        weighted=[False, True],
+        soft=[False, True],
+        shifted=[False, True],
+    ),
+)
+@settings(max_examples=5)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n_samples=st.integers(5, 150),
-    n_classes=st.sampled_from([2, 3, 10]),
-    dtype=st.sampled_from([np.float32, np.float64]),
-    index=st.sampled_from([np.int32, np.int64]),
-    weighted=st.booleans(),
-    soft=st.booleans(),
-    shifted=st.booleans(),
     scaled=st.booleans(),
     fit_intercept=st.booleans(),
 )

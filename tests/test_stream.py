@@ -416,14 +416,14 @@ def test_progress_is_shown(small_slices, capsys, monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_memory_map_takes_no_anonymous_memory(tmp_path):
-    """A float32 file of 600 MB, converged with 400 MB of data segment to grow by."""
+    """A float32 file of 240 MB, converged with 160 MB of data segment to grow by."""
     program = f"""
         import resource
         import numpy as np
         from softmax_clf import SoftmaxRegressionClassifier
         rng = np.random.default_rng(0)
         path = {str(tmp_path / "X.npy")!r}
-        X = np.lib.format.open_memmap(path, "w+", np.float32, (300_000, 500))
+        X = np.lib.format.open_memmap(path, "w+", np.float32, (120_000, 500))
         y = np.empty(len(X), int)
         for start in range(0, len(X), 10_000):
             rows = rng.standard_normal((10_000, 500), np.float32)
@@ -434,7 +434,7 @@ def test_a_memory_map_takes_no_anonymous_memory(tmp_path):
             lines = open("/proc/self/status").read().splitlines()
             return next(int(line.split()[1]) for line in lines if line.startswith("VmData")) // 1024
         SoftmaxRegressionClassifier().fit(rng.standard_normal((3000, 500), np.float32), y[:3000])
-        limit = (anonymous() + 400) << 20
+        limit = (anonymous() + 160) << 20
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         clf = SoftmaxRegressionClassifier().fit(np.load(path, mmap_mode="r"), y)
         print(clf.converged_)

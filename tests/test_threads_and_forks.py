@@ -17,6 +17,7 @@ import softmax_clf
 from softmax_clf import SoftmaxRegressionClassifier
 
 CASES = ["float64", "float32", "two-classes", "one-block"]
+ANEW = ["float32", "two-classes"]  # compiled once more by a process of its own
 
 # From Python 3.12 on, forking a process that has threads warns: doing that is what is tested here.
 forks = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -89,13 +90,13 @@ def test_compiled_anew_or_loaded_from_the_cache(tmp_path):
     """A process that compiles the kernels gets the bits of one that finds them on disk."""
     folders = [str(Path(__file__).parent), str(Path(softmax_clf.__file__).parents[1])]
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(folders)}
-    program = "import test_threads_and_forks as t; print(*map(t.serial_bits, t.CASES), sep=chr(10))"
+    program = "import test_threads_and_forks as t; print(*map(t.serial_bits, t.ANEW), sep=chr(10))"
     run = [sys.executable, "-c", program]
     anew = subprocess.run(run, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
     assert any(tmp_path.rglob("*.*")), "nothing has been kept: both runs would compile"
     loaded = subprocess.run(run, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
     assert anew == loaded
-    assert anew == [serial_bits(case) for case in CASES]
+    assert anew == [serial_bits(case) for case in ANEW]
 
 
 def _send_bits(connection, case, n_jobs):
