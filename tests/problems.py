@@ -85,6 +85,9 @@ _MAKERS = {
 NAMES = tuple(name for name in _MAKERS if name != "separable")
 """The problems to compare optima on; 'separable' is for what happens without a penalty."""
 
+LARGE = {"digits", "many_classes"}
+"""Those of which the oracles take a second for each optimum, so that tests try fewer of their optima."""
+
 
 def _float32_exact(values):
     values = np.asarray(values, dtype=np.float32).astype(np.float64)

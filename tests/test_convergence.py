@@ -18,14 +18,13 @@ from softmax_clf.metrics.plan import BLOCKS, EXACT, KRONECKER, MetricPlan, block
 from softmax_clf.objective import SoftmaxObjective
 from softmax_clf.sources.arrays import ArraySource
 
-LARGE = {"digits", "many_classes"}  # of which the oracle takes a second for each optimum: two of the four ways
 GRID = [
     pytest.param(name, C, weighted, fit_intercept, id=f"{name}-C={C:g}{'-weighted' * weighted}{'-b' * fit_intercept}")
     for name in problems.NAMES
     for C in (1e-3, 1.0, 1e3)
     for weighted in (False, True)
     for fit_intercept in (False, True)
-    if weighted == fit_intercept or name not in LARGE
+    if weighted == fit_intercept or name not in problems.LARGE
 ]
 
 
