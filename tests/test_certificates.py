@@ -29,15 +29,16 @@ def random_problem(rng, n=None, p=None):
     target, soft = reference.one_hot(y), rng.random() < 0.3
     if soft:
         target = rng.dirichlet(np.full(K, 0.5), n)
-    weight = rng.exponential(size=n) + 1e-3 if rng.random() < 0.4 else None
-    if weight is not None and rng.random() < 0.5:
+    # Weights of one and offsets of zero in the place of none, which would be kernels of their own.
+    weight = rng.exponential(size=n) + 1e-3 if rng.random() < 0.4 else np.ones(n)
+    if rng.random() < 0.2:
         weight[K:][rng.random(n - K) < 0.3] = 0.0
-    offset = rng.standard_normal((n, K)) if rng.random() < 0.2 else None
+    offset = rng.standard_normal((n, K)) if rng.random() < 0.2 else np.zeros((n, K))
     fit_intercept = bool(rng.random() < 0.7)
     exact = reference.Objective(
         X, target, 10.0 ** rng.uniform(-2, 2), weight, fit_intercept=fit_intercept, offset=offset
     )
-    by_output = offset[:, 1:] - offset[:, :1] if offset is not None and K == 2 else offset
+    by_output = offset[:, 1:] - offset[:, :1] if K == 2 else offset
     objective = SoftmaxObjective(
         ArraySource(X),
         target if soft else y,
