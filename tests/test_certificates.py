@@ -29,10 +29,11 @@ def random_problem(rng, n=None, p=None):
     target, soft = reference.one_hot(y), rng.random() < 0.3
     if soft:
         target = rng.dirichlet(np.full(K, 0.5), n)
-    # Weights of one and offsets of zero in the place of none, which would be kernels of their own.
-    weight = rng.exponential(size=n) + 1e-3 if rng.random() < 0.4 else np.ones(n)
-    if rng.random() < 0.2:
+    weight = rng.exponential(size=n) + 1e-3 if rng.random() < 0.4 else None
+    if weight is not None and rng.random() < 0.5:
         weight[K:][rng.random(n - K) < 0.3] = 0.0
+    # Weights of one and offsets of zero in the place of none, which would be kernels of their own.
+    weight = np.ones(n) if weight is None else weight
     offset = rng.standard_normal((n, K)) if rng.random() < 0.2 else np.zeros((n, K))
     fit_intercept = bool(rng.random() < 0.7)
     exact = reference.Objective(
