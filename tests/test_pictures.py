@@ -5,6 +5,7 @@ import itertools
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from numpy.testing import assert_allclose
 from sklearn.linear_model import LogisticRegression
@@ -102,6 +103,23 @@ def test_nothing_is_cut_off(name, size):
         inside = figure.bbox.padded(1.5)
         assert inside.x0 <= place.x0 <= place.x1 <= inside.x1, text.get_text()
         assert inside.y0 <= place.y0 <= place.y1 <= inside.y1, text.get_text()
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_counts_of_two_curves_are_kept_apart(style):
+    """Those of one lay on those of the other, in the dark in a blue that was hardly to be seen."""
+    plt.style.use(style)
+    display = ReliabilityDisplay([CURVE], ["before"]).plot()
+    mean_predicted, share_true, count = CURVE
+    ReliabilityDisplay([(mean_predicted, share_true + 0.01, count)], ["after"]).plot(display.ax_)
+    drawn = texts(display.figure_)
+    places = {text: place for text, place in drawn.items() if text.get_text().isdigit()}
+    assert len(places) > 10
+    for a, b in itertools.combinations(places, 2):
+        assert not places[a].overlaps(places[b]), (a, b)
+    paper = np.array(to_rgb(display.ax_.get_facecolor()))
+    for text in places:
+        assert np.abs(np.array(to_rgb(text.get_color())) - paper).mean() > 0.35
 
 
 @pytest.mark.parametrize("dpi", [70, 200])

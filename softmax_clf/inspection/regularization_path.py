@@ -200,7 +200,7 @@ class RegularizationPathDisplay:
                 error = values[:, :, k].std(axis=0, ddof=1) / np.sqrt(n_folds)
                 band = {"label": "± 1 standard error"} if k == len(names) - 1 else {}
                 low, high = middle[:, k] - error, middle[:, k] + error
-                ax.fill_between(Cs, low, high, color=color(k), alpha=0.2, linewidth=0, **band)
+                ax.fill_between(Cs, low, high, color=color(k), alpha=0.35, linewidth=0, **band)
         if kind == "scores":
             self._mark_best(ax, Cs, middle[:, 0])
         if self.C is not None:

@@ -15,6 +15,7 @@ from ._drawing import (
     legend_below,
     many_axes,
     marker,
+    mixed,
     one_axes,
     points_of,
     short,
@@ -357,9 +358,14 @@ class ReliabilityDisplay:
             label=label,
         )
         if counts:
-            labels = label_artist(ax, points_of("x-small"))
+            # one for all curves of the axes, so that it keeps their numbers apart
+            labels = next((artist for artist in ax.artists if artist.get_gid() == "counts"), None)
+            if labels is None:
+                labels = label_artist(ax, points_of("x-small"))
+                labels.set_gid("counts")
+            shade = tuple(mixed(np.array([0.6]), color(k), ink()))
             for x, share, n in zip(mean_predicted, share_true, count, strict=True):
-                labels.add(labels.text(str(n), color=color(k)), _around(ax, x, share))
+                labels.add(labels.text(str(n), color=shade), _around(ax, x, share))
 
 
 def _around(ax, x, y):
