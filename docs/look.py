@@ -41,14 +41,14 @@ def main(site, out=None):
         problems, seen = [], {}
         for kind, (width, height) in WIDTHS.items():
             window = chromium.new_page(viewport={"width": width, "height": height})
-            told = watch(window, address)
+            faults = watch(window, address)
             for page in pages:
                 window.goto(f"{address}/{page}", wait_until="load")
                 window.evaluate("[...document.images].forEach(i => i.loading = 'eager')")
                 window.wait_for_load_state("networkidle")
                 seen[page] = window.evaluate(LOOK)
-                problems += [f"{page} ({kind}): {problem}" for problem in [*told, *wrong(seen[page])]]
-                told.clear()
+                problems += [f"{page} ({kind}): {problem}" for problem in [*faults, *wrong(seen[page])]]
+                faults.clear()
                 if out is not None and page.removesuffix(".html") in SHOWN:
                     out.mkdir(parents=True, exist_ok=True)
                     window.screenshot(path=out / f"{page.replace('/', '-')}.{kind}.png")
@@ -58,18 +58,20 @@ def main(site, out=None):
 
 def watch(window, address):
     """A list to which is added what the console and the network of a window complain of."""
-    told = []
-    window.on("console", lambda message: told.append(f"console: {message.text}") if message.type == "error" else None)
-    window.on("pageerror", lambda error: told.append(f"error: {error}"))
-    window.on("requestfailed", lambda request: told.append(f"request failed: {request.url}"))
-    window.on("response", lambda answer: told.append(f"{answer.status}: {answer.url}") if answer.status > 399 else None)
+    faults = []
+    window.on("console", lambda message: faults.append(f"console: {message.text}") if message.type == "error" else None)
+    window.on("pageerror", lambda error: faults.append(f"error: {error}"))
+    window.on("requestfailed", lambda request: faults.append(f"request failed: {request.url}"))
+    window.on(
+        "response", lambda answer: faults.append(f"{answer.status}: {answer.url}") if answer.status > 399 else None
+    )
 
     def check(request):
         if not request.url.startswith((address, "data:")):
-            told.append(f"leaves the site: {request.url}")
+            faults.append(f"leaves the site: {request.url}")
 
     window.on("request", check)
-    return told
+    return faults
 
 
 def wrong(page):

@@ -90,11 +90,11 @@ def checked_fit(dtype):
         "squared gradient": (np.sum(gradient**2) / null, GRADIENT_TOLERANCE),
     }
     wrong = [name for name, (difference, tolerance) in found.items() if not difference <= tolerance]
-    told = ", ".join(f"{name} {difference:.0e}" for name, (difference, _) in found.items())
+    differences = ", ".join(f"{name} {difference:.0e}" for name, (difference, _) in found.items())
     how = "right" if not wrong and clf.converged_ else f"WRONG in {', '.join(wrong) or 'not having converged'}"
     line = (
         f"a fit in {np.dtype(dtype).name} to {n} digits: {how}, in {clf.n_iter_} iterations and {seconds:.2f} s; off "
-        f"NumPy, relative to the null model: {told}"
+        f"NumPy, relative to the null model: {differences}"
     )
     return line, how == "right"
 

@@ -249,7 +249,9 @@ class SoftmaxClassifier(Documented, CallbackSupportMixin, ClassifierMixin, BaseE
         that features are left out whose coefficients are zero, and no others.
         """
         if not np.isclose(self._l1_share(), 1.0):
-            raise AttributeError("Only an L1 penalty is told of as penalty. Remedy: see C and l1_ratio.")
+            raise AttributeError(
+                "Expected l1_ratio=1, which alone has the attribute penalty. Remedy: see C and l1_ratio."
+            )
         return "l1"
 
     def _l1_share(self):

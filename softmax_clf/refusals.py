@@ -54,8 +54,8 @@ def _columns(X):
     return []
 
 
-def _not_finite(X, told):
-    """The error for values that are missing or infinite; what was told where it cannot be found out which."""
+def _not_finite(X, message):
+    """The error for values that are missing or infinite; with the message given where nobody can find out which."""
     if issparse(X):
         X = X.tocoo()
         places = [(f"column {X.col[i]}", X.row[i], X.data[i]) for i in np.flatnonzero(~np.isfinite(X.data))[:1]]
@@ -69,7 +69,7 @@ def _not_finite(X, told):
             bad = np.flatnonzero(~np.isfinite(values))
             places += [(name, bad[0], values[bad[0]])] if len(bad) else []
     if not places:
-        return ValueError(told.split("\n")[0])
+        return ValueError(message.split("\n")[0])
     name, row, value = min(places, key=lambda place: place[1])
     kind = "NaN" if np.isnan(value) else "infinity"
     return ValueError(

@@ -51,7 +51,7 @@ def test_text_has_how_it_ended_and_the_largest_coefficients(clf):
     text = str(report(clf, X=IRIS.data, y=NAMES, n_coefficients=1))
     assert f"Converged after {clf.n_iter_} iterations" in text
     assert f"by {'at most' if clf.suboptimality_is_bound_ else 'an estimated'} {clf.suboptimality_:.2g}" in text
-    assert f"Of 150 rows {100 * clf.score(IRIS.data, NAMES):.1f} % are told right" in text
+    assert f"Of 150 rows {100 * clf.score(IRIS.data, NAMES):.1f} % are classified correctly" in text
     for k, line in enumerate(text.splitlines()[-3:]):
         j = np.abs(clf.coef_[k]).argmax()
         assert line.endswith(f"{IRIS.feature_names[j]} {clf.coef_[k, j]:+.3g}")
@@ -62,7 +62,7 @@ def test_without_data_there_are_no_columns_of_data(clf):
     told = report(clf)
     assert table_of(str(told))[0] == ["class", "intercept", "largest", "coefficients"]
     assert list(told.to_frame().columns) == ["intercept"]
-    assert "told right" not in str(told)
+    assert "classified correctly" not in str(told)
 
 
 def test_two_classes_have_one_row_of_coefficients():

@@ -233,10 +233,10 @@ def _chosen(schema, columns, path):
         chosen = [columns] if isinstance(columns, str) else list(columns)
     wrong = [name for name in chosen if kinds.get(name) is None]
     if wrong or not chosen:
-        told = ", ".join(f"{field.name} ({field.type})" for field in list(schema)[:_SHOWN])
-        told += ", ..." if len(kinds) > _SHOWN else ""
+        present = ", ".join(f"{field.name} ({field.type})" for field in list(schema)[:_SHOWN])
+        present += ", ..." if len(kinds) > _SHOWN else ""
         raise ValueError(
-            f"Expected columns of numbers, or of lists of them, got {wrong or 'none'} of {path}, which has {told}. "
+            f"Expected columns of numbers, or of lists of them, got {wrong or 'none'} of {path}, which has {present}. "
             "Remedy: name such columns."
         )
     return chosen

@@ -1,4 +1,4 @@
-"""A fit in one table: how it ended, what each class looks for, and how well each is told apart."""
+"""A fit in one table: how it ended, what each class looks for, and how well each is recognised."""
 
 from dataclasses import dataclass
 from html import escape
@@ -21,7 +21,7 @@ class Report:
     Attributes
     ----------
     summary : list of str
-        How the fit ended, what it found, and how many of the rows that were given are told right.
+        How the fit ended, what it found, and how many of the rows that were given are classified correctly.
     classes : ndarray of shape (n_classes,)
     feature_names : ndarray of shape (n_features,) of str
     coef : ndarray of shape (n_outputs, n_features)
@@ -32,7 +32,7 @@ class Report:
     precision, recall : ndarray of shape (n_classes,), or None
         NaN where no row is predicted to be of the class, or is of it.
     n_coefficients : int
-        How many coefficients of a class are told.
+        How many coefficients of a class are listed.
     """
 
     summary: list
@@ -114,8 +114,8 @@ class Report:
             k = 0
         row = self.coef[k]
         order = np.argsort(-np.abs(row), kind="stable")[: self.n_coefficients]
-        told = [f"{self.feature_names[j]} {row[j]:+.3g}" for j in order if row[j]]
-        return [f"{self.intercept[k]:.3g}", ", ".join(told) or "all zero"]
+        terms = [f"{self.feature_names[j]} {row[j]:+.3g}" for j in order if row[j]]
+        return [f"{self.intercept[k]:.3g}", ", ".join(terms) or "all zero"]
 
     def _others(self):
         n_others = len(self.classes) - _CLASSES_SHOWN
@@ -135,7 +135,7 @@ def report(clf: Any, feature_names: Any = None, X: Any = None, y: Any = None, *,
     y : array-like of shape (n_samples,), default=None
         Their labels.
     n_coefficients : int, default=5
-        How many coefficients are told of each class, the largest by magnitude. They are per unit of a feature: of
+        How many coefficients are listed of each class, the largest by magnitude. They are per unit of a feature: of
         features in different units they compare only after a scaler.
 
     Returns
@@ -159,7 +159,7 @@ def report(clf: Any, feature_names: Any = None, X: Any = None, y: Any = None, *,
     >>> print(report(clf, X=X, y=y, n_coefficients=2))
     SoftmaxRegressionClassifier: 3 classes, 4 features, C=1
     Converged after ... iterations. The objective is 0.1..., above its minimum by at most ...
-    Of 150 rows 97.3 % are told right.
+    Of 150 rows 97.3 % are classified correctly.
     <BLANKLINE>
     class  rows  precision  recall  intercept  largest coefficients
     0        50      1.000   1.000       9.85  petal length (cm) -2.52, petal width (cm) -1.08
@@ -175,8 +175,8 @@ def report(clf: Any, feature_names: Any = None, X: Any = None, y: Any = None, *,
     summary = [_what(fitted, linear), _how_it_ended(fitted)]
     n_samples = precision = recall = None
     if X is not None or y is not None:
-        n_samples, precision, recall, accuracy = _told_right(clf, linear.classes, X, y)
-        summary.append(f"Of {n_samples.sum():,} rows {accuracy:.1%} are told right.".replace("%", " %"))
+        n_samples, precision, recall, accuracy = _correct(clf, linear.classes, X, y)
+        summary.append(f"Of {n_samples.sum():,} rows {accuracy:.1%} are classified correctly.".replace("%", " %"))
     coef, intercept = linear.coef, linear.intercept
     return Report(summary, linear.classes, names, coef, intercept, n_samples, precision, recall, int(n_coefficients))
 
@@ -222,7 +222,7 @@ def _how_it_ended(fitted):
     return f"{ended} {above}"
 
 
-def _told_right(clf, classes, X, y):
+def _correct(clf, classes, X, y):
     """Rows, precision and recall of each class, and the accuracy."""
     if X is None or y is None:
         given, missing = ("y", "X") if X is None else ("X", "y")

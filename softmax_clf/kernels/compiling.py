@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from numba.core import event
 
 
-class _Told(event.Listener):
-    """Notes compilations, and says so when the first begins."""
+class _Compilations(event.Listener):
+    """Notes seen, and says so when the first begins."""
 
     def __init__(self):
         self.n_kernels, self.start, self.end = 0, None, None
@@ -29,9 +29,13 @@ def compilation_told(verbose):
     if not verbose:
         yield
         return
-    told = _Told()
-    with event.install_listener("numba:compile", told):
+    seen = _Compilations()
+    with event.install_listener("numba:compile", seen):
         yield
-    if told.end is not None:
-        took = told.end - told.start
-        print(f"compiled {told.n_kernels} of them in {took:.1f} s; later fits find them", file=sys.stderr, flush=True)
+    if seen.end is not None:
+        took = seen.end - seen.start
+        print(
+            f"compiled {seen.n_kernels} of them in {took:.1f} s; later fits find them",
+            file=sys.stderr,
+            flush=True,
+        )

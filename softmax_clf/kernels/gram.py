@@ -22,7 +22,7 @@ _N_BANDS = 4  # of rows of a matrix, of equal areas, for threads to take
 _BLOCK_BYTES = 1 << 18  # of rows that are scaled at a time, to stay in a second-level cache
 _CALL_ROWS = 4096  # at most these in one kernel call: Ctrl-C waits for it
 _BAND_ROWS = 64  # of triangular matrices, of which what is beyond the diagonal block is not read
-_MOST_RAISED = 100  # times what rounding needs: a diagonal raised by more is told of
+_MOST_RAISED = 100  # times what rounding needs: a diagonal raised by more is reported
 _ABOVE = ~np.tri(_BAND_ROWS, dtype=bool)
 
 
@@ -151,11 +151,11 @@ def inverse_factor(gram, ridge):
     # the lower triangle of a C array is the upper one of its transpose, as which LAPACK reads it
     # integers of 64 bits, whose first half is what a LAPACK of 32 reads
     upper, no_unit, n, info = b"U", b"N", ctypes.c_int64(len(gram)), ctypes.c_int64()
-    matrix, size, told = gram.ctypes.data, ctypes.byref(n), ctypes.byref(info)
+    matrix, size, status = gram.ctypes.data, ctypes.byref(n), ctypes.byref(info)
     rise = least_rise = 4 * np.finfo(gram.dtype).eps * np.sqrt(len(gram))
     while True:
         np.fill_diagonal(gram, 1 + rise)
-        _POTRF[gram.dtype](upper, size, matrix, size, told)
+        _POTRF[gram.dtype](upper, size, matrix, size, status)
         if info.value & 0xFFFFFFFF == 0:
             break
         for band, left in _bands(gram):
@@ -168,7 +168,7 @@ def inverse_factor(gram, ridge):
                 raise FloatingPointError(f"products of the data overflow {gram.dtype}")
             gram[:] = 0.0  # weights so small that their products have lost their digits: the diagonal is what is left
         rise *= 10
-    _TRTRI[gram.dtype](upper, no_unit, size, matrix, size, told)
+    _TRTRI[gram.dtype](upper, no_unit, size, matrix, size, status)
     for band, left in _bands(gram):
         left *= scale[: band.stop]
         gram[: band.start, band] = 0.0
