@@ -63,6 +63,7 @@ def test_parameters_are_those_of_the_contract():
     contract = {
         "C": 1.0,
         "l1_ratio": 0.0,
+        "penalty_factor": None,
         "fit_intercept": True,
         "standardize": False,
         "class_weight": None,
