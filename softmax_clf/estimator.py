@@ -9,15 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import unique_labels
 
 from .callbacks import Task
 from .fitted import coefficients
 from .fitting import make_objective, minimise
 from .kernels.compiling import compilation_told
 from .kernels.threads import effective_n_threads
+from .labels import places
 from .messages import check_start, not_converged, overflow_named
 from .objective import SoftmaxObjective
-from .online import Stream, update
+from .online import Stream, merged, update, with_classes
 from .parameters import OF_EACH_FIT
 from .penalty import ElasticNet, penalty_strength
 from .pooled import is_elsewhere, pooled_data
@@ -26,7 +28,16 @@ from .rows import MeanCrossEntropy
 from .sklearn_private import Interval, fit_context
 from .sources.arrays import as_numpy
 from .training_data import TrainingData, feature_scale, unit_of
-from .validation import as_source, checked_factor, checked_weight, classes_of_stream, row_weights, start_point, targets
+from .validation import (
+    as_source,
+    checked_factor,
+    checked_weight,
+    classes_of_batch,
+    classes_of_stream,
+    row_weights,
+    start_point,
+    targets,
+)
 from .watch import Watch
 
 
@@ -159,6 +170,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
 
     _stream_: Stream  # the memory of partial_fit
     _strength_: tuple  # C and fit_intercept, which that is for
+    _is_open_: bool  # whether it named no classes, so that others may come
 
     _parameter_constraints: ClassVar[dict] = {
         "C": [Interval(Real, 0, None, closed="right")],
@@ -322,13 +334,19 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         self.suboptimality_ = float(solution.suboptimality) + objective.blur(solution.point)
         self.suboptimality_is_bound_ = solution.is_bound
         self.loss_curve_ = solution.loss_curve
-        for name in ("_stream_", "n_samples_seen_"):  # what partial_fit has left
+        for name in ("_stream_", "_is_open_", "n_samples_seen_"):  # what partial_fit has left
             self.__dict__.pop(name, None)
 
     @available_if(_has_partial_fit)
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self, X: Any, y: Any, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+        self,
+        X: Any,
+        y: Any,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        forget: float = 0.0,
     ) -> "SoftmaxRegressionClassifier":
         """Take in one batch of a stream, so that one pass over it comes close to a fit on all of it.
 
@@ -348,10 +366,15 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         y : array-like (n_samples,), or (n_samples, n_classes)
             Labels, not of all classes necessarily, or target probabilities.
         classes : array-like (n_classes,), default=None
-            All the classes of the stream; to be given in the first call. For target probabilities they are
-            ``arange(n_classes)``.
+            All the classes of the stream, to be given in the first call. Where that gives none, the classes are those
+            of its labels, at least two, and later batches may have others, which are added: what is known of the rows
+            before is how unlikely these are to have been of a new class. A stream that names its classes comes closer
+            to a fit on all rows. For target probabilities they are ``arange(n_classes)``.
         sample_weight : array-like (n_samples,), default=None
             Non-negative weights of the rows.
+        forget : float, default=0.0
+            Share of what all batches before weigh that is forgotten first, from 0 to less than 1: with 0.1 in each call
+            the last ten batches count for most of what is known. The penalty is not forgotten.
 
         Returns
         -------
@@ -379,9 +402,56 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
            forgetting, NeurIPS 2018.
         """
         with all_or_nothing(self), np.errstate(under="ignore"):
-            return self._partial_fit(X, y, classes, sample_weight)
+            return self._partial_fit(X, y, classes, sample_weight, forget)
 
-    def _partial_fit(self, X, y, classes, sample_weight):
+    @available_if(_has_partial_fit)
+    def merge_stream(self, other: "SoftmaxRegressionClassifier") -> "SoftmaxRegressionClassifier":
+        """Take in what another classifier has learned from a stream of its own, by :meth:`partial_fit`.
+
+        Both streams then count as one, as if this one had seen the batches of the other: but for what the quadratic
+        memories leave out, in any order.
+
+        Parameters
+        ----------
+        other : SoftmaxRegressionClassifier
+            With the same `C`, `fit_intercept`, classes and features.
+
+        Returns
+        -------
+        self
+        """
+        streams = [getattr(clf, "_stream_", None) for clf in (self, other)]
+        if None in streams:
+            raise ValueError(
+                "Expected two classifiers that have a stream, got one without. Remedy: call partial_fit of both first."
+            )
+        if self._strength_ != other._strength_:
+            raise ValueError(
+                "Expected streams of the same C and fit_intercept, got {} and {}, {} and {}. Remedy: stream with the "
+                "same ones.".format(*self._strength_, *other._strength_)
+            )
+        if not np.array_equal(self.classes_, other.classes_):
+            raise ValueError(
+                f"Expected streams of the same classes, got {list(self.classes_)} and {list(other.classes_)}. Remedy: "
+                "name all the classes in the first call of both."
+            )
+        if streams[0].point.shape != streams[1].point.shape:
+            raise ValueError(
+                f"Expected streams of the same features, got {self.n_features_in_} and {other.n_features_in_}. Remedy: "
+                "merge streams of the same features."
+            )
+        with all_or_nothing(self):
+            stream = merged(*streams)
+            coef, intercept = np.split(stream.point, [self.n_features_in_], axis=1)
+            self.coef_ = coef.astype(self.coef_.dtype)
+            intercept = intercept[:, 0] if self.fit_intercept else np.zeros(len(coef))
+            self.intercept_ = intercept.astype(self.intercept_.dtype)
+            self._stream_, self.n_samples_seen_ = stream, stream.n_samples
+        return self
+
+    def _partial_fit(self, X, y, classes, sample_weight, forget):
+        if not 0 <= forget < 1:
+            raise ValueError(f"Expected forget from 0 to less than 1, got {forget}. Remedy: 0 forgets nothing.")
         C = float(self.C)
         stream, strength = getattr(self, "_stream_", None), (C, self.fit_intercept)
         if stream is not None and self._strength_ != strength:
@@ -395,6 +465,9 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         n_columns = np.shape(y)[1] if np.ndim(y) == 2 else 1
         if classes is None and not hasattr(self, "classes_") and n_columns > 1:
             classes = np.arange(n_columns)
+        is_open = getattr(self, "_is_open_", False) if hasattr(self, "classes_") else classes is None
+        if is_open and not hasattr(self, "classes_"):
+            classes = classes_of_batch(y)
         classes = classes_of_stream(self, classes)
         n_classes = len(classes)
         if hasattr(self, "coef_"):
@@ -406,6 +479,9 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
                 f"begun, whose coefficients and intercepts are {stream.point.shape}. Remedy: begin a stream with "
                 "sklearn.base.clone of this estimator."
             )
+        if is_open and stream is not None and n_columns == 1:
+            stream, classes = with_new_classes(stream, classes, y)
+            n_classes = len(classes)
         known, y_index = targets(y, source.n_samples, classes, name=type(self).__name__)
         if y_index.ndim > 1 and not np.array_equal(known, classes):
             raise ValueError(
@@ -432,6 +508,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
                 max_iter=self.max_iter,
                 report=watch.report,
                 check_start=check_start,
+                forget=float(forget),
             )
         self.__dict__.update(watch.coefficients(solution.point))
         self.n_iter_ = solution.n_iter
@@ -445,12 +522,22 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
             "validation_loss_curve_",
         ):  # of a fit before
             self.__dict__.pop(name, None)
-        self._stream_, self._strength_ = stream, strength
+        self._stream_, self._strength_, self._is_open_ = stream, strength, is_open
         if not solution.converged:
             null_objective = weight_sum * np.log(n_classes)
             message = not_converged(solution, null_objective, source.dtype, tol=self.tol, max_iter=self.max_iter)
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
         return self
+
+
+def with_new_classes(stream, classes, y):
+    """A stream and its classes, sorted, with those of the labels of a batch."""
+    found = classes_of_batch(y, least=1)
+    new = found[places(found, classes) < 0]
+    if not len(new):
+        return stream, classes
+    together = unique_labels(classes, new)
+    return with_classes(stream, places(classes, together), len(together)), together
 
 
 @contextmanager

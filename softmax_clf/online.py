@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import blas
-from scipy.special import expit, softmax
+from scipy.sparse.linalg import LinearOperator, cg
+from scipy.special import expit, logsumexp, softmax
 
 from .kernels.gram import add_weighted_grams
 from .kernels.softmax import RAW
@@ -149,6 +150,32 @@ class KroneckerMemory:
             add_weighted_grams(X, weight[:, None], origin, [gram], sums, objective.n_threads)
         return replace(self, between=self.between + curvature.total, gram=gram, center=center, mass=float(mass))
 
+    def times(self, factor):
+        """As if its rows had weighed so many times as much; the penalty stays what it is."""
+        gram, between = self.gram * factor, self.between * factor
+        return replace(self, gram=gram, between=between, mass=self.mass * factor)
+
+    def merged(self, other):
+        """With the rows of another, whose penalty is the same: it is counted once."""
+        mass = self.mass + other.mass
+        share = self.mass * other.mass / mass if mass > 0 else 0.0
+        apart = other.center - self.center
+        gram = self.gram + other.gram + share * np.tril(np.outer(apart, apart))
+        center = self.center + apart * (other.mass / mass if mass > 0 else 0.0)
+        return replace(self, between=self.between + other.between, gram=gram, center=center, mass=mass)
+
+    def with_classes(self, places, n_classes, weight_sum):
+        """As if there had been more classes; see :func:`with_classes`."""
+        between, gram, mass = self.between, self.gram, self.mass
+        if len(between) == 1:  # the difference of two rows of coefficients
+            between = between * np.array([[1.0, -1.0], [-1.0, 1.0]])
+        unseen = 1 - len(places) / n_classes
+        wider = unseen * weight_sum * evenly_likely(n_classes)
+        wider[np.ix_(places, places)] += (1 - unseen) * between
+        trace = float(np.trace(wider))
+        ratio = trace / mass if mass > 0 else 1.0
+        return replace(self, between=wider, gram=gram * ratio, mass=trace)
+
     def hessp(self, step):
         """The product of H with a step (n_outputs, n_columns)."""
         n_features, trace = len(self.center), np.trace(self.between)
@@ -217,6 +244,18 @@ class DiagonalMemory:
                 diagonal[k, p:] += total
         return replace(self, diagonal=diagonal)
 
+    def times(self, factor):
+        return replace(self, diagonal=self.diagonal * factor)
+
+    def merged(self, other):
+        return replace(self, diagonal=self.diagonal + other.diagonal)
+
+    def with_classes(self, places, n_classes, weight_sum):
+        known = np.repeat(self.diagonal, 2, axis=0) if len(self.diagonal) == 1 else self.diagonal
+        diagonal = np.repeat(known.mean(axis=0, keepdims=True), n_classes, axis=0)
+        diagonal[places] = known
+        return replace(self, diagonal=diagonal)
+
     def hessp(self, step):
         return (self.diagonal + self.penalty) * step
 
@@ -254,7 +293,7 @@ class Stream:
 
 
 @on_one_blas_thread
-def update(stream, objective, weight_sum, C, *, tol, max_iter, report, check_start):
+def update(stream, objective, weight_sum, C, *, tol, max_iter, report, check_start, forget=0.0):
     """Take in a batch.
 
     Parameters
@@ -272,6 +311,8 @@ def update(stream, objective, weight_sum, C, *, tol, max_iter, report, check_sta
         As in :func:`~.solvers.lbfgs.lbfgs`.
     check_start : callable
         Called with the objective, its value and its gradient where the batch begins, to raise what is to be raised.
+    forget : float
+        Share of what the rows before weigh that is forgotten first.
 
     Returns
     -------
@@ -281,6 +322,10 @@ def update(stream, objective, weight_sum, C, *, tol, max_iter, report, check_sta
     totals = weight_sum * objective.frequency
     if stream is None:
         stream = _first(objective, totals, C)
+    # w_t balances the rows before and the penalty: with fewer rows the penalty is left over
+    left_over = forget * stream.memory.penalty * stream.point
+    if forget:
+        stream = _without_share(stream, forget)
     before, memory = stream.point, stream.memory
     # While fewer rows than features have been seen, the solution is far from where it will be, and its curvature says
     # little. Rows are counted by their effective number (L. Kish, Survey Sampling, 1965, section 8.2), which does not
@@ -314,13 +359,77 @@ def update(stream, objective, weight_sum, C, *, tol, max_iter, report, check_sta
             check_start(objective, loss, grad)
         step = point - before
         pull = memory.hessp(step)
-        return weight_sum * loss + np.vdot(step, pull) / 2, weight_sum * grad + pull
+        value = weight_sum * loss + np.vdot(step, pull) / 2 + np.vdot(left_over, step)
+        return value, weight_sum * grad + pull + left_over
 
     solution = run(solver, evaluate)
     curvature = _RowCurvature(objective, weight_sum, solution.point, caution, _SHARE * trust)
     memory = memory.plus(objective, curvature)
     n_samples = stream.n_samples + objective.source.n_samples
     return Stream(solution.point, memory, stream.class_totals + totals, n_samples, n_effective), solution
+
+
+def _without_share(stream, forget):
+    left = 1 - forget
+    totals, n_effective = stream.class_totals * left, stream.n_effective * left
+    return replace(stream, memory=stream.memory.times(left), class_totals=totals, n_effective=n_effective)
+
+
+def with_classes(stream, places, n_classes):
+    """A stream that goes on with more classes than there have been.
+
+    Of a class that no row had, the rows before say that it is unlikely: it begins where it would be as likely at their
+    center as a class of one row among them, with the coefficients' mean. How their curvature would have been nobody
+    knows; it is taken as :func:`update` takes that of a batch that lacks as many of the classes.
+
+    Parameters
+    ----------
+    stream : Stream
+    places : array (n_before,) intp
+        Of the classes before, among all.
+    n_classes : int
+    """
+    point, total = stream.point, float(stream.class_totals.sum())
+    if len(point) == 1:
+        point = np.concatenate([-point, point]) / 2
+    rows = np.repeat(point.mean(axis=0, keepdims=True), n_classes, axis=0)
+    rows[places] = point
+    p = int(np.count_nonzero(stream.memory.penalty)) if stream.memory.penalty.any() else rows.shape[1] - 1
+    if rows.shape[1] > p:
+        unseen = np.setdiff1d(np.arange(n_classes), places)
+        center = getattr(stream.memory, "center", np.zeros(p))
+        likely = logsumexp(point[:, :p] @ center + point[:, p])
+        rows[unseen, p] = likely - np.log1p(stream.n_effective) - rows[unseen, :p] @ center
+    totals = np.zeros(n_classes)
+    totals[places] = stream.class_totals
+    memory = stream.memory.with_classes(places, n_classes, total)
+    return replace(stream, point=rows - rows.mean(axis=0), memory=memory, class_totals=totals)
+
+
+@on_one_blas_thread
+def merged(stream, other):
+    """What two streams of the same classes and features, with the same penalty, know together.
+
+    The minimum of the sum of both quadratics, in which the penalty is counted once, by conjugate gradients; and the sum
+    of both memories, as one.
+    """
+    penalty, shape = stream.memory.penalty, stream.point.shape
+
+    def hessp(step):
+        step = step.reshape(shape)
+        return (stream.memory.hessp(step) + other.memory.hessp(step) - penalty * step).ravel()
+
+    right = stream.memory.hessp(stream.point) + other.memory.hessp(other.point)
+    start = (stream.point + other.point) / 2
+    operator = LinearOperator((start.size, start.size), matvec=hessp, dtype=np.float64)
+    point, _ = cg(operator, right.ravel(), x0=start.ravel(), rtol=1e-8, maxiter=10 * start.size)
+    return Stream(
+        point.reshape(shape),
+        stream.memory.merged(other.memory),
+        stream.class_totals + other.class_totals,
+        stream.n_samples + other.n_samples,
+        stream.n_effective + other.n_effective,
+    )
 
 
 def _first(objective, totals, C):

@@ -190,6 +190,20 @@ def places_among(y, classes):
     return place
 
 
+def classes_of_batch(y, least=2):
+    """The classes of the labels of a batch, sorted."""
+    y = column_or_1d(as_numpy(y, "y"), warn=False)
+    check_labels_present(y)
+    check_classification_targets(y)
+    classes = unique_labels(y)
+    if len(classes) < least:
+        raise ValueError(
+            f"Expected at least 2 classes in the first batch of a stream that names none, got {classes.tolist()}. "
+            "Remedy: pass all the classes of the stream, or begin with more rows."
+        )
+    return classes
+
+
 def classes_of_stream(estimator, classes):
     """The classes of partial_fit, sorted: those given, the first time, or those known."""
     known = np.asarray(estimator.classes_) if hasattr(estimator, "classes_") else None

@@ -74,6 +74,7 @@ OURS = {
         "online",
         "callbacks",
         "fitted",
+        "labels",
         "objective",
         "penalty",
         "pooled",

@@ -305,8 +305,7 @@ def test_pickle_goes_on_and_clone_does_not():
     clf = streamed(tight(), IRIS[:100], SPECIES[:100], 2)
     copy = pickle.loads(pickle.dumps(clf))
     assert_same(*(c.partial_fit(IRIS[100:], SPECIES[100:]) for c in (copy, clf)), rtol=0)
-    with pytest.raises(ValueError, match="classes must be passed on the first call"):
-        clone(clf).partial_fit(IRIS, SPECIES)
+    assert clone(clf).partial_fit(IRIS, SPECIES).n_samples_seen_ == 150
 
 
 def test_fit_forgets_the_stream_and_a_stream_the_fit():
@@ -357,7 +356,6 @@ def test_a_call_that_fails_leaves_the_estimator_as_it_was(X, y, options, match):
     [
         ({"C": 5e-324}, [0, 1, 2], "Expected C times the sum"),
         ({}, [0, 1, None], "classes contains None in row 2"),
-        ({}, None, "classes must be passed on the first call"),
         ({}, [0], "at least 2 classes"),
     ],
 )
@@ -440,3 +438,126 @@ def test_convergence_warning():
 
 def test_cross_validation_has_no_stream():
     assert not hasattr(SoftmaxRegressionClassifierCV(), "partial_fit")
+
+
+# --- streams that gain classes, forget and merge ------------------------------------------------------------------
+
+
+def test_classes_are_added_as_they_come():
+    """Two of them late: near a fit on all rows."""
+    few = np.isin(NUMBERS, [3, 7])
+    order = np.concatenate([np.flatnonzero(~few), np.random.default_rng(0).permutation(len(NUMBERS))])
+    X, y = DIGITS[order], NUMBERS[order]
+    clf = SoftmaxRegressionClassifier(C=0.01)
+    for rows in np.array_split(np.arange(len(y)), 12):
+        clf.partial_fit(X[rows], y[rows])
+    np.testing.assert_array_equal(clf.classes_, np.arange(10))
+    assert clf._stream_.class_totals.sum() == len(y)
+    batch = SoftmaxRegressionClassifier(C=0.01).fit(X, y).score(DIGITS_TEST, NUMBERS_TEST)
+    assert clf.score(DIGITS_TEST, NUMBERS_TEST) > batch - 0.04
+
+
+@pytest.mark.parametrize("params", [{}, {"fit_intercept": False}])
+def test_third_class_after_two(params):
+    """From one vector for two classes to one for each: no worse than where all were named, by much."""
+    first, rest = np.flatnonzero(SPECIES < 2), np.random.default_rng(0).permutation(150)
+    clf = SoftmaxRegressionClassifier(**params).partial_fit(IRIS[first], SPECIES[first])
+    named = SoftmaxRegressionClassifier(**params).partial_fit(IRIS[first], SPECIES[first], classes=[0, 1, 2])
+    assert clf.coef_.shape == (1, 4)
+    for rows in np.array_split(rest, 3):
+        clf.partial_fit(IRIS[rows], SPECIES[rows])
+        named.partial_fit(IRIS[rows], SPECIES[rows])
+    assert clf.coef_.shape == (3, 4)
+    assert clf.score(IRIS, SPECIES) > named.score(IRIS, SPECIES) - 0.08
+
+
+def test_wide_streams_gain_classes_too():
+    X = np.random.default_rng(0).normal(size=(60, 5000))
+    y = np.repeat([0, 1, 2], 20)
+    X[np.arange(60), y] += 8
+    clf = SoftmaxRegressionClassifier().partial_fit(X[:40], y[:40])
+    clf.partial_fit(X[20:], y[20:])
+    assert clf.coef_.shape == (3, 5000)
+    assert clf.score(X, y) > 0.9
+
+
+def test_streams_that_name_classes_take_no_others():
+    two = SPECIES < 2
+    clf = SoftmaxRegressionClassifier().partial_fit(IRIS[two], SPECIES[two], classes=[0, 1])
+    with pytest.raises(ValueError, match="got also"):
+        clf.partial_fit(IRIS, SPECIES)
+
+
+def test_first_batch_of_one_class_is_refused():
+    with pytest.raises(ValueError, match="first batch of a stream that names none"):
+        SoftmaxRegressionClassifier().partial_fit(IRIS[SPECIES == 1], SPECIES[SPECIES == 1])
+
+
+def test_what_is_forgotten_weighs_less():
+    """As if the batches before had had so many times the weight: exactly, but for the curvature that is remembered."""
+    half = np.arange(150) % 2 == 0
+    clf = tight(C=1e3).partial_fit(IRIS[half], SPECIES[half], classes=[0, 1, 2])
+    before = clf._stream_
+    clf.partial_fit(IRIS[~half], SPECIES[~half], forget=0.75)
+    assert clf._stream_.class_totals.sum() == 75 * 0.25 + 75
+    np.testing.assert_allclose(clf._stream_.n_effective, before.n_effective * 0.25 + 75)
+    labels = np.where(half, SPECIES, (SPECIES + 1) % 3)  # another world
+    remembers = tight().partial_fit(IRIS[half], labels[half], classes=[0, 1, 2]).partial_fit(IRIS[~half], labels[~half])
+    forgets = tight().partial_fit(IRIS[half], labels[half], classes=[0, 1, 2])
+    forgets.partial_fit(IRIS[~half], labels[~half], forget=0.999)
+    batch = tight().fit(IRIS[~half], labels[~half])
+    assert forgets.score(IRIS[~half], labels[~half]) >= batch.score(IRIS[~half], labels[~half]) - 0.03
+    assert remembers.score(IRIS[~half], labels[~half]) < forgets.score(IRIS[~half], labels[~half])
+
+
+def test_forgetting_all_but_nothing_is_a_fit():
+    """The penalty is not forgotten, and pulls from where the past and it were balanced."""
+    half = np.arange(150) % 2 == 0
+    clf = tight(C=0.1).partial_fit(IRIS[half], SPECIES[half], classes=[0, 1, 2])
+    clf.partial_fit(IRIS[~half], SPECIES[~half], forget=1 - 1e-12)
+    assert_same(clf, tight(C=0.1).fit(IRIS[~half], SPECIES[~half]), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("forget", [-0.1, 1.0, np.nan])
+def test_shares_that_cannot_be_forgotten(forget):
+    with pytest.raises(ValueError, match="forget from 0 to less than 1"):
+        SoftmaxRegressionClassifier().partial_fit(IRIS, SPECIES, classes=[0, 1, 2], forget=forget)
+
+
+def test_merged_streams_come_close_to_a_fit():
+    halves = np.array_split(np.random.default_rng(0).permutation(len(NUMBERS)), 2)
+    one, two = (streamed(SoftmaxRegressionClassifier(C=0.01), DIGITS[h], NUMBERS[h], 3, range(10)) for h in halves)
+    batch = SoftmaxRegressionClassifier(C=0.01).fit(DIGITS, NUMBERS)
+    apart = max(clf.score(DIGITS_TEST, NUMBERS_TEST) for clf in (one, two))
+    clf = one.merge_stream(two)
+    assert clf.n_samples_seen_ == len(NUMBERS)
+    assert clf.score(DIGITS_TEST, NUMBERS_TEST) >= max(apart - 0.01, batch.score(DIGITS_TEST, NUMBERS_TEST) - 0.02)
+    clf.partial_fit(DIGITS[:50], NUMBERS[:50])
+
+
+def test_merging_is_recursive_least_squares():
+    """Of the same memory twice the minimum is that of both, with the penalty counted once."""
+    clf, other = (tight(C=0.1).partial_fit(IRIS, SPECIES, classes=[0, 1, 2]) for _ in range(2))
+    stream, penalty = clf._stream_, clf._stream_.memory.penalty
+    point = clf.merge_stream(other)._stream_.point
+    hessp = stream.memory.hessp
+    residual = 2 * hessp(point - stream.point) - penalty * point
+    assert np.abs(residual - residual.mean(axis=0)).max() < 1e-5 * np.abs(hessp(stream.point)).max()
+    np.testing.assert_allclose(clf._stream_.memory.hessp(point), 2 * hessp(point) - penalty * point)
+
+
+@pytest.mark.parametrize(
+    ("other", "match"),
+    [
+        (SoftmaxRegressionClassifier(), "one without"),
+        (SoftmaxRegressionClassifier(C=2.0).partial_fit(IRIS, SPECIES), "same C and fit_intercept"),
+        (SoftmaxRegressionClassifier().partial_fit(IRIS[SPECIES < 2], SPECIES[SPECIES < 2]), "same classes"),
+        (SoftmaxRegressionClassifier().partial_fit(IRIS[:, :3], SPECIES), "same features"),
+    ],
+)
+def test_streams_that_cannot_be_merged(other, match):
+    clf = SoftmaxRegressionClassifier().partial_fit(IRIS, SPECIES)
+    before = clf.coef_.copy()
+    with pytest.raises(ValueError, match=match):
+        clf.merge_stream(other)
+    np.testing.assert_array_equal(clf.coef_, before)
