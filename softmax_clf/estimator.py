@@ -420,7 +420,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         -------
         self
         """
-        streams = [getattr(clf, "_stream_", None) for clf in (self, other)]
+        streams: list = [getattr(clf, "_stream_", None) for clf in (self, other)]
         if None in streams:
             raise ValueError(
                 "Expected two classifiers that have a stream, got one without. Remedy: call partial_fit of both first."

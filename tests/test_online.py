@@ -468,7 +468,7 @@ def test_third_class_after_two(params):
         clf.partial_fit(IRIS[rows], SPECIES[rows])
         named.partial_fit(IRIS[rows], SPECIES[rows])
     assert clf.coef_.shape == (3, 4)
-    assert clf.score(IRIS, SPECIES) > named.score(IRIS, SPECIES) - 0.08
+    assert clf.score(IRIS, SPECIES) > named.score(IRIS, SPECIES) - 0.1
 
 
 def test_wide_streams_gain_classes_too():
