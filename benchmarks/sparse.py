@@ -105,19 +105,22 @@ PROBLEMS = {f.__name__: f for f in (gaussian, blocks, genes, relu, digits, embed
 # ---------------------------------------------------------------------------------------------------------- solvers
 
 
-def largest_penalty(X, target, l1_ratio):
+def largest_penalty(X, target, l1_ratio, grouped):
     """The least strength of the penalty at which all coefficients are zero."""
-    return np.abs(X.T @ (target - target.mean(axis=0))).max() / (len(target) * l1_ratio)
+    derivatives = X.T @ (target - target.mean(axis=0))
+    sizes = np.linalg.norm(derivatives, axis=1) if grouped else np.abs(derivatives)
+    return sizes.max() / (len(target) * l1_ratio)
 
 
-def ours(X, y, strengths, l1_ratio, tol, n_jobs):
+def ours(X, y, strengths, l1_ratio, tol, n_jobs, grouped):
     from softmax_clf import softmax_regression_path
 
     Cs = 1 / (strengths * X.shape[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         start = time.perf_counter()
-        _, coefs, intercepts, _ = softmax_regression_path(X, y, Cs=Cs, l1_ratio=l1_ratio, tol=tol, n_jobs=n_jobs)
+        options = {"l1_ratio": l1_ratio, "l1_group": "class" if grouped else None}
+        _, coefs, intercepts, _ = softmax_regression_path(X, y, Cs=Cs, tol=tol, n_jobs=n_jobs, **options)
         return time.perf_counter() - start, coefs, intercepts
 
 
@@ -185,14 +188,16 @@ def glmnet(X, y, strengths, l1_ratio, thresh, grouped=False):
     return seconds, by_penalty, intercepts
 
 
-def objective(X, target, coef, intercept, strength, l1_ratio):
-    """F of the classifier's docstring."""
+def objective(X, target, coef, intercept, strength, l1_ratio, grouped):
+    """F of the classifier's docstring; with norms of the features' coefficients where they are grouped."""
     coef = scipy.sparse.csr_matrix(coef)
     scores = np.asarray((X @ coef.T).todense() if scipy.sparse.issparse(X) else (coef @ X.T).T) + intercept
     highest = scores.max(axis=1)
     loss = highest + np.log(np.exp(scores - highest[:, None]).sum(axis=1)) - (scores * target).sum(axis=1)
     values = coef.data.astype(np.float64)
-    return loss.mean() + strength * ((1 - l1_ratio) / 2 * np.square(values).sum() + l1_ratio * np.abs(values).sum())
+    squares = np.bincount(coef.indices, np.square(values), coef.shape[1])
+    l1 = np.sqrt(squares).sum() if grouped else np.abs(values).sum()
+    return loss.mean() + strength * ((1 - l1_ratio) / 2 * squares.sum() + l1_ratio * l1)
 
 
 # ---------------------------------------------------------------------------------------------------------- reports
@@ -202,21 +207,26 @@ def compare(name, options):
     X, y, l1_ratio, least = PROBLEMS[name](options)
     l1_ratio = options.l1_ratio or l1_ratio
     target = (y[:, None] == np.unique(y)).astype(np.float64)
-    strengths = largest_penalty(X, target, l1_ratio) * np.geomspace(1, options.down_to or least, options.penalties)
+    grouped = options.grouped
+    strengths = largest_penalty(X, target, l1_ratio, grouped) * np.geomspace(
+        1, options.down_to or least, options.penalties
+    )
     null = -target.mean(axis=0) @ np.log(target.mean(axis=0))
     runs = {}
     for n_jobs in options.jobs:
         for tol in options.tol:
-            ours(X, y, strengths[:2], l1_ratio, tol, n_jobs)  # compiles
-            runs[f"ours, {tol:g}, {n_jobs} threads"] = ours(X, y, strengths, l1_ratio, tol, n_jobs)
+            ours(X, y, strengths[:2], l1_ratio, tol, n_jobs, grouped)  # compiles
+            runs[f"ours, {tol:g}, {n_jobs} threads"] = ours(X, y, strengths, l1_ratio, tol, n_jobs, grouped)
             measure.note(f"{name}: ours at {tol:g} on {n_jobs}: {runs[f'ours, {tol:g}, {n_jobs} threads'][0]:.3g} s")
     if shutil.which("Rscript") and not options.alone:
         for thresh in options.thresh:
-            runs[f"glmnet, {thresh:g}"] = glmnet(X, y, strengths, l1_ratio, thresh)
+            runs[f"glmnet, {thresh:g}"] = glmnet(X, y, strengths, l1_ratio, thresh, grouped)
             measure.note(f"{name}: glmnet at {thresh:g}: {runs[f'glmnet, {thresh:g}'][0]:.3g} s")
     n_fitted = min(len(coefs) for _, coefs, _ in runs.values())
     values = {
-        who: np.array([objective(X, target, coefs[q], intercepts[q], strengths[q], l1_ratio) for q in range(n_fitted)])
+        who: np.array(
+            [objective(X, target, coefs[q], intercepts[q], strengths[q], l1_ratio, grouped) for q in range(n_fitted)]
+        )
         for who, (_, coefs, intercepts) in runs.items()
     }
     best = np.min(list(values.values()), axis=0)
@@ -236,6 +246,7 @@ def main():
     parser.add_argument("--penalties", type=int, default=50)
     parser.add_argument("--down-to", type=float, help="the least penalty, as a share of the largest")
     parser.add_argument("--l1-ratio", type=float)
+    parser.add_argument("--grouped", action="store_true", help="features are in for all classes or for none")
     parser.add_argument("--tol", type=float, nargs="+", default=[1e-6])
     parser.add_argument("--thresh", type=float, nargs="+", default=[1e-7], help="glmnet's own tolerance")
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2])

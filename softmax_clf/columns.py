@@ -16,8 +16,13 @@ _TASK_FLOPS = 2e6
 _MAX_STATE = 1 << 26  # bytes of an array of rows by classes, of which there are a dozen
 
 
-def suits_columns(source, n_outputs):
-    """Whether columns are what to go by: where features outnumber rows, or are sparse."""
+def suits_columns(source, n_outputs, elastic_net):
+    """Whether columns are what to go by: where features outnumber rows, or are sparse, and few may be in use."""
+    bounds = elastic_net.bounds
+    if elastic_net.is_smooth or not (elastic_net.l1_reg_strength or elastic_net.l2_reg_strength):
+        return False
+    if bounds is not None and not (bounds[0].max() <= 0 <= bounds[1].min()):
+        return False
     if not isinstance(source, ArraySource | CsrSource) or source.X.dtype != source.dtype:
         return False
     if 8 * source.n_samples * n_outputs > _MAX_STATE:
@@ -27,7 +32,7 @@ def suits_columns(source, n_outputs):
 
 @dataclass
 class Gradient:
-    """Derivatives (n_outputs, n_features), and the largest size (n_features,) of each feature's."""
+    """Derivatives (n_outputs, n_features), and the largest size of each feature's (n_features,), or their norm."""
 
     values: np.ndarray
     steepest: np.ndarray
@@ -51,6 +56,8 @@ class Columns:
         Outputs that are not held: arrays of outputs have these only.
     strength : float
         Of the L1 penalty.
+    is_grouped : bool
+        Whether the L1 penalty is of norms.
     last, before : Ended, or None
         Where the last fit has ended, and the one before.
     """
@@ -86,6 +93,7 @@ class Columns:
         self.proba, self.residual = np.empty((2, n_outputs, n))
         self.loss, self.work = np.empty(n), np.empty((2, n))
         self.scores, self.value, self.last, self.before = None, np.inf, None, None
+        self.strength, self.is_grouped = 0.0, False
 
     def take_penalty(self, elastic_net):
         """Take in a penalty, for the fits from now on.
@@ -93,14 +101,17 @@ class Columns:
         Returns
         -------
         dict
-            Strengths of the L1 and of the L2 penalty by feature.
+            Strengths of the L1 and of the L2 penalty by feature, and bounds by coordinate.
         """
-        self.strength = elastic_net.l1_reg_strength
+        self.strength, self.is_grouped = elastic_net.l1_reg_strength, elastic_net.is_grouped
         threshold, ridge = np.empty((2, self.n_features))
         threshold[:], ridge[:] = elastic_net.l1_by_feature, elastic_net.l2_by_feature
         if self.factor is not None:
             threshold[self.factor == 0] = np.inf  # of features that are to have no coefficients
-        return {"threshold": threshold, "ridge": ridge}
+        bounds = elastic_net.bounds
+        if bounds is not None:
+            bounds = tuple(side[self.present] for side in bounds)
+        return {"threshold": threshold, "ridge": ridge, "bounds": bounds}
 
     def use(self, features):
         """Places of features' columns."""
@@ -189,7 +200,10 @@ class Columns:
                 if self.factor is not None:
                     grad[:, some] *= self.factor[some]
             # while it lies in cache
-            np.maximum(grad[:, some].max(axis=0), -grad[:, some].min(axis=0), out=steepest[some])
+            if self.is_grouped:
+                np.sqrt(np.square(grad[:, some]).sum(axis=0), out=steepest[some])
+            else:
+                np.maximum(grad[:, some].max(axis=0), -grad[:, some].min(axis=0), out=steepest[some])
 
         run_tasks(task, n_tasks, self.n_threads)
         return Gradient(grad, steepest)
@@ -223,6 +237,8 @@ class Model:
         self.by_weight, self.spread = np.empty((2, n_outputs, n))
         self.grad, self.curvature = np.empty((2, size))
         self.moved, self.mean, self.work = np.empty((n_outputs, n)), np.empty(n), np.empty((2, n))
+        self.n_groups = size // n_outputs if columns.is_grouped else 0
+        self.by_group = np.empty((n_outputs, n if self.n_groups else 0)), np.empty((2, n_outputs))
         self.shift = np.empty(n_outputs)
         self.trail = np.empty((6, size)), np.empty((6, n_outputs)), np.empty((n_outputs + 1, n))
         self.small = np.empty((5, 5)), np.empty(5)
@@ -260,7 +276,8 @@ class Model:
             ended, n = c.descend_kernel(
                 c.columns, self.places, self.ends, self.curvature, threshold, ridge, hold, coef, low, high,
                 c.residual, self.spread, self.by_weight, c.proba, c.fit_intercept, accuracy, enough, max_sweeps,
-                goal, self.shift, self.moved, self.mean, self.work, *self.trail, *self.small, gained,
+                self.n_groups, goal, self.shift, self.moved, self.mean, self.work, *self.by_group, *self.trail,
+                *self.small, gained,
             )  # fmt: skip
             c.n_sweeps = getattr(c, "n_sweeps", 0) + n
             if ended:

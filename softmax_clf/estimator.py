@@ -27,10 +27,12 @@ from .prediction import SoftmaxClassifier
 from .rows import MeanCrossEntropy
 from .sklearn_private import Interval, fit_context
 from .sources.arrays import as_numpy
-from .training_data import TrainingData, feature_scale, unit_of
+from .training_data import TrainingData, feature_scale, put_within, unit_of, within
 from .validation import (
     as_source,
+    checked_bounds,
     checked_factor,
+    checked_group,
     checked_weight,
     classes_of_batch,
     classes_of_stream,
@@ -52,6 +54,11 @@ def _has_partial_fit(estimator):
         raise AttributeError(
             "Expected penalty_factor=None for partial_fit, whose quadratic memory counts the penalty of all features "
             "alike, got factors. Remedy: divide the features of each batch by their roots, or fit on all the rows."
+        )
+    if estimator.coef_bounds is not None:
+        raise AttributeError(
+            "Expected coef_bounds=None for partial_fit, whose quadratic memory knows no bounds, got some. Remedy: fit "
+            "on all the rows."
         )
     if estimator.standardize:
         raise AttributeError(
@@ -89,6 +96,15 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
     penalty_factor : array-like (n_features,), default=None
         What the penalty of each feature's coefficients is multiplied by, L2 and L1: 0 for no penalty, ``inf`` to leave
         the feature out. None is 1 for all. They are used as they are, not scaled to any sum.
+    coef_bounds : tuple (lower, upper), default=None
+        Between which coefficients are to lie, those of `coef_`: each a number for all, or an array (n_features,) or
+        (n_classes, n_features), (1, n_features) for two classes; None for none. ``(0, None)`` is for coefficients that
+        are not negative. Of several classes, mind that adding a number to a feature's coefficients of all of them
+        changes no probability.
+    l1_group : 'class', default=None
+        With 'class' the L1 penalty of a feature is the norm of its coefficients, the root of the sum of their squares
+        over the classes, in the place of the sum of their sizes: all of them are zero, or none is. Nothing else for two
+        classes. Not together with `coef_bounds`.
     fit_intercept : bool, default=True
         Whether to fit b; otherwise it is zero.
     standardize : bool, default=False
@@ -189,6 +205,8 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         *,
         l1_ratio: float | None = 0.0,
         penalty_factor: ArrayLike | None = None,
+        coef_bounds: tuple | None = None,
+        l1_group: str | None = None,
         fit_intercept: bool = True,
         standardize: bool = False,
         class_weight: dict | str | None = None,
@@ -205,6 +223,8 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         self.C = C
         self.l1_ratio = l1_ratio
         self.penalty_factor = penalty_factor
+        self.coef_bounds = coef_bounds
+        self.l1_group = l1_group
         self.fit_intercept = fit_intercept
         self.standardize = standardize
         self.class_weight = class_weight
@@ -284,14 +304,18 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
                 f"{source.n_features}. Remedy: set warm_start=False."
             )
         factor = checked_factor(self.penalty_factor, source.n_features)
+        bounds = checked_bounds(self.coef_bounds, data.n_outputs, source.n_features)
+        is_grouped = checked_group(self.l1_group, self.l1_ratio, bounds, data.n_outputs)
         options = {"fit_intercept": self.fit_intercept, "l1_ratio": self.l1_ratio}
         start = start_point(data.classes, source.n_features, previous, coef_init, intercept_init, **options)
         unit = None if self.standardize else unit_of(source, data.weight)
         options = {"standardize": self.standardize, "fit_intercept": self.fit_intercept, "n_threads": n_threads}
         scale = feature_scale(source, data.weight, unit=unit, factor=factor, **options)
-        elastic_net = ElasticNet.of(C, l1_ratio, data.weight_sum, unit or 1.0, factor)
+        kind = {"factor": factor, "bounds": within(bounds, scale), "is_grouped": is_grouped}
+        elastic_net = ElasticNet.of(C, l1_ratio, data.weight_sum, unit or 1.0, **kind)
         if scale is not None:
             start[:, : source.n_features] *= np.where(np.isfinite(scale), scale, 0.0)
+        start = elastic_net.put_within(start)
         options = {"fit_intercept": self.fit_intercept, "n_threads": n_threads, "scale": scale}
         objective, start = make_objective(data, elastic_net, start, **options)
         if not objective.null_objective > 0:
@@ -311,7 +335,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
             )
 
         interrupted = not (solution.converged or solution.stopped)
-        self._set_fitted(objective, watch, solution)
+        self._set_fitted(objective, watch, solution, bounds)
         task.end(dict)
         if interrupted:
             message = not_converged(
@@ -320,7 +344,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
         return self
 
-    def _set_fitted(self, objective, watch, solution):
+    def _set_fitted(self, objective, watch, solution, bounds):
         """Set the attributes of a fit that has ended."""
         n_iter = solution.n_iter
         self.__dict__.pop("validation_loss_curve_", None)  # of an earlier fit
@@ -328,6 +352,8 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
             self.validation_loss_curve_ = watch.best.loss_curve
             solution = watch.best.of(solution)
         self.__dict__.update(watch.coefficients(solution.point))
+        if bounds is not None:  # from which rounding may have led
+            self.coef_ = put_within(self.coef_, bounds)
         self.n_iter_ = n_iter
         self.converged_ = solution.converged
         self.objective_ = float(solution.objective)

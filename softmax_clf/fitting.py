@@ -49,7 +49,7 @@ def make_objective(data, elastic_net, start, *, fit_intercept, scale, n_threads)
         "scale": scale,
     }
     objective: RowSpaceObjective | SoftmaxObjective
-    is_even = not elastic_net.l1_reg_strength and elastic_net.is_free is None
+    is_even = elastic_net.is_smooth and elastic_net.is_free is None
     if is_even and suits_row_space(data.source, start):
         options["l2_reg_strength"] = elastic_net.l2_reg_strength
         objective = RowSpaceObjective(data.source, data.y, data.n_classes, **options)
@@ -67,11 +67,11 @@ def choose_solver(start, curvature, make_metric, *, columns_options, l1_options,
     start : array
     curvature : Curvature
     make_metric : callable
-        From a point, and with an L1 penalty the gradient there, to a metric.
+        From a point, and with an L1 penalty or bounds the gradient there, to a metric.
     columns_options : dict or None
         What :func:`~.solvers.working_set.working_set` takes besides; None where it does not suit. It needs no metric.
     l1_options : dict or None
-        What :func:`~.solvers.proximal.proximal_newton` takes besides; None without an L1 penalty.
+        What :func:`~.solvers.proximal.proximal_newton` takes besides; None without an L1 penalty and bounds.
     lbfgs_options : callable () -> dict
         What :func:`~.solvers.lbfgs.lbfgs` takes besides: its memory is made where it is needed.
     **common : dict
@@ -114,7 +114,7 @@ def curvature_of(objective):
         return RowSpaceCurvature(objective)
     if isinstance(objective, PooledObjective):
         return PooledCurvature.of(objective)
-    return (QuadraticCurvature if objective.l1_reg_strength else Curvature).of(objective)
+    return (Curvature if objective.elastic_net.is_smooth else QuadraticCurvature).of(objective)
 
 
 def rows_of(objective, curvature, start):
@@ -193,14 +193,14 @@ def minimise(objective, start, watch, *, tol, max_iter, verbose):
     noise, columns_options, l1_options = 4 * np.finfo(objective.source.dtype).eps, None, None
     target = stopping_rule(tol, objective.null_objective, objective.penalty, objective.blur, noise)
     most_pairs, curvature, make_metric = n_pairs(start.size, _PAIRS_BYTES), None, None
-    if objective.l1_reg_strength and suits_columns(objective.source, objective.n_outputs):
+    if suits_columns(objective.source, objective.n_outputs, objective.elastic_net):
         columns = Columns(objective)
         columns_options = {"columns": columns, **columns.take_penalty(objective.elastic_net)}
     else:
         curvature = curvature_of(objective)
         make_metric = curvature.metric
-    if objective.l1_reg_strength:
-        l1_options = {"memory": most_pairs, "threshold": objective.threshold(), "settle": objective.settled}
+    if not objective.elastic_net.is_smooth:
+        l1_options = {"memory": most_pairs, "nonsmooth": objective.nonsmooth(), "settle": objective.settled}
 
     def lbfgs_options():
         rows = rows_of(objective, curvature, start)

@@ -101,9 +101,9 @@ class SoftmaxObjective(LabelledRows):
         """As :meth:`~.penalty.ElasticNet.settled`."""
         return self.elastic_net.settled(point, self.source.n_features)
 
-    def threshold(self):
-        """As :meth:`~.penalty.ElasticNet.threshold`."""
-        return self.elastic_net.threshold((self.n_outputs, self.n_columns), self.source.n_features)
+    def nonsmooth(self):
+        """As :meth:`~.penalty.ElasticNet.nonsmooth`."""
+        return self.elastic_net.nonsmooth((self.n_outputs, self.n_columns), self.source.n_features)
 
     def evaluate(self, point):
         """F without the L1 penalty, and its gradient, at a point: one pass over the rows.
@@ -378,12 +378,10 @@ class StackedObjectives:
         """The point of one problem with the same probabilities and the least penalty."""
         return self.elastic_nets[problem].settled(point, self.source.n_features, ~self.absent[problem])
 
-    def threshold(self, problem):
-        """The strength of the L1 penalty for each element of a point; infinite for outputs that are held."""
-        p = self.source.n_features
-        threshold = self.elastic_nets[problem].threshold((self.n_outputs, p + int(self.fit_intercept)), p)
-        threshold[self.absent[problem]] = np.inf
-        return threshold
+    def nonsmooth(self, problem):
+        """As :meth:`~.penalty.ElasticNet.nonsmooth`, of one problem."""
+        shape = self.n_outputs, self.source.n_features + int(self.fit_intercept)
+        return self.elastic_nets[problem].nonsmooth(shape, self.source.n_features, self.absent[problem])
 
     def evaluate(self, problems, points):
         """F without the L1 penalty, and its gradient, for some problems at a point of their own each, in one pass.

@@ -6,6 +6,8 @@ from .sklearn_private import Interval, StrOptions
 
 OF_EACH_FIT: dict = {
     "penalty_factor": ["array-like", None],
+    "coef_bounds": [tuple, list, None],
+    "l1_group": [StrOptions({"class"}), None],
     "fit_intercept": ["boolean"],
     "standardize": ["boolean"],
     "class_weight": [dict, StrOptions({"balanced"}), None],

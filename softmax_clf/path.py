@@ -32,6 +32,8 @@ def softmax_regression_path(
     sample_weight=None,
     offset=None,
     penalty_factor=None,
+    coef_bounds=None,
+    l1_group=None,
     fit_intercept=True,
     standardize=False,
     class_weight=None,
@@ -54,7 +56,9 @@ def softmax_regression_path(
     sample_weight : array-like (n_samples,), default=None
     offset : array-like (n_samples, n_classes), default=None
         Added to the scores.
-    l1_ratio, penalty_factor, fit_intercept, standardize, class_weight, tol, max_iter, n_jobs, verbose
+    l1_ratio, penalty_factor, coef_bounds, l1_group
+        As in :class:`SoftmaxRegressionClassifier`.
+    fit_intercept, standardize, class_weight, tol, max_iter, n_jobs, verbose
         As in :class:`SoftmaxRegressionClassifier`.
 
     Returns
@@ -79,6 +83,8 @@ def softmax_regression_path(
         Cs,
         l1_ratios=[l1_ratio],
         penalty_factor=penalty_factor,
+        coef_bounds=coef_bounds,
+        l1_group=l1_group,
         fit_intercept=fit_intercept,
         standardize=standardize,
         class_weight=class_weight,

@@ -1,10 +1,11 @@
-"""The penalty of an objective: its strengths, its value, and where among alike points it is least."""
+"""The penalty of an objective, and bounds: strengths, values, and where among alike points it is least."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from .solvers.nonsmooth import GroupedL1, SeparableL1
 from .solvers.proximal import shift_of_least_penalty
 
 
@@ -22,14 +23,21 @@ class ElasticNet:
         (1 - l1_ratio) / (C S) and l1_ratio / (C S), S being the sum of the rows' weights.
     root : array (n_features,), or None
         The roots of the factors. None where they make no difference but to a point.
+    bounds : tuple of array (n_outputs, n_features), or None
+        Between which the elements of a point are to lie.
+    is_grouped : bool
+        Whether the L1 penalty is of the norms of the features' coefficients: sums over the features of the root of the
+        sum of the squares of all classes' coefficients.
     """
 
     l2_reg_strength: float = 0.0
     l1_reg_strength: float = 0.0
     root: np.ndarray | None = None
+    bounds: tuple | None = None
+    is_grouped: bool = False
 
     @classmethod
-    def of(cls, C, l1_ratio, weight_sum, unit=1.0, factor=None):
+    def of(cls, C, l1_ratio, weight_sum, unit=1.0, factor=None, bounds=None, is_grouped=False):
         """The penalty of coefficients that are for features in some ``unit``, with factors (n_features,) or without.
 
         Raises
@@ -41,7 +49,20 @@ class ElasticNet:
         root = None
         if factor is not None and strength and (l1_ratio or not factor.all()):
             root = np.sqrt(np.where(np.isinf(factor), 1.0, factor))  # coefficients of infinite ones are zero
-        return cls((1 - l1_ratio) * strength / unit**2, l1_ratio * strength / unit, root)
+        l2, l1 = (1 - l1_ratio) * strength / unit**2, l1_ratio * strength / unit
+        return cls(l2, l1, root, bounds, is_grouped and l1 > 0)
+
+    @property
+    def is_smooth(self):
+        """Whether it has a derivative everywhere: it is an L2 penalty or none, without bounds."""
+        return not self.l1_reg_strength and self.bounds is None
+
+    def put_within(self, point):
+        """The point (.., n_outputs, n_columns) within the bounds, in its memory."""
+        if self.bounds is not None:
+            coef = point[..., : self.bounds[0].shape[-1]]
+            np.clip(coef, *self.bounds, out=coef)
+        return point
 
     @cached_property
     def is_free(self):
@@ -72,15 +93,37 @@ class ElasticNet:
         l2 = self.l2_reg_strength / 2 * squares
         if not self.l1_reg_strength:
             return l2
+        if self.is_grouped:
+            return l2 + float((np.linalg.norm(coef, axis=0) * self.l1_by_feature).sum())
         if self.root is None:
             return l2 + self.l1_reg_strength * float(np.abs(coef).sum())
         return l2 + float(np.abs(coef).sum(axis=0) @ self.l1_by_feature)
 
-    def threshold(self, shape, n_features):
-        """The strength of the L1 penalty for each element of a point of some shape."""
+    def nonsmooth(self, shape, n_features, held=None):
+        """What of it has no derivative, and the bounds, for points of some shape.
+
+        Parameters
+        ----------
+        shape : tuple
+        n_features : int
+        held : array (n_outputs,) bool, or None
+            Rows of a point that are zero and stay so.
+        """
+        if self.is_grouped:
+            threshold = np.zeros(shape[1])
+            threshold[:n_features] = self.l1_by_feature
+            return GroupedL1(threshold, np.zeros(shape[0], bool) if held is None else held)
         threshold = np.zeros(shape)
         threshold[:, :n_features] = self.l1_by_feature
-        return threshold
+        if held is not None:
+            threshold[held] = np.inf
+        if self.bounds is None:
+            return SeparableL1(threshold)
+        low, high = np.full(shape, -np.inf), np.full(shape, np.inf)
+        low[:, :n_features], high[:, :n_features] = self.bounds
+        if held is not None:
+            low[held], high[held] = -np.inf, np.inf
+        return SeparableL1(threshold, low, high)
 
     def settled(self, point, n_features, present=None):
         """The point with the same probabilities and the least penalty, its intercepts of mean zero.
@@ -96,8 +139,17 @@ class ElasticNet:
             return point
         rows = point.copy() if present is None else point[present]
         coef = rows[:, :n_features]
-        coef -= shift_of_least_penalty(coef, self.l1_by_feature, self.l2_by_feature)
-        if self.is_free is not None:
+        if self.is_grouped:
+            coef -= coef.mean(axis=0)
+        else:
+            shift = shift_of_least_penalty(coef, self.l1_by_feature, self.l2_by_feature)
+            if self.bounds is not None:  # which let it go so far
+                low, high = (side if present is None else side[present] for side in self.bounds)
+                shift = np.clip(shift, (coef - high).max(axis=0), (coef - low).min(axis=0))
+            coef -= shift
+            if self.bounds is not None:
+                np.clip(coef, low, high, out=coef)
+        if self.is_free is not None and self.bounds is None:
             coef[:, self.is_free] -= coef[:, self.is_free].mean(axis=0)
         rows[:, n_features:] -= rows[:, n_features:].mean(axis=0)
         if present is None:
@@ -109,11 +161,11 @@ class ElasticNet:
     def gradient_bound(self, grad, n_features):
         """What F at a point of a gradient is above its minimum at the most, by the penalty's curvature alone.
 
-        Infinite unless there is an L2 penalty of all of them and no L1 penalty, and the gradient by the intercepts is
-        zero.
+        Infinite unless there is an L2 penalty of all of them, no L1 penalty and no bounds, and the gradient by the
+        intercepts is zero.
         """
         strength = self.l2_reg_strength
-        if not strength or self.l1_reg_strength or self.is_free is not None or grad[:, n_features:].any():
+        if not strength or not self.is_smooth or self.is_free is not None or grad[:, n_features:].any():
             return np.inf
         by_coef = grad[:, :n_features]
         with np.errstate(over="ignore"):

@@ -37,7 +37,7 @@ def pooled_data(estimator, X, y, sample_weight, early_stopping, **others):
     **others : object
         What cannot be given for such rows; None where it is not.
     """
-    others["l1_ratio"] = estimator.l1_ratio or None
+    others["l1_ratio"], others["coef_bounds"] = estimator.l1_ratio or None, estimator.coef_bounds
     given = [name for name, value in others.items() if value is not None]
     if given or early_stopping:
         name = given[0] if given else "early_stopping"

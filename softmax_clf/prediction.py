@@ -38,7 +38,10 @@ class SoftmaxClassifier(Documented, CallbackSupportMixin, ClassifierMixin, BaseE
     classes_ : ndarray (n_classes,)
     """
 
-    penalty_factor: Any = None  # which models lack that were saved before there was one
+    # what models lack that were saved before there was any of these
+    penalty_factor: Any = None
+    coef_bounds: Any = None
+    l1_group: Any = None
 
     coef_: Any  # sparse, after `sparsify`
     intercept_: np.ndarray

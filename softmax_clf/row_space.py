@@ -46,7 +46,7 @@ class RowSpaceObjective:
         As there.
     """
 
-    l1_reg_strength = 0.0  # whose solver takes steps by coefficients
+    l1_reg_strength = 0.0  # whose solver takes steps by coefficients, as that of bounds does
 
     def __init__(
         self, source, y, n_classes, *, sample_weight, l2_reg_strength, fit_intercept, n_threads, offset=None, scale=None
@@ -65,7 +65,7 @@ class RowSpaceObjective:
             n_threads=n_threads,
             offset=offset,
         )
-        self.offset = self.of_head.offset
+        self.offset, self.elastic_net = self.of_head.offset, self.of_head.elastic_net
         self.n_outputs, self.null_objective = self.of_head.n_outputs, self.of_head.null_objective
         self.head_shape = self.n_outputs, self.of_head.n_columns
         self.pieces = Pieces(source.n_samples, n_threads, self.n_outputs)

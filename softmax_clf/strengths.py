@@ -9,8 +9,8 @@ from .kernels.threads import effective_n_threads
 from .messages import overflow_named
 from .objective import SoftmaxObjective
 from .penalty import ElasticNet
-from .training_data import TrainingData, feature_scale, unit_of
-from .validation import checked_factor
+from .training_data import TrainingData, feature_scale, unit_of, within
+from .validation import checked_bounds, checked_factor
 from .watch import Watch
 
 _MAX_STEPS = 50  # of the intercepts, to where they are best beside offsets
@@ -25,6 +25,8 @@ def C_max(
     sample_weight=None,
     offset=None,
     penalty_factor=None,
+    coef_bounds=None,
+    l1_group=None,
     fit_intercept=True,
     standardize=False,
     class_weight=None,
@@ -34,7 +36,8 @@ def C_max(
 
     A closed form: with the residuals y - p of the model without coefficients, whose intercepts are the best beside the
     offsets, it is ``l1_ratio / max |sum_i s_i (y_i - p_i) x_i / f|``, f being the penalty's factors. Features of a
-    factor of zero, which no penalty counts, have their best coefficients in that model.
+    factor of zero, which no penalty counts, have their best coefficients in that model. With ``l1_group='class'`` sizes
+    are norms over the classes; with `coef_bounds` only ways count on which a coefficient may go.
 
     Parameters
     ----------
@@ -44,7 +47,7 @@ def C_max(
         Positive: an L2 penalty alone leaves nothing at zero.
     sample_weight, offset
         As in :meth:`SoftmaxRegressionClassifier.fit`.
-    penalty_factor, fit_intercept, standardize, class_weight, n_jobs
+    penalty_factor, coef_bounds, l1_group, fit_intercept, standardize, class_weight, n_jobs
         As in :class:`SoftmaxRegressionClassifier`.
 
     Returns
@@ -67,7 +70,7 @@ def C_max(
     [False, True]
     """
     options = {"fit_intercept": fit_intercept, "standardize": standardize, "class_weight": class_weight}
-    options["penalty_factor"] = penalty_factor
+    options |= {"penalty_factor": penalty_factor, "coef_bounds": coef_bounds, "l1_group": l1_group}
     clf = SoftmaxRegressionClassifier(l1_ratio=l1_ratio, n_jobs=n_jobs, **options)
     clf._validate_params()
     if not l1_ratio:
@@ -75,13 +78,26 @@ def C_max(
             f"Expected a positive l1_ratio, got {l1_ratio!r}, with which coefficients are zero at no C. Remedy: name "
             "the values of C."
         )
-    return largest_C(clf, TrainingData.of(clf, X, y, sample_weight, offset)) * float(l1_ratio)
+    data = TrainingData.of(clf, X, y, sample_weight, offset)
+    bounds = checked_bounds(coef_bounds, data.n_outputs, data.source.n_features)
+    if not _may_be_zero(bounds):
+        raise ValueError(
+            "Expected coef_bounds with zero between them, got others, with which coefficients are zero at no C. "
+            "Remedy: name the values of C."
+        )
+    return largest_C(clf, data) * float(l1_ratio)
+
+
+def _may_be_zero(bounds):
+    return bounds is None or bool((bounds[0] <= 0).all() and (bounds[1] >= 0).all())
 
 
 def largest_C(clf, data):
-    """:func:`C_max` of :class:`~.training_data.TrainingData`, for an L1 penalty alone."""
+    """:func:`C_max` of :class:`~.training_data.TrainingData`, for an L1 penalty alone; inf where there is none."""
     n_threads, p = effective_n_threads(clf.n_jobs), data.source.n_features
-    factor = checked_factor(clf.penalty_factor, p)
+    factor, bounds = checked_factor(clf.penalty_factor, p), checked_bounds(clf.coef_bounds, data.n_outputs, p)
+    if not _may_be_zero(bounds):
+        return np.inf
     unit = None if clf.standardize else unit_of(data.source, data.weight)
     options = {"standardize": clf.standardize, "fit_intercept": clf.fit_intercept, "n_threads": n_threads}
     scale = feature_scale(data.source, data.weight, unit=unit, factor=factor, **options)
@@ -99,19 +115,24 @@ def largest_C(clf, data):
     strength = ElasticNet.of(1.0, 1.0, 1.0, factor=factor).l1_by_feature * np.ones(p)
     is_free = strength == 0
     if is_free.any():
-        grad = objective.evaluate(_null_fit(clf, data, np.where(is_free, scale, np.inf)))[1]
+        grad = objective.evaluate(_null_fit(clf, data, np.where(is_free, scale, np.inf), bounds))[1]
     else:
         grad = _null_gradient(objective)
-    size = np.abs(grad[:, :p])[:, ~is_free] / strength[~is_free]
-    steepest = float(size.max(initial=0.0))
+    size = np.abs(grad[:, :p])
+    if bounds is not None:
+        size = np.where(np.where(grad[:, :p] < 0, bounds[1] > 0, bounds[0] < 0), size, 0.0)
+    if clf.l1_group is not None:
+        size = np.linalg.norm(size, axis=0, keepdims=True)
+    steepest = float((size[:, ~is_free] / strength[~is_free]).max(initial=0.0))
     return 1 / (data.weight_sum * (unit or 1.0) * steepest) if steepest > 0 else np.inf
 
 
-def _null_fit(clf, data, scale):
+def _null_fit(clf, data, scale, bounds):
     """The point of the best intercepts and the best coefficients of features whose scale is finite."""
     options = {"fit_intercept": clf.fit_intercept, "n_threads": effective_n_threads(clf.n_jobs), "scale": scale}
     start = np.zeros((data.n_outputs, data.source.n_features + int(clf.fit_intercept)))
-    objective, start = make_objective(data, ElasticNet(), start, **options)
+    elastic_net = ElasticNet(bounds=within(bounds, scale))
+    objective, start = make_objective(data, elastic_net, elastic_net.put_within(start), **options)
     watch = Watch(clf, objective, data.classes, task=Task(clf), validation=None)
     with overflow_named(data.source.dtype):
         solution = minimise(objective, start, watch, tol=_NULL_TOL, max_iter=1000, verbose=0)

@@ -227,6 +227,20 @@ def with_factors(scale, factor):
     return root if scale is None else scale * root
 
 
+def within(bounds, scale):
+    """Bounds of coefficients, a pair of arrays, as those of a point; none where the scale (n_features,) is infinite."""
+    if bounds is None or scale is None:
+        return bounds
+    left_out = np.isinf(scale)
+    low, high = (side * np.where(left_out, 1.0, scale) for side in bounds)
+    return np.where(left_out, -np.inf, low), np.where(left_out, np.inf, high)
+
+
+def put_within(coef, bounds):
+    """Coefficients (.., n_outputs, n_features) within bounds, or the nearest to them that their dtype has."""
+    return np.clip(coef, *(side.astype(coef.dtype) for side in bounds))
+
+
 def unit_of(source, weight):
     """A power of two as large as the largest value, where they are so small in float32 that metrics would underflow.
 

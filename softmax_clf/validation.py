@@ -409,6 +409,49 @@ def checked_factor(penalty_factor, n_features):
     return None if (factor == 1).all() else factor
 
 
+def checked_bounds(coef_bounds, n_outputs, n_features):
+    """Least and largest coefficients, a pair of arrays (n_outputs, n_features), or None where there are none."""
+    if coef_bounds is None:
+        return None
+    if not isinstance(coef_bounds, tuple | list) or len(coef_bounds) != 2:
+        raise ValueError(
+            f"Expected coef_bounds to be a pair (lower, upper), got {type(coef_bounds).__name__}. Remedy: give "
+            "(0, np.inf) for coefficients that are not negative."
+        )
+    bounds = []
+    for name, side, default in zip(("lower", "upper"), coef_bounds, (-np.inf, np.inf), strict=True):
+        values = np.asarray(default if side is None else as_numpy(side, "coef_bounds"), dtype=np.float64)
+        if values.shape not in ((), (n_features,), (n_outputs, n_features)):
+            raise ValueError(
+                f"Expected {name} coef_bounds to be a number, or of shape ({n_features},) or "
+                f"({n_outputs}, {n_features}) as coef_ has it, got shape {values.shape}. Remedy: give one of these."
+            )
+        bounds.append(np.array(np.broadcast_to(values, (n_outputs, n_features))))
+    low, high = bounds
+    if not ((low <= high) & (low < np.inf) & (high > -np.inf)).all():
+        raise ValueError(
+            "Expected coef_bounds whose lower ones are at most the upper ones and not inf, and whose upper ones are "
+            "not -inf. Remedy: give -np.inf and np.inf where there is no bound."
+        )
+    return None if np.isinf(low).all() and np.isinf(high).all() else (low, high)
+
+
+def checked_group(l1_group, l1_ratio, bounds, n_outputs):
+    """Whether the L1 penalty is of the norms of features' coefficients."""
+    if l1_group is None:
+        return False
+    if not l1_ratio:
+        raise ValueError(
+            f"Expected a positive l1_ratio with l1_group={l1_group!r}, which is of the L1 penalty, got {l1_ratio!r}. "
+            "Remedy: set l1_ratio=1, or l1_group=None."
+        )
+    if bounds is not None:
+        raise ValueError(
+            f"Expected coef_bounds=None with l1_group={l1_group!r}, got bounds. Remedy: leave one of both out."
+        )
+    return n_outputs > 1  # of two classes there is one coefficient a feature
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Where a fit starts
 

@@ -64,6 +64,8 @@ def test_parameters_are_those_of_the_contract():
         "C": 1.0,
         "l1_ratio": 0.0,
         "penalty_factor": None,
+        "coef_bounds": None,
+        "l1_group": None,
         "fit_intercept": True,
         "standardize": False,
         "class_weight": None,

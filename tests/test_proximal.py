@@ -20,7 +20,8 @@ import reference
 import softmax_clf.metrics.quadratic
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
 from softmax_clf.kernels.lasso import GramBlock
-from softmax_clf.solvers.proximal import QuadraticMetric, _Model, _Pairs, shift_of_least_penalty, violation
+from softmax_clf.solvers.nonsmooth import SeparableL1, violation
+from softmax_clf.solvers.proximal import QuadraticMetric, _Model, _Pairs, shift_of_least_penalty
 
 CS = np.logspace(-2, 1, 4)
 
@@ -467,7 +468,7 @@ def test_a_model_is_minimised():
     )
     threshold = np.full((K, p + 1), 2.0)
     threshold[:, -1] = 0.0
-    goal, decrease = _Model(metric, pairs, point, grad, threshold, 0.0).minimise(1e-14)
+    goal, decrease = _Model(metric, pairs, point, grad, SeparableL1(threshold), 0.0).minimise(1e-14)
     start = metric.of_point(point)
     low, middle = pairs.on(metric)
     low = low.reshape(K * (p + 1), -1)

@@ -239,6 +239,11 @@ def _optimum(clf, X, y, sample_weight):
             "Expected penalty_factor=None, got factors, by which this does not count the penalty. Remedy: fit to the "
             "features divided by their roots."
         )
+    if linear.coef_bounds is not None:
+        raise ValueError(
+            "Expected coef_bounds=None, got bounds, which coefficients may reach or leave with a row. Remedy: fit "
+            "without them."
+        )
     classes = np.asarray(linear.classes_)
     source = as_source(linear, _features(before, X), reset=False)
     coef, intercept = coefficients(linear, source.n_features)

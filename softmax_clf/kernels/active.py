@@ -14,6 +14,7 @@ from .softmax import _SUM
 # These kernels copy slices, for which numba allocates where they might overlap: hence _nrt=True.
 
 _TRAIL = 5  # sweeps to extrapolate from
+_ROUNDING = 1e-12  # share by which sums of what lies on a bound may be off it
 
 
 # ------------------------------------------------------------------------------------------------------------ columns
@@ -91,8 +92,42 @@ def _sparse_move(columns, j, change, curvature, scores, residual):
         residual[i] += step * curvature[i]
 
 
-_DENSE = _dense_dot, _dense_square, _dense_add, _dense_move
-_SPARSE = _sparse_dot, _sparse_square, _sparse_add, _sparse_move
+@jit_part(fastmath=EXACT)
+def _dense_move_all(columns, j, change, by_weight, proba, moved, mean, current, total):
+    x = columns[0][j]
+    for i in range(len(x)):
+        total[i] = 0.0
+    for k in range(len(change)):
+        p = proba[k]
+        for i in range(len(x)):
+            total[i] += change[k] * p[i]
+    for i in range(len(x)):
+        total[i] *= x[i]
+        mean[i] += total[i]
+    for k in range(len(change)):
+        d, q, r = moved[k], by_weight[k], current[k]
+        for i in range(len(x)):
+            step = change[k] * x[i]
+            d[i] += step
+            r[i] += q[i] * (step - total[i])
+
+
+@jit_part(fastmath=EXACT)
+def _sparse_move_all(columns, j, change, by_weight, proba, moved, mean, current, total):
+    data, indices, indptr, factor = columns
+    for e in range(indptr[j], indptr[j + 1]):
+        i = indices[e]
+        x, average = factor[j] * data[e], 0.0
+        for k in range(len(change)):
+            average += change[k] * proba[k, i]
+        mean[i] += x * average
+        for k in range(len(change)):
+            moved[k, i] += x * change[k]
+            current[k, i] += by_weight[k, i] * x * (change[k] - average)
+
+
+_DENSE = _dense_dot, _dense_square, _dense_add, _dense_move, _dense_move_all
+_SPARSE = _sparse_dot, _sparse_square, _sparse_add, _sparse_move, _sparse_move_all
 
 
 # --------------------------------------------------------------------------------------------------------------- rows
@@ -206,7 +241,7 @@ def sparse_gradient(columns, residual, start, stop, work, grad_out):
 @lru_cache
 def kernels(sparse):
     """``add_scores``, ``prepare`` and ``descend`` for columns of one kind."""
-    dot, square, add, move = _SPARSE if sparse else _DENSE
+    dot, square, add, move, move_all = _SPARSE if sparse else _DENSE
 
     @jit(fastmath=EXACT, _nrt=True)
     def add_scores(columns, slots, classes, change, scores_out):
@@ -282,8 +317,68 @@ def kernels(sparse):
                 mean[i] += p[i] * scores[i]
         return gained
 
+    @jit(fastmath=EXACT, _nrt=True)
+    def sweep_groups(
+        columns, slots, curvature, threshold, ridge, hold, origin, residual, spread, by_weight, proba,
+        with_intercept, everywhere, n_groups, coef, shift, moved, mean, work, current, steps,
+    ):  # fmt: skip
+        """As `sweep`, by one feature after the other, all classes at once, with the norm of its coefficients.
+
+        By a step along the gradient, as long as twice the largest second derivative allows (by S. Gershgorin's theorem,
+        rows of diag(p) - p p' have absolute sums 2 p (1 - p)), with the norm's proximal operator.
+        """
+        n_outputs, n = residual.shape
+        gained = 0.0
+        for k in range(n_outputs if with_intercept else 0):
+            q, d, own, base, p = by_weight[k], moved[k], spread[k], residual[k], proba[k]
+            slope, total = 0.0, 0.0
+            for i in range(n):
+                slope += base[i] + q[i] * (d[i] - mean[i])
+                total += own[i]
+            if total > 0.0:
+                step = -slope / total
+                shift[k] += step
+                gained -= step * slope / 2
+                for i in range(n):
+                    d[i] += step
+                    mean[i] += step * p[i]
+        for k in range(n_outputs):
+            q, d, base, r = by_weight[k], moved[k], residual[k], current[k]
+            for i in range(n):
+                r[i] = base[i] + q[i] * (d[i] - mean[i])
+        slope, change = steps[0], steps[1]
+        for j in range(n_groups):
+            before, stiffness = 0.0, 0.0
+            for k in range(n_outputs):
+                a = k * n_groups + j
+                before += coef[a] * coef[a]
+                stiffness = max(stiffness, 2 * curvature[a] + ridge[a] + hold[a])
+            if (before == 0.0 and not everywhere and threshold[j] > 0.0) or not stiffness > 0.0:
+                continue
+            before, after = np.sqrt(before), 0.0
+            for k in range(n_outputs):
+                a = k * n_groups + j
+                slope[k] = dot(columns, slots[a], current[k]) + ridge[a] * coef[a] + hold[a] * (coef[a] - origin[a])
+                change[k] = coef[a] - slope[k] / stiffness
+                after += change[k] * change[k]
+            after = np.sqrt(after)
+            share = 1.0 - threshold[j] / (stiffness * after) if stiffness * after > threshold[j] else 0.0
+            after *= share
+            moves = False
+            for k in range(n_outputs):
+                a = k * n_groups + j
+                new = share * change[k]
+                change[k] = new - coef[a]
+                coef[a] = new
+                gained -= change[k] * (slope[k] + stiffness * change[k] / 2)
+                moves = moves or change[k] != 0.0
+            gained -= threshold[j] * (after - before)
+            if moves:
+                move_all(columns, slots[j], change, by_weight, proba, moved, mean, current, work[0])
+        return gained
+
     @jit(fastmath=_SUM)
-    def value(threshold, ridge, hold, origin, residual, by_weight, coef, moved, mean):
+    def value(threshold, ridge, hold, origin, residual, by_weight, n_groups, coef, moved, mean):
         """The model's value at a step, less that at none but for what no coordinate changes."""
         total = 0.0
         for k in range(residual.shape[0]):
@@ -292,12 +387,19 @@ def kernels(sparse):
                 total += d[i] * (r[i] + q[i] * (d[i] - mean[i]) / 2)
         for a in range(len(coef)):
             away = coef[a] - origin[a]
-            total += ridge[a] * coef[a] * coef[a] / 2 + hold[a] * away * away / 2 + threshold[a] * abs(coef[a])
+            total += ridge[a] * coef[a] * coef[a] / 2 + hold[a] * away * away / 2
+            if n_groups == 0:
+                total += threshold[a] * abs(coef[a])
+        for j in range(n_groups):
+            square = 0.0
+            for a in range(j, len(coef), n_groups):
+                square += coef[a] * coef[a]
+            total += threshold[j] * np.sqrt(square)
         return total
 
     @jit(fastmath=EXACT, _nrt=True)
     def extrapolate(
-        columns, slots, ends, threshold, ridge, hold, origin, low, high, residual, by_weight, proba,
+        columns, slots, ends, threshold, ridge, hold, origin, low, high, residual, by_weight, proba, n_groups,
         coef, shift, moved, mean, coefs, shifts, spare, gram, share,
     ):  # fmt: skip
         """Go to where the last sweeps seem to lead, if that is further down; by how much."""
@@ -330,7 +432,7 @@ def kernels(sparse):
             total += share[q]
         if not abs(total) > 0.0:
             return 0.0
-        before = value(threshold, ridge, hold, origin, residual, by_weight, coef, moved, mean)
+        before = value(threshold, ridge, hold, origin, residual, by_weight, n_groups, coef, moved, mean)
         # the first of the trail is used no more, and holds what is found
         found, found_shift, average = coefs[0], shifts[0], spare[n_outputs]
         found[:] = 0.0
@@ -349,12 +451,15 @@ def kernels(sparse):
                 d[i] += found_shift[k] - shift[k]
             for a in range(ends[k], ends[k + 1]):
                 if not low[a] <= found[a] <= high[a]:
-                    return 0.0
+                    end = min(max(found[a], low[a]), high[a])
+                    if not abs(found[a] - end) <= _ROUNDING * abs(end):
+                        return 0.0
+                    found[a] = end
                 if found[a] != coef[a]:
                     add(columns, slots[a], found[a] - coef[a], d)
             for i in range(len(d)):
                 average[i] += p[i] * d[i]
-        gained = before - value(threshold, ridge, hold, origin, residual, by_weight, found, spare, average)
+        gained = before - value(threshold, ridge, hold, origin, residual, by_weight, n_groups, found, spare, average)
         if not gained > 0.0:
             return 0.0
         coef[:] = found
@@ -365,10 +470,26 @@ def kernels(sparse):
         return gained
 
     @jit(fastmath=EXACT, _nrt=True)
+    def one_round(
+        columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
+        by_weight, proba, with_intercept, everywhere, n_groups, coef, shift, moved, mean, work, current, steps,
+    ):  # fmt: skip
+        """A sweep by coordinate or by group."""
+        if n_groups > 0:
+            return sweep_groups(
+                columns, slots, curvature, threshold, ridge, hold, origin, residual, spread, by_weight, proba,
+                with_intercept, everywhere, n_groups, coef, shift, moved, mean, work, current, steps,
+            )  # fmt: skip
+        return sweep(
+            columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
+            by_weight, proba, with_intercept, everywhere, coef, shift, moved, mean, work,
+        )  # fmt: skip
+
+    @jit(fastmath=EXACT, _nrt=True)
     def descend(
         columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high,
-        residual, spread, by_weight, proba, with_intercept, accuracy, enough, max_sweeps,
-        coef, shift, moved, mean, work, coefs, shifts, spare, gram, share, gained_out,
+        residual, spread, by_weight, proba, with_intercept, accuracy, enough, max_sweeps, n_groups,
+        coef, shift, moved, mean, work, current, steps, coefs, shifts, spare, gram, share, gained_out,
     ):  # fmt: skip
         """Go down in the quadratic model of the loss around a point, plus the penalties, over some coordinates.
 
@@ -383,9 +504,12 @@ def kernels(sparse):
         accuracy, enough : float64                                      # IN it ends where a sweep gains less than
             this share of all that was gained, or less than ``enough``
         max_sweeps : intp                                               # IN
+        n_groups : intp                                                 # IN features whose coefficients, one a class,
+            have a norm as penalty: each class has the same ones then. Zero where the penalty is by coefficient
         coef : (n_coordinates,) float64                                 # IN, OUT
         shift : (n_outputs,) float64                                    # IN, OUT steps of the intercepts
         moved : (n_outputs, n_samples), mean : (n_samples,)             # IN, OUT change of scores, its mean by p
+        current : (n_outputs, n_samples), steps : (2, n_outputs)        # workspace, where there are groups
         work : (2, n_samples), coefs : (6, n_coordinates), shifts : (6, n_outputs), spare : (n_outputs + 1, n_samples),
         gram : (5, 5), share : (5,)                                     # workspace
         gained_out : (1,) float64                                       # IN, OUT all that was gained
@@ -394,9 +518,9 @@ def kernels(sparse):
         """
         n_sweeps = 0
         while n_sweeps < max_sweeps:
-            gained = sweep(
+            gained = one_round(
                 columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
-                by_weight, proba, with_intercept, True, coef, shift, moved, mean, work,
+                by_weight, proba, with_intercept, True, n_groups, coef, shift, moved, mean, work, current, steps,
             )  # fmt: skip
             gained_out[0] += gained
             n_sweeps += 1
@@ -406,9 +530,9 @@ def kernels(sparse):
             coefs[0, :] = coef
             shifts[0, :] = shift
             while n_sweeps < max_sweeps:
-                gained = sweep(
+                gained = one_round(
                     columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
-                    by_weight, proba, with_intercept, False, coef, shift, moved, mean, work,
+                    by_weight, proba, with_intercept, False, n_groups, coef, shift, moved, mean, work, current, steps,
                 )  # fmt: skip
                 n_sweeps += 1
                 place += 1
@@ -417,7 +541,7 @@ def kernels(sparse):
                 if place == _TRAIL:
                     gained += extrapolate(
                         columns, slots, ends, threshold, ridge, hold, origin, low, high, residual, by_weight, proba,
-                        coef, shift, moved, mean, coefs, shifts, spare, gram, share,
+                        n_groups, coef, shift, moved, mean, coefs, shifts, spare, gram, share,
                     )  # fmt: skip
                     place = 0
                     coefs[0, :] = coef

@@ -4,9 +4,15 @@ import numpy as np
 
 from .jit import jit
 
+_SUM = {"contract", "reassoc", "nsz", "arcp"}
+_MOST_STEPS, _LEFT = 20, 1e-4  # of a column alone, and the share of its move that is left to the next round
 
-@jit(fastmath={"contract", "reassoc", "nsz", "arcp"})
-def sweep(gram, between, ridge, threshold, grad, start, low, low_image, point_out, image_out, low_out, everywhere):
+
+@jit(fastmath=_SUM)
+def sweep(
+    gram, between, ridge, threshold, lower, upper, bounded, grad, start, low, low_image,
+    point_out, image_out, low_out, everywhere,
+):  # fmt: skip
     """Minimise by one coordinate after the other, once around, with d = point - start,
 
         sum(grad * d) + 1/2 d' (between (x) gram + diag(ridge) + low Q low') d + sum(threshold * |point|).
@@ -17,6 +23,8 @@ def sweep(gram, between, ridge, threshold, grad, start, low, low_image, point_ou
     between : (n_rows, n_rows) float64                      # IN symmetric
     ridge : (n_rows, n_columns) float64, >= 0               # IN
     threshold : (n_rows, n_columns) float64, >= 0           # IN inf for what stays zero
+    lower, upper : (n_rows, n_columns) float64              # IN bounds of the point, anything unless it is ``bounded``
+    bounded : bool                                          # IN
     grad, start : (n_rows, n_columns) float64               # IN
     low, low_image : (n_rows, n_columns, n_low) float64     # IN low, and low Q
     point_out : (n_rows, n_columns) float64                 # IN, OUT
@@ -47,6 +55,8 @@ def sweep(gram, between, ridge, threshold, grad, start, low, low_image, point_ou
             new = max(abs(best) - threshold[k, j] / curvature, 0.0)
             if best < 0.0:
                 new = -new
+            if bounded:
+                new = min(max(new, lower[k, j]), upper[k, j])
             change = new - old
             if change != 0.0:
                 decrease -= change * (slope + curvature * change / 2) + threshold[k, j] * (abs(new) - abs(old))
@@ -55,6 +65,106 @@ def sweep(gram, between, ridge, threshold, grad, start, low, low_image, point_ou
                     image_out[k, i] += change * gram[j, i]
                 for a in range(len(low_out)):
                     low_out[a] += change * low[k, j, a]
+    return decrease
+
+
+@jit(fastmath=_SUM)
+def sweep_columns(
+    gram, between, ridge, threshold, held, grad, start, low, low_image, point_out, image_out, low_out, everywhere, work
+):
+    """As :func:`sweep`, by one column after the other, with ``sum(threshold * norms of the point's columns)``.
+
+    A column is brought near its minimum by steps along the gradient, with the penalty's proximal operator. They are as
+    long as a bound on the eigenvalues of the column's own Hessian allows, by S. Gershgorin's theorem.
+
+    Parameters
+    ----------
+    gram : (n_columns, n_columns) float                     # IN symmetric; of all (n_rows * n_columns) where
+    between : (n_rows, n_rows) float64                      # IN symmetric; is (1, 1) and there are more rows
+    ridge, grad, start : (n_rows, n_columns) float64        # IN
+    threshold : (n_columns,) float64, >= 0                  # IN
+    held : (n_rows,) bool                                   # IN rows that stay as they are
+    low, low_image : (n_rows, n_columns, n_low) float64     # IN
+    point_out, image_out, low_out, everywhere               # IN, OUT as there
+    work : (n_rows + 4, n_rows) float64                     # workspace
+    """
+    n_rows, n_columns = point_out.shape
+    whole = len(between) < n_rows
+    own, slope, move = work[:n_rows], work[n_rows], work[n_rows + 1]
+    next_move, pull = work[n_rows + 2], work[n_rows + 3]
+    decrease = 0.0
+    for j in range(n_columns):
+        before = 0.0
+        for k in range(n_rows):
+            before += point_out[k, j] * point_out[k, j]
+        if not everywhere and before == 0.0 and threshold[j] > 0.0:
+            continue
+        before, bound = np.sqrt(before), 0.0
+        for k in range(n_rows):
+            slope[k] = grad[k, j] + ridge[k, j] * (point_out[k, j] - start[k, j])
+            if whole:
+                slope[k] += image_out[k, j]
+            else:
+                for m in range(n_rows):
+                    slope[k] += between[k, m] * image_out[m, j]
+            for a in range(len(low_out)):
+                slope[k] += low_image[k, j, a] * low_out[a]
+            total = 0.0
+            slope[k] = 0.0 if held[k] else slope[k]
+            for m in range(n_rows):
+                own[k, m] = gram[k * n_columns + j, m * n_columns + j] if whole else between[k, m] * gram[j, j]
+                if m == k:
+                    own[k, m] += ridge[k, j]
+                for a in range(len(low_out)):
+                    own[k, m] += low_image[k, j, a] * low[m, j, a]
+                if held[k] or held[m]:
+                    own[k, m] = 0.0
+                total += abs(own[k, m])
+            bound = max(bound, total)
+            move[k] = 0.0
+        if not bound > 0.0:
+            continue
+        after = before
+        for _ in range(_MOST_STEPS):
+            after, changed, moved = 0.0, 0.0, 0.0
+            for k in range(n_rows):
+                pull[k] = slope[k]
+                for m in range(n_rows):
+                    pull[k] += own[k, m] * move[m]
+                next_move[k] = point_out[k, j] + move[k] - pull[k] / bound
+                after += next_move[k] * next_move[k]
+            after = np.sqrt(after)
+            share = 1.0 - threshold[j] / (bound * after) if after * bound > threshold[j] else 0.0
+            after *= share
+            for k in range(n_rows):
+                new = share * next_move[k] - point_out[k, j]
+                changed += (new - move[k]) * (new - move[k])
+                moved += new * new
+                move[k] = new
+            if not changed > _LEFT * moved:
+                break
+        gained = threshold[j] * (before - after)
+        for k in range(n_rows):
+            gained -= slope[k] * move[k]
+            for m in range(n_rows):
+                gained -= own[k, m] * move[k] * move[m] / 2
+        if not gained > 0.0:
+            continue
+        decrease += gained
+        for k in range(n_rows):
+            change = move[k]
+            if change == 0.0:
+                continue
+            point_out[k, j] = point_out[k, j] + change if after > 0.0 else 0.0
+            if whole:
+                for m in range(n_rows):
+                    for i in range(n_columns):
+                        image_out[m, i] += change * gram[k * n_columns + j, m * n_columns + i]
+            else:
+                for i in range(n_columns):
+                    image_out[k, i] += change * gram[j, i]
+            for a in range(len(low_out)):
+                low_out[a] += change * low[k, j, a]
     return decrease
 
 
@@ -89,8 +199,18 @@ class GramBlock:
         damped = np.vdot(step, (self.penalty + damping * self.diagonal) * step)
         return float(np.vdot(step, self.between @ image) + damped)
 
-    def sweep(self, damping, threshold, grad, start, low, low_image, point_out, image_out, low_out, everywhere):
+    def sweep(self, damping, threshold, bounds, grad, start, low, low_image, point_out, image_out, low_out, everywhere):
         """One round of :func:`sweep`, arrays being those of all outputs; ``damping`` raises the diagonal by a share."""
         k, ridge = self.outputs, self.penalty + damping * self.diagonal
-        inputs = threshold[k], grad[k], start[k], low[k], low_image[k]
+        lower, upper = (threshold, threshold) if bounds is None else bounds
+        inputs = threshold[k], lower[k], upper[k], bounds is not None, grad[k], start[k], low[k], low_image[k]
         return sweep(self.gram, self.between, ridge, *inputs, point_out[k], image_out[k], low_out, everywhere)
+
+    def sweep_columns(
+        self, damping, threshold, held, grad, start, low, low_image, point_out, image_out, low_out, everywhere
+    ):
+        """One round of :func:`sweep_columns`, the block being of all outputs; arrays are (n_outputs, n_columns)."""
+        ridge = (self.penalty + damping * self.diagonal).reshape(grad.shape)
+        work = np.empty((len(grad) + 4, len(grad)))
+        inputs = self.gram, self.between, ridge, threshold, held, grad, start, low, low_image
+        return sweep_columns(*inputs, point_out, image_out, low_out, everywhere, work)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.lasso import GramBlock
-from ..solvers.proximal import QuadraticMetric, violation
+from ..solvers.proximal import QuadraticMetric
 from .curvature import Curvature
 from .grams import GramSums
 from .kinds import BlocksMetric, ExactMetric, KroneckerMetric, laplacian
@@ -31,7 +31,7 @@ class QuadraticCurvature(Curvature):
     ----------
     rows : LabelledRows
     *args, **kwargs
-        As in :class:`~.curvature.Curvature`, the penalty having an L1 part.
+        As in :class:`~.curvature.Curvature`, the penalty having an L1 part, or bounds.
     """
 
     def __init__(self, rows, *args, **kwargs):
@@ -68,10 +68,12 @@ class QuadraticCurvature(Curvature):
         p, strength = o.source.n_features, self.elastic_net.l1_by_feature
         used, is_free = point[:, :p].any(axis=0), self.elastic_net.is_free
         if is_free is not None:
-            used, strength = used | is_free, np.where(is_free, 1.0, strength)
+            used = used | is_free
         n_used = np.count_nonzero(used)
-        excess = violation(point, grad, self.elastic_net.threshold(point.shape, p))[:, :p].max(axis=0) / strength
-        key = np.where(used, 1 + excess, np.abs(grad[:, :p]).max(axis=0) / strength)
+        strength = np.where(strength > 0, strength, 1.0)
+        nonsmooth = self.elastic_net.nonsmooth(point.shape, p)
+        excess = nonsmooth.violation(point, grad)[:, :p].max(axis=0) / strength
+        key = np.where(used, 1 + excess, nonsmooth.sizes(grad)[:p] / strength)
         if 2 * n_used <= _MAX_FEATURES:
             key[used] = np.inf
         if is_free is not None:
@@ -86,7 +88,7 @@ class QuadraticCurvature(Curvature):
             panels, size = self._partial_panels(point, rows, row_weight), len(self.columns)
         else:
             panels, size = self.sample.panels(point, rows, row_weight), o.source.n_features
-        as_blocks = self.plan.kind == BLOCKS and not self.is_partial
+        as_blocks = self.plan.kind == BLOCKS and not self.is_partial and not self.elastic_net.is_grouped
         n_blocks = o.n_outputs if as_blocks else 1
         sums, between = GramSums(o, size, n_blocks), np.zeros((o.n_outputs, o.n_outputs))
         for X, proba, weight in panels:
@@ -108,7 +110,8 @@ class QuadraticCurvature(Curvature):
             centers.append(center)
         center = np.stack(centers) if o.fit_intercept else None
         slack = _SLACK * (BlocksMetric.slack if as_blocks else KroneckerMetric.slack)
-        return QuadraticMetric(blocks, slack, o.source.n_features, center, self.columns)
+        strength = self.elastic_net.l2_reg_strength
+        return QuadraticMetric(blocks, slack, o.source.n_features, center, self.columns, l2_reg_strength=strength)
 
     def _partial_panels(self, point, rows, row_weight):
         """As :meth:`~.sample.RowSample.panels`, of the features that matter."""

@@ -78,7 +78,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         are all while scores still rise from C to C. 0 solves every cell to `tol`.
     validation_fraction : float, default=0.1
         Used with ``cv='holdout'`` only.
-    penalty_factor, fit_intercept, standardize, class_weight, tol, max_iter
+    penalty_factor, coef_bounds, l1_group, fit_intercept, standardize, class_weight, tol, max_iter
         As in :class:`SoftmaxRegressionClassifier`, for each fit: standard deviations and 'balanced' weights are those
         of its training rows. For `tol` see `score_tol`.
     n_jobs : int, default=None
@@ -180,6 +180,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         score_tol=0.1,
         validation_fraction=0.1,
         penalty_factor=None,
+        coef_bounds=None,
+        l1_group=None,
         fit_intercept=True,
         standardize=False,
         class_weight=None,
@@ -199,6 +201,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         self.score_tol = score_tol
         self.validation_fraction = validation_fraction
         self.penalty_factor = penalty_factor
+        self.coef_bounds = coef_bounds
+        self.l1_group = l1_group
         self.fit_intercept = fit_intercept
         self.standardize = standardize
         self.class_weight = class_weight
@@ -406,8 +410,10 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         return self.l1_ratio_ if hasattr(self, "l1_ratio_") else checked_l1_ratios(self.l1_ratios).min()
 
     def _classifier(self, C, l1_ratio):
-        names = ("penalty_factor", "fit_intercept", "standardize", "class_weight", "tol", "max_iter", "n_jobs")
-        return SoftmaxRegressionClassifier(C, l1_ratio=l1_ratio, **{name: getattr(self, name) for name in names})
+        names = OF_EACH_FIT.keys() - {"l1_group", "verbose"}
+        group = self.l1_group if l1_ratio else None
+        of_each = {name: getattr(self, name) for name in names}
+        return SoftmaxRegressionClassifier(C, l1_ratio=l1_ratio, l1_group=group, **of_each)
 
     def _classifier_of_cell(self, fits, f, r, c, finite=True):
         """The classifier of one cell, with scores that can be calculated with, or those of absent classes infinite."""
@@ -430,6 +436,11 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             raise ValueError(
                 f"Expected l1_ratios of zero with cv='loo', got {l1_ratios.tolist()}: beside an L1 penalty, which "
                 "coefficients are zero may change with a row. Remedy: set cv to an integer."
+            )
+        if self.coef_bounds is not None:
+            raise ValueError(
+                "Expected coef_bounds=None with cv='loo', whose step knows no bounds, got some. Remedy: set cv to an "
+                "integer."
             )
         if self.penalty_factor is not None:
             raise ValueError(

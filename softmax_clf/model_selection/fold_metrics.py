@@ -128,8 +128,8 @@ class FoldMetrics:
     def begin(self, elastic_nets):
         """Take the penalties of the folds for the next C."""
         self.newest_call, self.n_made = -1, 0
-        root = elastic_nets[0].root  # the same for all
-        mean = ElasticNet(float(np.mean([net.l2_reg_strength for net in elastic_nets])), root=root)
+        l2 = float(np.mean([net.l2_reg_strength for net in elastic_nets]))
+        mean = replace(elastic_nets[0], l2_reg_strength=l2, l1_reg_strength=0.0, bounds=None)
         self.mean.foresee(mean)
         self.mean.set_penalty(mean)
         for curvature, elastic_net in zip(self.curvatures, elastic_nets, strict=True):

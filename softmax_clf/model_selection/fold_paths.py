@@ -37,15 +37,15 @@ class FoldPaths:
     settings : FitSettings
     unit : float
         Of the features, where ``scale`` stands for that.
-    factor : array (n_features,), or None
-        Of the penalty.
+    kinds : list of dict
+        What :meth:`~..penalty.ElasticNet.of` takes besides strengths, for each fold.
     score_watch : ScoreWatch, or None
         Of the rows that the folds hold out.
     """
 
-    def __init__(self, data, weights, scale, *, l1_ratio, settings, unit, factor=None, score_watch=None):
-        self.l1_ratio, self.settings, self.score_watch = l1_ratio, settings, score_watch
-        self.unit, self.factor = unit, factor
+    def __init__(self, data, weights, scale, *, l1_ratio, settings, unit, kinds, score_watch=None):
+        self.l1_ratio, self.settings, self.unit, self.score_watch = l1_ratio, settings, unit, score_watch
+        self.kinds = kinds
         source, self.n_folds = data.source, len(weights)
         options = {"fit_intercept": settings.fit_intercept, "n_threads": settings.n_threads}
         options["offset"] = None if data.offset is None else np.ascontiguousarray(data.offset, source.dtype)
@@ -53,9 +53,10 @@ class FoldPaths:
         self.stack = StackedObjectives(source, y, data.n_classes, sample_weight=weights, scale=scale, **options)
         self.rows = FoldRows.of(data, y, weights, scale, **options)
         self.n_passes = self.difficulty = 0  # the most passes that a C took; and that as the metrics of a C know it
-        self.metrics = self._metrics(QuadraticCurvature if l1_ratio else Curvature)
+        nets = self._elastic_nets(1.0)
+        self.metrics = self._metrics(Curvature if nets[0].is_smooth else QuadraticCurvature)
         self.columns = None
-        if l1_ratio and suits_columns(source, self.stack.n_outputs):
+        if all(suits_columns(source, self.stack.n_outputs, net) for net in nets):
             folds = zip(self.rows.folds, self.stack.absent, strict=True)
             self.columns = [Columns(rows, absent) for rows, absent in folds]
         self.noise = 4 * np.finfo(source.dtype).eps
@@ -64,6 +65,11 @@ class FoldPaths:
         size = shape[1] * shape[2]
         self.memories = [Memory(N_PAIRS, Pieces(size, 1)) for _ in range(self.n_folds)]
         self.ends = [None] * self.n_folds  # the last point of each and the gradient there
+
+    def _elastic_nets(self, C):
+        """The penalties of the folds at one C."""
+        parts = zip(self.stack.sw_sum.tolist(), self.kinds, strict=True)
+        return [ElasticNet.of(C, self.l1_ratio, total, self.unit, **kind) for total, kind in parts]
 
     def _metrics(self, kind):
         return FoldMetrics.of(kind, self.rows, self.stack.elastic_nets, self.stack.absent, lambda: self.difficulty)
@@ -83,17 +89,18 @@ class FoldPaths:
         -------
         list of Solution, one a fold
         """
-        stack, before = self.stack, self.stack.elastic_nets
-        stack.set_penalties(
-            [ElasticNet.of(float(C), self.l1_ratio, total, self.unit, self.factor) for total in stack.sw_sum.tolist()]
-        )
-        if self.l1_ratio and np.isinf(C):  # no penalty
+        stack, before, self.C = self.stack, self.stack.elastic_nets, C
+        stack.set_penalties(self._elastic_nets(float(C)))
+        if self.l1_ratio and stack.elastic_nets[0].is_smooth:  # no penalty
             self.metrics = self._metrics(Curvature)
-        if not (self.columns and any(net.l1_reg_strength for net in stack.elastic_nets)):
+        if not self._goes_by_columns():
             self._change_penalties(before)
         self.difficulty = self.n_passes
         self.metrics.begin(stack.elastic_nets)
         start = self._start(np.log(C)) if start is None else start
+        if stack.elastic_nets[0].bounds is not None:
+            start = np.stack([net.put_within(s.copy()) for net, s in zip(stack.elastic_nets, start, strict=True)])
+            start[stack.absent] = 0.0
         self.ends_early = not to_tol
         if self.ends_early:
             self.score_watch.begin()
@@ -108,6 +115,10 @@ class FoldPaths:
             ratio = f"l1_ratio={self.l1_ratio:.4g}, " if self.l1_ratio else ""
             print(f"{ratio}C={C:.4g}: {taken:.1f} passes a fold, {self.metrics.n_made} metrics in all")
         return solutions
+
+    def _goes_by_columns(self):
+        """Whether at this C working sets suit all folds."""
+        return self.columns is not None and not np.isinf(self.C)
 
     def _change_penalties(self, before):
         """Let the pairs of each fold, and the gradient where it is, be those with the penalties of now."""
@@ -140,10 +151,10 @@ class FoldPaths:
         }
         curvature = self.metrics.curvatures[m]
         elastic_net = self.stack.elastic_nets[m]
-        if elastic_net.l1_reg_strength and self.columns:
+        if self._goes_by_columns():
             return working_set(start, self.columns[m], **self.columns[m].take_penalty(elastic_net), **common)
-        if elastic_net.l1_reg_strength:
-            common |= {"threshold": self.stack.threshold(m), "settle": partial(self.stack.settled, m)}
+        if not elastic_net.is_smooth:
+            common |= {"nonsmooth": self.stack.nonsmooth(m), "settle": partial(self.stack.settled, m)}
             common["exact"] = curvature.is_exact
             return proximal_newton(start, make_metric, memory=N_PAIRS, **common)
         if curvature.is_exact:

@@ -11,8 +11,8 @@ from ..messages import overflow_named
 from ..penalty import penalty_strength
 from ..rows import weight_by_class
 from ..sources.sparse import CsrSource
-from ..training_data import feature_scale, unit_of
-from ..validation import checked_factor
+from ..training_data import feature_scale, put_within, unit_of, within
+from ..validation import checked_bounds, checked_factor, checked_group
 from .fold_paths import FoldPaths
 from .grid import explains_no_more
 from .held_out import HeldOut, ScoreWatch
@@ -80,6 +80,8 @@ class GridFits:
         sizes = data.n_outputs, n_columns * (2 if l1_ratios.any() else 1), source.n_samples, source.dtype.itemsize
         self.turns = turns_of_folds(len(trains), *sizes, sparse=isinstance(source, CsrSource))
         self.factor = checked_factor(settings.penalty_factor, source.n_features)
+        self.bounds = checked_bounds(settings.coef_bounds, data.n_outputs, source.n_features)
+        self.is_grouped = checked_group(settings.l1_group, l1_ratios.max(), self.bounds, data.n_outputs)
         self.unit = None if settings.standardize else unit_of(source, data.sample_weight)
 
     @on_one_blas_thread
@@ -150,14 +152,19 @@ class GridFits:
         if self.early_end is not None:
             held_out = [self._held_out(f, w, len(weights)) for f, w in enumerate(weights, turn.start)]
             score_watch = ScoreWatch(held_out, len(self.trains), self.early_end.score_tol)
+        scale = self._scale(weights)
+        kinds = []
+        for m in range(len(weights)):
+            bounds = within(self.bounds, None if scale is None else scale[m])
+            kinds.append({"factor": self.factor, "bounds": bounds, "is_grouped": self.is_grouped})
         return FoldPaths(
             data,
             weights,
-            self._scale(weights),
+            scale,
             l1_ratio=float(self.l1_ratios[r]),
             settings=settings,
             unit=self.unit or 1.0,
-            factor=self.factor,
+            kinds=kinds,
             score_watch=score_watch,
         )
 
@@ -180,7 +187,7 @@ class GridFits:
         """Keep what the folds of a turn have found for one C."""
         p = self.data.source.n_features
         coef, intercept = paths.coefficients(solutions)
-        self.paths[turn, r, c, :, :p] = coef
+        self.paths[turn, r, c, :, :p] = coef if self.bounds is None else put_within(coef, self.bounds)
         if self.settings.fit_intercept:
             self.paths[turn, r, c, :, -1] = np.where(paths.stack.absent, -np.inf, intercept)
         self.n_iters[turn, r, c] = [s.n_iter for s in solutions]

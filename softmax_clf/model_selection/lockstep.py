@@ -6,7 +6,6 @@ from collections import defaultdict
 import numpy as np
 
 from ..messages import check_start
-from ..solvers.proximal import l1_norm
 from ..solvers.questions import Arrived, AtScores, Naturals, Scores
 
 
@@ -110,5 +109,5 @@ class Lockstep:
         stack = self.stack
         if is_first:
             check_start(stack, objective, grad)
-        l1 = l1_norm(point, stack.threshold(m)) if stack.elastic_nets[m].l1_reg_strength else 0.0
+        l1 = stack.nonsmooth(m).value(point) if stack.elastic_nets[m].l1_reg_strength else 0.0
         self.at_start(m, point, objective + l1)

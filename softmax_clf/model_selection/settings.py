@@ -11,6 +11,8 @@ class FitSettings:
     """How each cell is fitted, whatever its fold, C and l1_ratio; as in the classifier, but ``n_threads``."""
 
     penalty_factor: Any
+    coef_bounds: Any
+    l1_group: Any
     fit_intercept: bool
     standardize: bool
     tol: float
@@ -23,6 +25,8 @@ class FitSettings:
         """Those of an estimator's parameters."""
         return cls(
             estimator.penalty_factor,
+            estimator.coef_bounds,
+            estimator.l1_group,
             estimator.fit_intercept,
             estimator.standardize,
             float(estimator.tol),

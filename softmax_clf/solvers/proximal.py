@@ -1,11 +1,10 @@
-"""A proximal quasi-Newton method, for an L1 penalty."""
-
-import itertools
+"""A proximal quasi-Newton method, for an L1 penalty and for bounds."""
 
 import numpy as np
 
 from .line_search import MAX_BACKTRACKS, accepts, shortened
-from .stopping import ROUNDING, Solution, staleness, suboptimality
+from .refresh import Refresh
+from .stopping import ROUNDING, Solution, suboptimality
 
 # By measurement on digits, raw, and on embeddings (5,000 x 512), L1 penalties with C from 0.01 to 100.
 _ACCURACY = 3e-3  # a round of coordinate descent that gains less than this share of all that was gained is the last
@@ -33,10 +32,12 @@ class QuadraticMetric:
         Features that it knows, increasing; None for all. Coefficients of others stay as they are.
     flat : bool
         Whether the blocks act on all rows of a step, one after the other, as on one.
+    l2_reg_strength : float
+        Of the penalty, for what is said of other columns.
     """
 
-    def __init__(self, blocks, slack, n_features, center, columns=None, flat=False):
-        self.blocks, self.slack, self.flat = blocks, slack, flat
+    def __init__(self, blocks, slack, n_features, center, columns=None, flat=False, l2_reg_strength=0.0):
+        self.blocks, self.slack, self.flat, self.l2_reg_strength = blocks, slack, flat, l2_reg_strength
         self.n_features, self.center, self.columns = n_features, center, columns
 
     def gathered(self, array):
@@ -90,11 +91,14 @@ class QuadraticMetric:
         """What there is to gain at most in columns that it does not know, the L1 norm of the minimum being ``norm``.
 
         F being convex, no more than the violations times the way to the minimum: its coefficients there less those of
-        the point, which are not zero in all of these columns where more are in use than it can know.
+        the point, which are not zero in all of these columns where more are in use than it can know. Without an L1
+        penalty, by the curvature of the L2 penalty.
         """
         if self.columns is None:
             return 0.0
         violation, coef = (np.delete(a[:, : self.n_features], self.columns, axis=1) for a in (violation, point))
+        if not norm and self.l2_reg_strength:
+            return float(np.square(violation).sum()) / (2 * self.l2_reg_strength)
         return float(violation.max(initial=0.0)) * (norm + float(np.abs(coef).sum()))
 
 
@@ -143,7 +147,7 @@ class _Pairs:
 
 
 class _Model:
-    """The smooth part's quadratic model around a point, and the L1 penalty.
+    """The smooth part's quadratic model around a point, and the part that has no derivative.
 
     It is minimised by coordinate descent, which goes over the coefficients that are not zero until that gains little,
     and then over all (J. Friedman, T. Hastie and R. Tibshirani, Regularization paths for generalized linear models via
@@ -151,10 +155,10 @@ class _Model:
     Anderson acceleration of coordinate descent, AISTATS 2021).
     """
 
-    def __init__(self, metric, pairs, point, grad, threshold, damping):
+    def __init__(self, metric, pairs, point, grad, nonsmooth, damping):
         self.metric, self.damping = metric, damping
         self.start, self.grad = metric.of_point(point), metric.of_grad(grad)
-        self.threshold = metric.laid_out(metric.gathered(threshold))
+        self.nonsmooth = nonsmooth.on(metric)
         low, self.middle = pairs.on(metric)
         self.low = np.zeros((*self.start.shape, 0)) if low is None else low
         self.low_image = self.low @ self.middle
@@ -180,8 +184,8 @@ class _Model:
         return self.state[0], decrease
 
     def _sweep(self, everywhere):
-        inputs = self.damping, self.threshold, self.grad, self.start, self.low, self.low_image
-        return sum(block.sweep(*inputs, *self.state, everywhere) for block in self.metric.blocks)
+        inputs = self.grad, self.start, self.low, self.low_image
+        return self.nonsmooth.sweep(self.metric.blocks, self.damping, *inputs, *self.state, everywhere)
 
     def _among_nonzero(self, accuracy, before):
         decrease, trail = 0.0, [[part.copy() for part in self.state]]
@@ -209,6 +213,8 @@ class _Model:
         weight /= weight.sum()
         # zeros stay zeros, and what is linear in the step comes along
         found = [sum(w * part for w, part in zip(weight, parts, strict=True)) for parts in zip(*trail[1:], strict=True)]
+        if not self.nonsmooth.put_within(found[0]):
+            return 0.0
         gained = self._value(*self.state) - self._value(*found)
         if not gained > 0:
             return 0.0
@@ -219,12 +225,7 @@ class _Model:
     def _value(self, point, image, low):
         step = point - self.start
         square = sum(block.square(step, image, self.damping) for block in self.metric.blocks) + low @ self.middle @ low
-        return float(np.vdot(self.grad, step)) + square / 2 + l1_norm(point, self.threshold)
-
-
-def l1_norm(point, threshold):
-    """The sum of ``threshold * |point|``; where the point is zero, so is that, be the threshold infinite."""
-    return float(np.multiply(threshold, np.abs(point), where=point != 0, out=np.zeros_like(point)).sum())
+        return float(np.vdot(self.grad, step)) + square / 2 + self.nonsmooth.value(point)
 
 
 def shift_of_least_penalty(values, l1, l2):
@@ -257,39 +258,34 @@ def shift_of_least_penalty(values, l1, l2):
     return np.where(stays, 0.0, shift)
 
 
-def violation(point, grad, threshold):
-    """How far each element is from its optimality condition: the least subgradient's size (n_outputs, n_columns)."""
-    toward = np.abs(grad + np.copysign(threshold, point))
-    return np.where(point != 0, toward, np.maximum(np.abs(grad) - threshold, 0.0))
-
-
-def proximal_newton(point, make_metric, *, threshold, settle, target, max_iter, noise, report, memory=20, exact=False):
-    """Minimise a smooth convex function f plus an L1 penalty, F(w) = f(w) + sum(threshold * |w|).
+def proximal_newton(point, make_metric, *, nonsmooth, settle, target, max_iter, noise, report, memory=20, exact=False):
+    """Minimise a smooth convex function f plus a penalty that has no derivative, F(w) = f(w) + h(w).
 
     A generator that yields points and is sent (f, its gradient), as :func:`~.lbfgs.lbfgs`.
 
-    1. Step: to the minimum of the quadratic model of f with the L1 penalty, roughly (J. D. Lee, Y. Sun and
-       M. A. Saunders, Proximal Newton-type methods for minimizing composite functions, SIAM Journal on Optimization 24,
-       2014). The model's matrix is the metric corrected by the last steps as in BFGS (K. Scheinberg and X. Tang,
-       Practical inexact proximal quasi-Newton method with global complexity analysis, Mathematical Programming 160,
-       2016). Its minimum has exact zeros, and a whole step takes them over.
+    1. Step: to the minimum of the quadratic model of f with h, roughly (J. D. Lee, Y. Sun and M. A. Saunders, Proximal
+       Newton-type methods for minimizing composite functions, SIAM Journal on Optimization 24, 2014). The model's
+       matrix is the metric corrected by the last steps as in BFGS (K. Scheinberg and X. Tang, Practical inexact
+       proximal quasi-Newton method with global complexity analysis, Mathematical Programming 160, 2016). Its minimum
+       has exact zeros, and lies exactly on bounds; a whole step takes them over.
     2. Line search from step one: accepted on sufficient decrease, or where rounding hides that on a slope that has
        shrunk. A step cut short raises the diagonal of the next model, a whole one lowers it again (K. Levenberg, A
        method for the solution of certain non-linear problems in least squares, Quarterly of Applied Mathematics 2,
        1944).
-    3. Every so often the metric is made anew at the current point, and so it is where columns that it does not know
-       have more to gain.
+    3. Every so often the metric is made anew at the current point (:class:`~.refresh.Refresh`), and so it is where
+       columns that it does not know have more to gain. Where no step is found, it is made at the origin.
     4. Stop when the estimate of F - F* is at most ``target(point)``: the decrease of the model times its slack, which
        rests on a minimum of the model to more digits; and, for columns that the metric does not know, what their
-       subgradient admits, F being convex and the L1 norm of its minimum at most F over the penalty's strength.
+       subgradient admits, F being convex and the norm of its minimum at most F over the penalty's strength.
 
     Parameters
     ----------
     point : array (n_outputs, n_columns) float64
-    make_metric : callable (point, grad) -> object with ``matrix``, a :class:`QuadraticMetric`, and ``patience``
-        The second is the iterations before it is made anew.
-    threshold : array (n_outputs, n_columns)
-        Strengths of the L1 penalty, by element: zero for what it does not count, inf for what is zero and stays so.
+        Within bounds.
+    make_metric : callable (point, grad) -> ScheduledMetric
+        Its matrix is a :class:`QuadraticMetric`.
+    nonsmooth : SeparableL1 or GroupedL1
+        h, of :mod:`~.nonsmooth`.
     settle : callable point -> point
         Along directions in which f but for quadratic penalties is constant, to where the penalties are least: the model
         would get there by many small steps.
@@ -304,72 +300,114 @@ def proximal_newton(point, make_metric, *, threshold, settle, target, max_iter, 
     -------
     Solution
     """
-    memory = 0 if exact else memory
-    pairs, made_at, damping = _Pairs(memory), 0, _DAMPING
-    strength = float(threshold[np.isfinite(threshold) & (threshold > 0)].min(initial=np.inf))
-    smooth, grad = yield point
-    objective = objective_there = smooth + l1_norm(point, threshold)  # there: where the metric was made
-    made = make_metric(point, grad)
-    metric, gap, next_refresh = made.matrix, made.patience, made.patience
-    solution, at_origin = Solution(point), False
-    for iteration in itertools.count():
-        unknown = metric.unknown(violation(point, grad, threshold), point, objective / strength)
-        for model_damping, accuracy in ((damping, _ACCURACY), (_LAST_DAMPING, _LAST_ACCURACY)):
+    descent = _Descent(point, make_metric, nonsmooth, settle, target, noise, 0 if exact else memory, exact)
+    yield from descent.begin()
+    while True:
+        descent.aim()  # 1.
+        if descent.stops(max_iter, report):  # 4.
+            return descent.solution
+        if (yield from descent.search()):  # 2.
+            descent.go_on()  # 3.
+        elif not descent.goes_back():
+            descent.solution.reason = ROUNDING
+            return descent.solution
+
+
+class _Descent:
+    """Where :func:`proximal_newton` is. Parameters as there.
+
+    Attributes
+    ----------
+    goal, direction : array (n_outputs, n_columns)
+        Where the model is least, and the way there.
+    gained : float
+        By how much the model is lower there.
+    decrement : float
+        What that says of F - F*.
+    unknown : float
+        What columns that the metric does not know may add to it.
+    """
+
+    def __init__(self, point, make_metric, nonsmooth, settle, target, noise, memory, exact):
+        self.point, self.make_metric, self.nonsmooth, self.settle = point, make_metric, nonsmooth, settle
+        self.target, self.noise, self.memory, self.exact = target, noise, memory, exact
+        self.pairs, self.damping, self.iteration = _Pairs(memory), _DAMPING, 0
+        self.solution, self.at_origin = Solution(point), False
+
+    def begin(self):
+        """Take the objective at the start."""
+        smooth, self.grad = yield self.point
+        self.objective = smooth + self.nonsmooth.value(self.point)
+        made = self.make_metric(self.point, self.grad)
+        self.metric, self.refresh = made.matrix, Refresh(made, self.objective)
+
+    def aim(self):
+        """Minimise the model, to more digits where it seems to be the last; and estimate F - F*."""
+        ns, point, grad = self.nonsmooth, self.point, self.grad
+        self.unknown = self.metric.unknown(ns.violation(point, grad), point, self.objective / ns.strength)
+        for damping, accuracy in ((self.damping, _ACCURACY), (_LAST_DAMPING, _LAST_ACCURACY)):
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is looked for
-                goal, gained = _Model(metric, pairs, point, grad, threshold, model_damping).minimise(accuracy)
-                goal = settle(metric.moved(point, goal))
-            direction = goal - point
-            finite = np.isfinite(gained) and np.isfinite(direction).all()
-            decrement = metric.slack * gained * staleness(objective_there, objective) if finite else np.inf
-            estimate = suboptimality(decrement, solution.loss_curve[made_at:], objective)
-            estimate = min(estimate + unknown, objective)
-            if estimate > target(point):
+                model = _Model(self.metric, self.pairs, point, grad, ns, damping)
+                goal, self.gained = model.minimise(accuracy)
+                self.goal = self.settle(self.metric.moved(point, goal))
+            self.direction = self.goal - point
+            finite = np.isfinite(self.gained) and np.isfinite(self.direction).all()
+            stiffness = self.metric.slack * self.gained * self.refresh.staleness(self.objective)
+            self.decrement = stiffness if finite else np.inf
+            since = self.solution.loss_curve[self.refresh.made_at :]
+            estimate = suboptimality(self.decrement, since, self.objective)
+            self.estimate = min(estimate + self.unknown, self.objective)
+            if self.estimate > self.target(point):
                 break
-        if solution.is_final(point, objective, grad, estimate, False, target(point), max_iter, report):
-            return solution
 
-        # line search
-        step, rounding = 1.0, noise * abs(objective)
-        slope = float(np.vdot(grad, direction)) + l1_norm(goal, threshold) - l1_norm(point, threshold)
-        slope = min(slope, -gained)  # which it is, but for rounding, as the model's curvature is positive
-        for _ in range(MAX_BACKTRACKS if slope < 0 and np.isfinite(decrement) else 0):
-            trial = goal if step == 1.0 else point + step * direction
-            smooth, new_grad = yield trial
-            new_objective = smooth + l1_norm(trial, threshold)
-            new_slope = _slope(trial, new_grad, threshold, direction)
-            if accepts(step, objective, slope, new_objective, new_slope, rounding):
-                break
-            step = shortened(step, objective, slope, new_objective, new_slope)
-        else:
-            if at_origin or gained <= 10 * rounding:
-                solution.reason = ROUNDING
-                return solution
-            # as in `lbfgs`: at the origin the Hessian is largest
-            made, made_at, at_origin = make_metric(np.zeros_like(point), grad), iteration, True
-            objective_there = max(solution.loss_curve[0], objective)
-            metric, pairs, next_refresh = made.matrix, _Pairs(memory), iteration + 1 + made.patience
-            continue
+    def stops(self, max_iter, report):
+        """Take in the iteration; whether it is the last."""
+        args = self.point, self.objective, self.grad, self.estimate, False, self.target(self.point)
+        return self.solution.is_final(*args, max_iter, report)
 
-        at_origin = False
-        if step < 0.5:
-            damping *= 10
-        elif step == 1.0:
-            damping = max(damping / 10, _DAMPING)
-        pairs.add(trial - point, new_grad - grad)
-        point, objective, grad = trial, new_objective, new_grad
-        if exact:
-            made, objective_there = make_metric(point, grad), objective
-            metric = made.matrix
-        elif iteration + 1 >= next_refresh or unknown > decrement:
-            made = metric = None  # the old one's memory is the new one's
-            made, made_at, objective_there = make_metric(point, grad), iteration + 1, objective
-            metric, gap = made.matrix, max(gap * 3 // 2, made.patience)
-            next_refresh = iteration + 1 + gap
+    def search(self):
+        """Search along the way to the goal; whether there is a step."""
+        ns, point, objective, direction = self.nonsmooth, self.point, self.objective, self.direction
+        self.step, rounding = 1.0, self.noise * abs(objective)
+        slope = float(np.vdot(self.grad, direction)) + ns.value(self.goal) - ns.value(point)
+        slope = min(slope, -self.gained)  # which it is, but for rounding, as the model's curvature is positive
+        for _ in range(MAX_BACKTRACKS if slope < 0 and np.isfinite(self.decrement) else 0):
+            trial = self.goal if self.step == 1.0 else point + self.step * direction
+            smooth, grad = yield trial
+            new_objective = smooth + ns.value(trial)
+            new_slope = float(np.vdot(grad, direction)) + ns.slope(trial, direction)
+            if accepts(self.step, objective, slope, new_objective, new_slope, rounding):
+                self.pairs.add(trial - point, grad - self.grad)
+                self.point, self.objective, self.grad = trial, new_objective, grad
+                return True
+            self.step = shortened(self.step, objective, slope, new_objective, new_slope)
+        return False
 
+    def go_on(self):
+        """From the point that has been found, with a new metric where it is time."""
+        self.at_origin = False
+        if self.step < 0.5:
+            self.damping *= 10
+        elif self.step == 1.0:
+            self.damping = max(self.damping / 10, _DAMPING)
+        is_due = self.iteration + 1 >= self.refresh.due or self.unknown > self.decrement
+        if self.exact:
+            made = self.make_metric(self.point, self.grad)
+            self.metric, self.refresh.objective_there = made.matrix, self.objective
+        elif is_due:
+            self.metric = None  # its memory is the new one's
+            made = self.make_metric(self.point, self.grad)
+            self.metric = made.matrix
+            self.refresh.made(made, self.iteration, self.objective)
+        self.iteration += 1
 
-def _slope(point, grad, threshold, direction):
-    """Derivative of F along a direction, on coming to the point."""
-    rate = np.where(point != 0, np.sign(point) * direction, -np.abs(direction))
-    return float(np.vdot(grad, direction)) + float(
-        np.multiply(threshold, rate, where=direction != 0, out=np.zeros_like(rate)).sum()
-    )
+    def goes_back(self):
+        """Make the metric at the origin, where the Hessian is largest, as in `lbfgs`; not twice, nor for rounding."""
+        if self.at_origin or self.gained <= 10 * self.noise * abs(self.objective):
+            return False
+        made, self.at_origin = self.make_metric(np.zeros_like(self.point), self.grad), True
+        there = max(self.solution.loss_curve[0], self.objective)
+        self.metric, self.pairs = made.matrix, _Pairs(self.memory)
+        self.refresh.made_at_origin(made, self.iteration, there)
+        self.iteration += 1
+        return True

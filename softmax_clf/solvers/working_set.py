@@ -8,6 +8,7 @@ from .proximal import shift_of_least_penalty
 from .stopping import ROUNDING, Solution
 
 _ACCURACY, _LAST_ACCURACY = 1e-2, 1e-6  # of a model's minimum, relative to what is gained in it
+_GROUPED = 1e-2  # share of that where steps are along the gradient, of which many gain little each
 _MAX_STEPS = 30  # on one working set
 _LEAST_SET = 50  # coordinates that a set may grow by, or as many as there are in it
 _SHARE = 0.5  # of what is allowed, that a working set may leave to be gained
@@ -16,8 +17,8 @@ _STANDING = 3  # steps in a row that gain nothing, for rounding
 _EPS, _TINY = np.finfo(np.float64).eps, np.finfo(np.float64).tiny
 
 
-def working_set(point, columns, *, threshold, ridge, target, max_iter, report, **ignored):
-    """Minimise a mean loss of rows with an L1 penalty, and perhaps an L2 penalty.
+def working_set(point, columns, *, threshold, ridge, target, max_iter, report, bounds=None, **ignored):
+    """Minimise a mean loss of rows with an L1 penalty, perhaps an L2 penalty, and perhaps within bounds.
 
     1. Working set: coordinates, a class and a feature each, that are not zero or whose derivative exceeds the
        threshold; on a path those that the sequential strong rule keeps (R. Tibshirani et al., Strong rules for
@@ -37,7 +38,9 @@ def working_set(point, columns, *, threshold, ridge, target, max_iter, report, *
         F - F* <= sum(weight KL(alpha || p))
                   + sum(threshold |w| + ridge/2 w^2 + w u + max(|u| - threshold, 0)^2 / (2 ridge))
 
-    where the last term is left out, and u feasible, without an L2 penalty. As y - p sums to zero over the rows once the
+    where the last term is left out, and u feasible, without an L2 penalty; towards a bound r the last term is what the
+    penalties of a step of at most r may gain. Where the L1 penalty is of the norms of features' coefficients, sizes are
+    such norms. As y - p sums to zero over the rows once the
     intercepts are best, so does y - alpha, as the dual asks for where intercepts are not penalised. Derivatives by
     other coefficients that no penalty counts only come near zero: with them this is an estimate, and no bound.
 
@@ -47,6 +50,8 @@ def working_set(point, columns, *, threshold, ridge, target, max_iter, report, *
     columns : Columns
     threshold, ridge : array (n_features,)
         Strengths of the penalties by feature.
+    bounds : tuple of array (n_present, n_features), or None
+        Least and largest coefficients, zero among them.
     target : callable (point, penalty) -> float
     max_iter, report
         As in :func:`~.lbfgs.lbfgs`.
@@ -57,7 +62,7 @@ def working_set(point, columns, *, threshold, ridge, target, max_iter, report, *
     """
     if columns.last is None:
         yield point  # so that it is seen whether scores are finite there; nothing else is asked for
-    return _Fit(point, columns, threshold, ridge, target, max_iter, report).run()
+    return _Fit(point, columns, threshold, ridge, bounds, target, max_iter, report).run()
 
 
 @dataclass
@@ -76,8 +81,8 @@ class _Fit:
     Coordinates have numbers, ``class * n_features + feature``: nothing here is as long as all of them but gradients.
     """
 
-    def __init__(self, point, columns, threshold, ridge, target, max_iter, report):
-        self.columns, self.threshold, self.ridge = columns, threshold, ridge
+    def __init__(self, point, columns, threshold, ridge, bounds, target, max_iter, report):
+        self.columns, self.threshold, self.ridge, self.bounds = columns, threshold, ridge, bounds
         self.target, self.max_iter, self.report = target, max_iter, report
         p, present = columns.n_features, columns.present
         classes, features = np.nonzero(point[:, :p])
@@ -87,7 +92,7 @@ class _Fit:
         self.numbers = np.searchsorted(present, classes) * p + features
         self.intercept = point[present, p] if columns.fit_intercept else np.zeros(len(present))
         self.solution, self.lower, self.allowed, self.damping = Solution(point), 0.0, None, 0.0
-        self.is_bound = bool(threshold.all())
+        self.is_bound = bool((threshold + ridge).all())
 
     def run(self):
         c, last = self.columns, self.columns.last
@@ -97,7 +102,7 @@ class _Fit:
         c.begin(*np.divmod(self.numbers, c.n_features), self.at, self.intercept)
         if follows:
             grad = last.grad
-            bound = np.maximum(2 - last.strength / c.strength, 0.5) * self.threshold
+            bound = np.maximum(2 - last.strength / max(c.strength, _TINY), 0.5) * self.threshold
         else:
             self.intercept = self.intercept + c.balance()
             grad, bound = c.gradient(), self.threshold
@@ -108,7 +113,7 @@ class _Fit:
             for step in range(_MAX_STEPS):
                 moved = self._step(_LAST_ACCURACY if standing else _ACCURACY)
                 self.model.update()
-                left = self._gap(self.model.grad, np.abs(self.model.grad), self.thresholds, self.ridges)
+                left = self._gap(self.model.grad, *self._terms_of_set())
                 standing = 0 if moved or left < 0.9 * least else standing + 1
                 least = min(left, least)
                 if standing == _STANDING or left <= _SHARE * self.allowed or step == _MAX_STEPS - 1:
@@ -142,14 +147,27 @@ class _Fit:
         _, here, places = np.intersect1d(self.numbers, before.numbers, assume_unique=True, return_indices=True)
         there[here] = before.coef[places]
         ahead = self.at + share * (self.at - there)
-        return np.where(ahead * self.at > 0, ahead, self.at)
+        ahead = np.where(ahead * self.at > 0, ahead, self.at)
+        if self.bounds is None:
+            return ahead
+        classes, features = np.divmod(self.numbers, self.columns.n_features)
+        return np.clip(ahead, *(side[classes, features] for side in self.bounds))
 
     # ----------------------------------------------------------------------------------------------- working sets
 
     def _exceeding(self, grad, bound):
-        """Numbers of coordinates whose derivatives exceed a bound by feature (n_features,), and their sizes."""
+        """Numbers of coordinates whose derivatives exceed a bound by feature (n_features,), and their sizes.
+
+        Of groups, the numbers of the features.
+        """
         features = np.flatnonzero(grad.steepest > bound)
-        size = np.abs(grad.values[:, features])
+        if self.columns.is_grouped:
+            return features, grad.steepest[features]
+        values = grad.values[:, features]
+        size = np.abs(values)
+        if self.bounds is not None:
+            low, high = self.bounds
+            size = np.where(np.where(values < 0, high[:, features] > 0, low[:, features] < 0), size, 0.0)
         classes, places = np.nonzero(size > bound[features])
         return classes * self.columns.n_features + features[places], size[classes, places]
 
@@ -157,13 +175,21 @@ class _Fit:
         """Of coordinates that exceed it those that do most for their thresholds, as many as a set may grow by."""
         numbers, size = self._exceeding(grad, bound)
         n_most = max(2 * len(self.numbers), _LEAST_SET)
+        if self.columns.is_grouped:
+            n_most = -(-n_most // len(self.columns.present))
         if len(numbers) > n_most:
             ratio = size / np.maximum(self.threshold[numbers % self.columns.n_features], 1e-300)
             numbers = numbers[np.argpartition(-ratio, n_most)[:n_most]]
-        return numbers
+        return self._of_all_classes(numbers) if self.columns.is_grouped else numbers
+
+    def _of_all_classes(self, features):
+        p, n_outputs = self.columns.n_features, len(self.columns.present)
+        return (np.arange(n_outputs)[:, None] * p + np.unique(features)).ravel()
 
     def _choose(self, numbers):
         """Work on a set from now on, of which what has been worked on is a part."""
+        if self.columns.is_grouped:
+            numbers = self._of_all_classes(numbers % self.columns.n_features)
         at = np.zeros(len(numbers))
         at[np.searchsorted(numbers, self.numbers)] = self.at
         self.at, self.numbers = at, numbers
@@ -171,14 +197,35 @@ class _Fit:
         self.model = self.columns.model(self.classes, self.features)
         self.model.update()
         self.thresholds, self.ridges = self.threshold[self.features], self.ridge[self.features]
+        infinite = np.full(len(numbers), np.inf)
+        sides = (-infinite, infinite) if self.bounds is None else (s[self.classes, self.features] for s in self.bounds)
+        self.low, self.high = sides
         self.penalty = self._penalty(self.at)
 
+    def _norms(self, values):
+        """Of the coefficients of each feature of a set, or of their derivatives."""
+        return np.linalg.norm(values.reshape(len(self.columns.present), -1), axis=0)
+
     def _penalty(self, at):
-        return float(self.thresholds @ np.abs(at) + self.ridges @ np.square(at) / 2)
+        squares = self.ridges @ np.square(at) / 2
+        if self.columns.is_grouped:
+            norms = self._norms(at)
+            return float(self.thresholds[: len(norms)] @ norms + squares)
+        return float(self.thresholds @ np.abs(at) + squares)
 
     # --------------------------------------------------------------------------------------------------- the dual
 
-    def _gap(self, grad_here, size, threshold, ridge):
+    def _terms_of_set(self):
+        """What :meth:`_gap` takes of the coordinates of the set, or of its groups."""
+        if self.columns.is_grouped:
+            size = self._norms(self.model.grad)
+            return size, self.thresholds[: len(size)], self.ridges[: len(size)]
+        size = np.abs(self.model.grad)
+        if self.bounds is None:
+            return size, self.thresholds, self.ridges
+        return size, self.thresholds, self.ridges, np.where(self.model.grad < 0, self.high, -self.low)
+
+    def _gap(self, grad_here, size, threshold, ridge, reach=None):
         """What F is above its minimum among some coefficients, at most, with intercepts at their best.
 
         Parameters
@@ -187,15 +234,21 @@ class _Fit:
             Derivatives of the loss by the coordinates of the set, outside of which all coefficients are zero.
         size, threshold, ridge
             The sizes of the derivatives by all these coefficients, and the strengths of their penalties.
+        reach : array, or None
+            How far bounds let these coefficients be from zero, where their derivatives lead them.
         """
         cross, loose = float(self.at @ grad_here), 0.0
         if not self.is_bound:
-            free = np.flatnonzero(self.thresholds == 0)
+            free = np.flatnonzero(self.thresholds + self.ridges == 0)
             steep = np.abs(grad_here[free])
             loose = float(steep @ (np.abs(self.at[free]) + steep / np.maximum(self.model.curvature[free], _TINY)))
-            size, threshold, ridge = (a[threshold > 0] for a in (size, threshold, ridge))
+            counted = threshold + ridge > 0
+            size, threshold, ridge = size[counted], threshold[counted], ridge[counted]
+            reach = None if reach is None else reach[counted]
         over = size > threshold
         size, threshold, ridge = size[over], threshold[over], ridge[over]
+        if reach is not None:
+            return self._gap_within(cross, size, threshold, ridge, reach[over]) + loose
         shares = [1 - 1 / float((size / threshold).max())] if len(size) else [0.0]
         if len(size) and ridge.all():
             shares.append(0.0)
@@ -209,11 +262,28 @@ class _Fit:
             gaps.append(gap)
         return max(min(gaps), 0.0) + loose
 
+    def _gap_within(self, cross, size, threshold, ridge, reach):
+        """The same where there are bounds, of coordinates whose derivatives exceed their thresholds."""
+        endless = np.isinf(reach) & (ridge == 0)  # whose derivatives have to be feasible
+        shares = [1 - 1 / float((size[endless] / threshold[endless]).max())] if endless.any() else [0.0]
+        gaps = []
+        for share in shares:
+            excess = np.maximum((1 - share) * size - threshold, 0.0)
+            excess[endless] = 0.0
+            way = np.minimum(np.divide(excess, ridge, where=ridge > 0, out=np.full(len(ridge), np.inf)), reach)
+            way[endless] = 0.0
+            gain = float((excess * way - ridge * np.square(way) / 2).sum())
+            gaps.append(self.columns.divergence(share) + self.penalty + (1 - share) * cross + gain)
+        return max(min(gaps), 0.0)
+
     def _check(self, grad):
         """Take in where it is, with the duality gap; whether it is the last."""
         numbers, size = self._exceeding(grad, self.threshold)
-        features = numbers % self.columns.n_features
+        classes, features = np.divmod(numbers, self.columns.n_features)
         args = size, self.threshold[features], self.ridge[features]
+        if self.bounds is not None:
+            low, high = (side[classes, features] for side in self.bounds)
+            args = *args, np.where(grad.values[classes, features] < 0, high, -low)
         gap = self._gap(grad.values[self.classes, self.features], *args)
         unbalanced = float(np.abs(self.columns.residual.sum(axis=1)).sum()) if self.columns.fit_intercept else 0.0
         gap += unbalanced * (1 + float(np.abs(self.columns.scores).max())) + 4 * _EPS * self._objective()
@@ -251,8 +321,8 @@ class _Fit:
     def _step(self, accuracy):
         """A step on the set; whether it has gained more than rounding errors."""
         c, model, before = self.columns, self.model, self._objective()
-        free = np.full(len(self.at), np.inf)
-        args = self.thresholds, self.ridges, self.damping, -free, free, accuracy, 0.0
+        accuracy *= _GROUPED if c.is_grouped else 1.0
+        args = self.thresholds, self.ridges, self.damping, self.low, self.high, accuracy, 0.0
         goal, gained = model.descend(self.at, *args)
         at, scores, penalty, length = self.at, c.scores, self.penalty, 1.0
         for _ in range(_BACKTRACKS):
@@ -290,9 +360,18 @@ class _Fit:
             return
         places = np.flatnonzero(np.isin(self.features, full))  # class by class, and so of features in order
         coef = self.at[places].reshape(n, -1)
-        coef -= shift_of_least_penalty(coef, self.threshold[full], self.ridge[full])
-        if not self.is_bound:
-            free = self.threshold[full] == 0
+        if self.columns.is_grouped:
+            coef -= coef.mean(axis=0)
+        else:
+            shift = shift_of_least_penalty(coef, self.threshold[full], self.ridge[full])
+            if self.bounds is not None:  # which let it go so far
+                low, high = (side[:, full] for side in self.bounds)
+                shift = np.clip(shift, (coef - high).max(axis=0), (coef - low).min(axis=0))
+            coef -= shift
+            if self.bounds is not None:
+                np.clip(coef, low, high, out=coef)
+        if not self.is_bound and self.bounds is None:
+            free = self.threshold[full] + self.ridge[full] == 0
             coef[:, free] -= coef[:, free].mean(axis=0)
         self.at[places] = coef.ravel()
         self.penalty = self._penalty(self.at)
