@@ -148,8 +148,10 @@ def plain_of(objective, curvature):
     plain = Plain(
         curvature.diagonal,
         curvature.metric_of_all_rows,
+        curvature.metric_in_common,
         curvature.next_passes,
         curvature.check_passes,
+        curvature.passes_in_common,
         curvature.plan.iteration_passes,
     )
     curvature.passes_so_far = lambda: max(objective.n_passes - plain.n_iter, 0)
@@ -172,6 +174,12 @@ class _WatchedObjective:
     def arrived(self):
         self.watch.begin()
         self.objective.n_passes += 1
+
+    def curve(self, point):
+        self.objective.curve(point)
+
+    def hessian_product(self, direction):
+        return self.objective.hessian_product(direction)
 
 
 @on_one_blas_thread

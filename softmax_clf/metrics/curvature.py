@@ -106,6 +106,14 @@ class Curvature:
         plan = self._plan(of_all_rows=True)
         return plan.passes if plan.kind == BLOCKS or self.rows.n_outputs == 1 else np.inf
 
+    def metric_in_common(self, point):
+        """As :meth:`metric_of_all_rows`, one matrix for all classes."""
+        return self.metric(point, of_all_rows=True, in_common=True)
+
+    def passes_in_common(self):
+        """What that takes, in passes."""
+        return self._plan(of_all_rows=True, in_common=True).passes
+
     def diagonal(self):
         """A metric of the variances of the features alone, with the classes' curvature where all rows are alike.
 

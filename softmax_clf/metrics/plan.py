@@ -55,6 +55,7 @@ def plan_metric(
     evenness=1.0,
     n_problems=1,
     of_all_rows=False,
+    in_common=False,
 ):
     """Choose the metric by what a whole fit costs with it.
 
@@ -87,6 +88,8 @@ def plan_metric(
     of_all_rows : bool
         Whether to leave out no row: a block a class, or one for all where these would take too much memory. With rows
         of high leverage, as rare features have them, no sample stands for the rest.
+    in_common : bool
+        Whether one matrix is to serve all classes.
     """
     n, p, K, size = n_samples, n_columns, n_outputs, n_columns * n_outputs
     d = p if effective_dim is None else min(max(effective_dim, 1.0), p)
@@ -128,7 +131,7 @@ def plan_metric(
     if of_all_rows:
         options = [option for option in options if option[0] != EXACT]
         options = [option for option in options if option[1] == n] or options
-        options = [option for option in options if option[0] == BLOCKS] or options
+        options = [option for option in options if (option[0] == BLOCKS) != in_common] or options
     kind, n_rows, _, _, made = min(options, key=lambda o: o[2] * one_pass * n_problems + o[3] * o[4])
     # beside its pass an iteration costs some 0.2 ms in Python; one of searches 0.5 ms, two passes, and searches
     search = 2 + (4e7 + 7e3 * n * K) / one_pass

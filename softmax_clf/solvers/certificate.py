@@ -8,17 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .conjugate import newton_step
+from .questions import Product
+
 _SHARE = 0.2  # of the target that the residual may cost
-
-
-@dataclass
-class Product:
-    """What a solver asks for: the exact Hessian at the point times a direction."""
-
-    direction: np.ndarray
-
-    def answer(self, objective):
-        return objective.hessian_product(self.direction)
 
 
 @dataclass
@@ -69,32 +62,18 @@ def certify(point, grad, metric, strength, target, max_products, n_features=None
         Whether F - F* is at most the value. Otherwise it is an estimate of that.
     """
     p = point.shape[-1] if n_features is None else n_features
-    step, residual = np.zeros_like(grad), grad.copy()
-    natural = metric.solve(residual)
-    direction, square = -natural, float(np.vdot(residual, natural))
-    decrement, n_products, short = 0.0, 0, np.inf
-    while n_products < max_products and square > 0:
-        image = yield Product(direction)
-        n_products += 1
-        curvature = float(np.vdot(direction, image))
-        if not (curvature > 0 and np.isfinite(curvature)):
-            break
-        length = square / curvature
-        step += length * direction
-        residual += length * image
-        decrement += length * square / 2
-        if strength > 0:
-            penalised = residual[..., :p]
-            short = float(np.vdot(penalised, penalised)) / (2 * strength)
-            if short <= _SHARE * target or decrement > target:
-                break
-        elif length * square <= _SHARE * decrement:
-            break
-        natural = metric.solve(residual)
-        before, square = square, float(np.vdot(residual, natural))
-        direction = square / before * direction - natural
+
+    def short(found):
+        """What the residual costs at most, where the penalty is all the curvature that is known."""
+        return float(np.square(found.residual[..., :p]).sum()) / (2 * strength) if strength > 0 else np.inf
+
+    def is_enough(found):
+        return found.is_solved if not strength > 0 else short(found) <= _SHARE * target or found.promised > target
+
+    found = yield from newton_step(grad, metric.solve, max_products, is_enough)
+    step, residual, decrement = found.step, found.residual, found.promised
     expected = 3 * decrement
-    if not strength > 0 or decrement > target or decrement + short > 2 * target:
+    if not strength > 0 or decrement > target or decrement + short(found) > 2 * target:
         return expected, False
     if p < point.shape[-1]:
         more = np.zeros_like(step)

@@ -3,9 +3,10 @@
 import numpy as np
 from scipy.linalg.lapack import dtrtrs
 
+from .conjugate import newton_step
 from .line_search import MAX_BACKTRACKS, accepts, shortened
 from .pace import Budget, Pace
-from .questions import Arrived, AtScores, Naturals, Scores
+from .questions import Arrived, AtScores, Curve, Naturals, Product, Scores
 from .refresh import Refresh
 from .stopping import ROUNDING, Solution, suboptimality
 from .subspace import subspace
@@ -189,21 +190,37 @@ class Memory:
         """Minus the gradient times the inverse Hessian that starts from ``scale`` times the metric's, (size,)."""
         if not self.order:
             return -self.natural
-        order, used = np.array(self.order), 2 * max(self.order) + 2
         if self.along is None:
-            self.along = self.pieces.sum(lambda q: self.vectors[:used, q] @ self.grad[q])
+            self.along = self._along(self.grad)
+        return self._times_inverse(self.natural, self.along, -scale)
+
+    def solve(self, vector, natural):
+        """A gradient times the inverse Hessian that starts from the metric's, whose step it is, all of one shape."""
+        if not self.order:
+            return natural
+        along = self._along(vector.ravel())
+        return self._times_inverse(natural.ravel(), along, 1.0).reshape(vector.shape)
+
+    def _along(self, vector):
+        """Products with steps and naturals, in the order of their slots."""
+        used = 2 * max(self.order) + 2
+        return self.pieces.sum(lambda q: self.vectors[:used, q] @ vector[q])
+
+    def _times_inverse(self, natural, along, scale):
+        """The inverse Hessian times a vector that is ``natural`` as a step of the metric; negative as ``scale`` is."""
+        order, sign, scale = np.array(self.order), np.sign(scale), abs(scale)
         places, pairs = 2 * order, (order[:, None], order)
         curvatures, squares = self.curvatures[pairs], self.squares[pairs]
-        alpha = dtrtrs(curvatures, self.along[places])[0]
-        rest = curvatures.diagonal() * alpha - scale * (self.along[places + 1] - squares @ alpha)
-        coefficients = np.zeros(used)
-        coefficients[places] = -dtrtrs(curvatures, rest, trans=1)[0]
-        coefficients[places + 1] = scale * alpha
-        result = np.empty_like(self.natural)
+        alpha = dtrtrs(curvatures, along[places])[0]
+        rest = curvatures.diagonal() * alpha - scale * (along[places + 1] - squares @ alpha)
+        coefficients = np.zeros(len(along))
+        coefficients[places] = sign * dtrtrs(curvatures, rest, trans=1)[0]
+        coefficients[places + 1] = -sign * scale * alpha
+        result = np.empty_like(natural)
 
         def combine(piece):
-            np.multiply(self.natural[piece], -scale, out=result[piece])
-            result[piece] += coefficients @ self.vectors[:used, piece]
+            np.multiply(natural[piece], sign * scale, out=result[piece])
+            result[piece] += coefficients @ self.vectors[: len(along), piece]
 
         self.pieces.each(combine)
         return result
@@ -217,7 +234,7 @@ def run(solver, evaluate, objective=None):
     solver : generator
         As :func:`lbfgs` is.
     evaluate : callable point -> (objective, gradient)
-    objective : object with ``raw_scores``, ``evaluate_at`` and ``arrived``
+    objective : object with ``raw_scores``, ``evaluate_at``, ``arrived``, ``curve`` and ``hessian_product``
         Where the solver knows of rows.
 
     Returns
@@ -234,6 +251,8 @@ def run(solver, evaluate, objective=None):
             answer = asked.answer()
         elif isinstance(asked, Arrived):
             answer = objective.arrived()
+        elif isinstance(asked, Curve | Product):
+            answer = asked.answer(objective)
         elif isinstance(asked, Scores):
             answer = objective.raw_scores(asked.point, asked.out, asked.is_direction)
         elif isinstance(asked, AtScores):
@@ -288,7 +307,7 @@ def lbfgs(
     descent = _Descent(point, make_metric, target, max_iter, noise, report, memory, rows, plain, budget)
     yield from descent.begin(before)
     while True:
-        descent.aim()  # 1.
+        yield from descent.aim()  # 1.
         if descent.stops():  # 4.
             return descent.solution
         is_hard = descent.is_hard()
@@ -327,6 +346,12 @@ class _Descent:
         With a diagonal, with a metric, or by searches.
     trial : tuple (step, point, objective, grad)
         What the line search has found.
+    newton, came_by : NewtonStep, or None
+        From the point, and that which has led to it.
+    surprise : float
+        The share of its promise by which that has brought more or less.
+    above : float, or None
+        F - F*, where Hessian products tell it.
     """
 
     def __init__(self, point, make_metric, target, max_iter, noise, report, memory, rows, plain, budget):
@@ -335,6 +360,7 @@ class _Descent:
         self.plain, self.budget, self.ways = plain, budget, Ways(plain, rows, budget, max_iter)
         self.solution = Solution(point)
         self.at_origin, self.trial, self.squares, self.left = False, None, [], np.inf
+        self.newton, self.came_by, self.surprise = None, None, 0.0
         self.is_told = False  # whether the point has been told of
 
     @property
@@ -358,17 +384,20 @@ class _Descent:
     def _make_metric(self):
         """Make the metric here, of the kind that the way has."""
         self.metric, self.squares = None, []  # the old one's memory is the new one's
-        makers = {METRIC: self.make_metric}
-        if self.plain is not None:
-            makers |= {DIAGONAL: lambda point: self.plain.make_diagonal(), CHECK: self.plain.make_check}
+        makers, plain = {METRIC: self.make_metric}, self.plain
+        if plain is not None:
+            check = plain.make_common if self.ways.takes_newton_steps else plain.make_check
+            makers |= {DIAGONAL: lambda point: plain.make_diagonal(), CHECK: check}
         self.metric = makers[self.ways.way](self.point)
         self.budget.spend(self.metric.passes)
 
     def _turn_to(self, way, iteration):
-        """Take another way from an iteration on, whose point is here."""
-        self.ways.take(way, iteration)
-        self._make_metric()
+        """Take another way from an iteration on, whose point is here; whether a metric was made."""
+        makes_metric = self.ways.take(way, iteration)
+        if makes_metric:
+            self._make_metric()
         self.refresh = Refresh(self.metric, self.objective, iteration)
+        return makes_metric
 
     def _renew(self):
         """Let the memory start from the metric, here."""
@@ -377,20 +406,48 @@ class _Descent:
 
     def aim(self):
         """Find a direction, and whether it leads down."""
-        self.direction = self.memory.direction(self.scale).reshape(self.point.shape)
+        self.allowed, self.newton, self.above = self.target(self.point), None, None
+        if self.ways.takes_newton_steps:
+            yield from self._aim_by_products()
+        if self.newton is None:
+            self.direction = self.memory.direction(self.scale).reshape(self.point.shape)
         self.slope = self._dot(self.grad, self.direction)
         self.rounding, self.square = self.noise * abs(self.objective), self._dot(self.grad, self.natural)
         self.descends = self.slope < 0 or not self.grad.any()
+
+    def _aim_by_products(self):
+        """Find Newton's step, unless that which has led here has left so little that this is the end."""
+        if self.came_by is not None:
+            gained = self.solution.objective - self.objective
+            self.above = self.came_by.above_after(gained, self.surprise)
+            self.surprise = self.came_by.surprise(gained)
+            self.came_by = None
+            if self.above <= self.allowed:
+                return
+        yield Curve(self.point)
+        newton = yield from newton_step(self.grad, self._inverse, self.ways.most_products())
+        passes = newton.n_products + 0.5
+        self.budget.spend(passes)
+        if not newton.is_solved and newton.promised > 0:
+            self.ways.lack_products(self.iteration + 1, passes)
+            return
+        self.newton, self.direction, self.above = newton, newton.step, newton.above(self.surprise)
+
+    def _inverse(self, vector):
+        """A vector times the inverse Hessian, by the metric and what steps have shown."""
+        return self.memory.solve(vector, self.metric.solve(vector))
 
     def stops(self):
         """Take note of an iteration and tell of it; whether it is the last."""
         if self.is_told:
             self.is_told = False
             return False
-        solution, ways, allowed = self.solution, self.ways, self.target(self.point)
+        solution, ways, allowed = self.solution, self.ways, self.allowed
         goal = max(allowed, self.rounding, np.finfo(np.float64).tiny)
         self.pace = Pace([*solution.loss_curve[ways.began :], self.objective], goal)
         self.estimate = self._plain_estimate() if ways.is_plain else self._estimate()
+        if self.above is not None and self.descends:
+            self.estimate = min(self.above, self.objective)
         claim = self.estimate if ways.vouches else max(self.estimate, 2 * allowed)
         known = self.point, self.objective, self.grad, claim, False, allowed
         if solution.is_final(*known, self.budget.limit(solution, self.max_iter), self.report):
@@ -487,7 +544,7 @@ class _Descent:
         before, direction, self.at_origin = self.grad, self.direction, False
         way = self.ways.next(self.iteration, self.pace, self.slope, self.estimate)
         step, self.point, self.objective, self.grad = self.trial
-        self.trial = None
+        self.trial, self.came_by = None, self.newton if step == 1.0 else None
         self.budget.spend(1.0 if self.plain is None else self.plain.iteration_passes)
         if self._makes_metric(way):
             _, (self.natural, natural) = yield from self.memory.renew(self.metric, self.grad, before)
@@ -499,14 +556,11 @@ class _Descent:
     def _makes_metric(self, way):
         """Make a metric where an iteration has led, for another way, or anew if that is due; whether it was made."""
         if way is not None:
-            self._turn_to(way, self.iteration + 1)
-        elif self.ways.is_plain or not self.refresh.is_due(
-            self.iteration, self.objective, self.left, self.metric.passes
-        ):
+            return self._turn_to(way, self.iteration + 1)
+        if self.ways.is_plain or not self.refresh.is_due(self.iteration, self.objective, self.left, self.metric.passes):
             return False
-        else:
-            self._make_metric()
-            self.refresh.made(self.metric, self.iteration, self.objective)
+        self._make_metric()
+        self.refresh.made(self.metric, self.iteration, self.objective)
         return True
 
     def _moved(self, step):

@@ -42,3 +42,23 @@ class Arrived:
     """Nothing: a solver that knows the rows is at a point, for which it has gone through them once."""
 
     point: np.ndarray
+
+
+@dataclass
+class Curve:
+    """Nothing: Hessian products are to be those at a point, from now on."""
+
+    point: np.ndarray
+
+    def answer(self, objective):
+        objective.curve(self.point)
+
+
+@dataclass
+class Product:
+    """The Hessian, at the point that :class:`Curve` has named, times a direction."""
+
+    direction: np.ndarray
+
+    def answer(self, objective):
+        return objective.hessian_product(self.direction)

@@ -11,8 +11,8 @@ A diagonal vouches for nothing, nor does a metric that was made far from the end
 in directions in which the metric is poor. (With 20 classes what F was above its minimum by rose from 1.5 to 48 times
 half the squared gradient in a Kronecker metric; in one of all rows with a block a class, made where all seemed to be
 done, it was 0.7 to 2.2 times on 23 problems, and in a second one, after steps with the first, up to 3.2.) So what ends
-a fit that was begun with a diagonal is such a metric, where there is room for it. Near the minimum its steps are good
-ones, too.
+a fit that was begun with a diagonal is such a metric, where there is room for it; or, where it takes longer, Newton's
+step by products with the Hessian (:mod:`~.conjugate`). Near the minimum their steps are good ones, too.
 """
 
 from collections.abc import Callable
@@ -31,11 +31,12 @@ _MANY_SHORTENED = 3  # steps that make a metric a bad one
 # All seems to be done where the pace leaves so many times what is allowed, for the check's steps do the rest; so much
 # less at most, after one that has shown that there was more. Estimates by another metric may be so many times as much:
 # they have some slack. A check is to take no more than its share either, unless what is left is as little as this.
-_NEARLY, _NOT_YET, _DOUBTFUL, _CHECK_RENT, _SURELY = 2.5, 0.1, 4, 0.25, 1e-2
+_NEARLY, _NOT_YET, _LEAST, _DOUBTFUL, _CHECK_RENT, _SURELY = 2.5, 0.1, 0.1, 4, 0.25, 1e-2
 # Without a diagonal to turn to a fit is hard, too, that after so many iterations, in which easy ones end, has so many
 # before it.
 _EASY, _MANY_LEFT = 30, 30
 _MANY, _TRIED = 20, 8  # iterations that searches are expected to take, and before which they are not given up
+_PRODUCTS, _MOST_PRODUCTS = 25, 60  # that a check by Newton's steps is expected to take, and that one may
 _MOST_CHECKED = 3  # times what all has taken so far: a check may take so much
 
 
@@ -49,8 +50,10 @@ class Plain:
         A metric that takes next to nothing, the same at any point.
     make_check : callable point -> ScheduledMetric
         One of all rows.
-    metric_passes, check_passes : callable () -> float
-        What any other metric takes, and that one, in passes over all rows; infinite where it tells no more.
+    make_common : callable point -> ScheduledMetric
+        One of all rows that is the same for all classes.
+    metric_passes, check_passes, common_passes : callable () -> float
+        What any other metric takes, and these, in passes over all rows; of the check infinite where it tells no more.
     iteration_passes : float
         What an iteration takes.
     n_iter : int
@@ -59,8 +62,10 @@ class Plain:
 
     make_diagonal: Callable
     make_check: Callable
+    make_common: Callable
     metric_passes: Callable
     check_passes: Callable
+    common_passes: Callable
     iteration_passes: float
     n_iter: int = 0
 
@@ -99,6 +104,8 @@ class Ways:
         self.way, self.began, self.n_shortened = METRIC, 0, 0
         self.has_bad_metric, self.nearly, self.wait, self.n_checked = False, _NEARLY, 0.0, 0
         self.is_last = False  # whether a metric was turned to since all seemed to be done
+        self.has_products = rows is not None  # and they have not failed
+        self.takes_newton_steps, self.wasted = False, 0.0  # for a check; passes that have led to none
         if plain is not None and plain.begins():
             self.way = DIAGONAL
 
@@ -111,13 +118,37 @@ class Ways:
         """Whether what the metric tells of F - F* may end a fit."""
         return self.way == CHECK or (self.way == METRIC and (self.began == 0 or not self._can_check()))
 
+    @property
+    def by_products(self):
+        """Whether a check is by Newton's steps, and not by a metric: where these take less."""
+        return self.has_products and self._step_passes() < self.plain.check_passes()
+
+    def _step_passes(self):
+        """What Newton's step takes: products, and a metric for them unless there is one."""
+        return _PRODUCTS + (self.plain.common_passes() if self.is_plain else 0.0)
+
+    def most_products(self):
+        """Products after which a step is given up: when they have taken as long as the other check takes."""
+        return int(min(max(self.plain.check_passes(), _PRODUCTS), _MOST_PRODUCTS))
+
+    def _check_passes(self):
+        return self._step_passes() if self.by_products else self.plain.check_passes()
+
     def _can_check(self):
-        """Whether a check takes no more than some times what all has taken so far."""
-        return self.plain.check_passes() <= _MOST_CHECKED * self.budget.spent
+        """Whether a metric that checks all takes no more than some times what all has taken so far."""
+        return self.plain.check_passes() <= _MOST_CHECKED * (self.budget.spent - self.wasted)
 
     def take(self, way, iteration):
-        """Take another way from an iteration on."""
+        """Take another way from an iteration on; whether it takes another metric."""
+        self.takes_newton_steps = way == CHECK and self.by_products
+        keeps_metric = self.takes_newton_steps and self.way == METRIC
         self.way, self.began, self.n_shortened = way, iteration, 0
+        return not keeps_metric
+
+    def lack_products(self, iteration, passes):
+        """Go on with the metric: products that took so many passes have not led to Newton's step."""
+        self.has_products, self.wasted = False, self.wasted + passes
+        self.take(METRIC, iteration)
 
     def next(self, iteration, pace, slope, estimate):
         """The way to take after an iteration; None to go on.
@@ -143,8 +174,11 @@ class Ways:
                 return None
             passes, each = self.plain.metric_passes(), self.plain.iteration_passes
             return METRIC if self._pays(iteration, pace, passes, each, _RENT * passes) else None
-        if not self.vouches and estimate <= _DOUBTFUL * self.nearly * pace.goal:
+        doubtful = 1.0 if self.by_products else _DOUBTFUL
+        if not self.vouches and estimate <= doubtful * self.nearly * pace.goal:
             return CHECK
+        if self.takes_newton_steps:
+            return DIAGONAL if self.n_shortened else None
         if self.n_shortened >= _MANY_SHORTENED:
             self.has_bad_metric = True
             self.nearly *= _NOT_YET if self.is_last else 1.0
@@ -156,12 +190,13 @@ class Ways:
         if not pace.is_known or left > self.nearly * pace.goal:
             return False
         done = (iteration - self.began) * self.plain.iteration_passes
-        passes = self.plain.check_passes() if self._can_check() else self.plain.metric_passes()
-        return left <= _SURELY * pace.goal or done >= _CHECK_RENT * passes
+        passes = self._check_passes() if self._can_check() else self.plain.metric_passes()
+        return left <= _SURELY * pace.goal or done >= _CHECK_RENT * (1 + self.n_checked) * passes
 
     def checked(self, estimate, goal):
         """Take note of what the check tells where it was made."""
-        self.nearly *= 1.0 if estimate <= goal else max(goal / estimate, _NOT_YET)
+        if estimate > goal:
+            self.nearly = max(self.nearly * max(goal / estimate, _NOT_YET), _LEAST)
         self.n_checked += 1
 
     def _pays(self, iteration, pace, passes, iteration_passes, rent):
