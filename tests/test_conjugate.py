@@ -45,7 +45,7 @@ def test_the_step_is_newtons(seed):
     assert found.promised == pytest.approx(lost, rel=1e-6)
     assert lost <= most * (1 + 1e-9)
     assert most <= found.above(0.0)
-    assert most - lost <= found.above_after(lost, 0.0)
+    assert most - lost <= found.above_after(lost, found.square, 0.0)
 
 
 def test_a_step_that_is_not_found_says_so():
@@ -58,8 +58,10 @@ def test_a_step_that_is_not_found_says_so():
 def test_surprises_make_claims_larger():
     found = solved(*quadratic(1)[:2], lambda vector: vector)
     assert found.above(0.2) > found.above(0.1) > found.above(0.0)
-    assert found.above_after(0.7 * found.promised, 0.0) > found.above_after(found.promised, 0.0)
-    assert found.above_after(1.3 * found.promised, 0.1) > found.above_after(1.3 * found.promised, 0.0)
+    less, more, square = 0.7 * found.promised, 1.3 * found.promised, found.square
+    assert found.above_after(less, square, 0.0) > found.above_after(found.promised, square, 0.0)
+    assert found.above_after(more, square, 0.1) > found.above_after(more, square, 0.0)
+    assert found.above_after(more, 2 * square, 0.0) > found.above_after(more, square, 0.0)
 
 
 def test_a_memory_is_an_inverse():

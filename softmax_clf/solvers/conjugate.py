@@ -12,8 +12,8 @@ from .questions import Product
 
 # What is above the minimum is at most so many times what Newton's step promises, and what the residual leaves so many
 # times half its square in the metric; where the step before has brought more or less than it promised, so many times
-# that share more. After a step it is so many times what the residual has left, and such a share of the promise. Found
-# on the families for development of benchmarks/hard_problems.py, tried on those held out.
+# that share more. After a step it is so many times what the residual or the gradient there leaves, and such a share of
+# the promise. Found on the families for development of benchmarks/hard_problems.py, tried on those held out.
 _PROMISE, _RESIDUAL, _SURPRISE = 4.0, 30.0, 20.0
 _LEFT, _REST = 2.0, 0.05
 _SOLVED = 0.5  # a step is done where what the residual leaves is at most such a share of what is promised
@@ -53,9 +53,12 @@ class NewtonStep:
         """The share of its promise by which the step has brought more or less."""
         return abs(gained / self.promised - 1) if self.promised > 0 else 0.0
 
-    def above_after(self, gained, surprise):
-        """What F is above its minimum where the step has led, and has made it smaller by so much."""
-        left = _LEFT * _RESIDUAL * self.square + _REST * self.promised
+    def above_after(self, gained, square, surprise):
+        """What F is above its minimum where the step has led, and has made it smaller by so much.
+
+        ``square`` is half the squared gradient there, which is the residual where F is a quadratic.
+        """
+        left = _LEFT * _RESIDUAL * max(self.square, square) + _REST * self.promised
         return (1 + _SURPRISE * surprise) ** 2 * left + _SURPRISE * self.surprise(gained) * self.promised
 
 

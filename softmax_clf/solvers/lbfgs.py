@@ -419,7 +419,8 @@ class _Descent:
         """Find Newton's step, unless that which has led here has left so little that this is the end."""
         if self.came_by is not None:
             gained = self.solution.objective - self.objective
-            self.above = self.came_by.above_after(gained, self.surprise)
+            square = self._dot(self.grad, self.natural) / 2
+            self.above = self.came_by.above_after(gained, square, self.surprise)
             self.surprise = self.came_by.surprise(gained)
             self.came_by = None
             if self.above <= self.allowed:
