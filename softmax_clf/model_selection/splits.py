@@ -95,9 +95,10 @@ def _check_classes(splitter, data):
         )
     if counts.min() < splitter.n_splits:
         least = counts.argmin()
+        fewer = f"set cv to at most {counts[least]}, or " if counts[least] > 1 else ""
         warnings.warn(
             f"The least populated class in y, {data.classes[least:][:1].tolist()[0]!r}, has only {counts[least]} "
-            f"members, which is less than n_splits={splitter.n_splits}: some folds hold out none of it. Remedy: set cv "
-            f"to at most {max(counts[least], 2)}, or give more rows of it.",
+            f"members, which is less than n_splits={splitter.n_splits}: some folds hold out none of it. Remedy: {fewer}"
+            "give more rows of it.",
             stacklevel=6,
         )
