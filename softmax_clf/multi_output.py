@@ -236,7 +236,8 @@ class MultiOutputSoftmaxClassifier(_MultiOutput):
         One a target, made when asked for: their coefficients are views.
     coef_, intercept_ : list of ndarray
         Of each target, as a classifier of its own has them: views.
-    coef_stack_ : ndarray (n_outputs, n_features), intercept_stack_ : ndarray (n_outputs,)
+    coef_stack_ : ndarray (n_outputs, n_features)
+    intercept_stack_ : ndarray (n_outputs,)
         Those of all targets one upon the other; a target of two classes has one output.
     n_iter_ : ndarray (n_targets,)
     converged_ : ndarray (n_targets,) of bool
