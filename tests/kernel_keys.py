@@ -112,6 +112,7 @@ def keys():
         "times": gram.times,
         "times_transpose": gram.times_transpose,
         "sweep": lasso.sweep,
+        "sweep_columns": lasso.sweep_columns,
     }
     return {name: jit._key(jit._reached(k._cache.options, k._cache.function)) for name, k in kernels.items()}
 
