@@ -110,6 +110,15 @@ class _MultiOutput(Documented, ClassifierMixin, BaseEstimator):
             )
         return out
 
+    def _by_target(self, scores):
+        """Scores (n_samples, n_outputs) as views of the columns of each target."""
+        return np.split(scores, self._firsts[1:-1], axis=1)
+
+    def _best(self, scores):
+        """The place of the class of the largest score (n_samples,), of one target after the other."""
+        for own in self._by_target(scores):
+            yield own.argmax(axis=1) if own.shape[1] > 1 else (own[:, 0] > 0).astype(np.intp)
+
     def predict(self, X: Any) -> np.ndarray:
         """The class of the largest score, of each target.
 
@@ -126,11 +135,9 @@ class _MultiOutput(Documented, ClassifierMixin, BaseEstimator):
         kinds = {classes.dtype.kind for classes in self.classes_}
         alike = len(kinds) == 1 or kinds <= set("biuf")
         dtype = np.result_type(*{classes.dtype for classes in self.classes_}) if alike else np.dtype(object)
-        out, firsts = np.empty((len(scores), len(self.classes_)), dtype), self._firsts
-        for t, classes in enumerate(self.classes_):
-            own = scores[:, firsts[t] : firsts[t + 1]]
-            best = own.argmax(axis=1) if own.shape[1] > 1 else (own[:, 0] > 0).astype(np.intp)
-            out[:, t] = classes[best]
+        out = np.empty((len(scores), len(self.classes_)), dtype)
+        for t, best in enumerate(self._best(scores)):
+            out[:, t] = self.classes_[t][best]
         return out
 
     def predict_proba(self, X: Any) -> list:
@@ -146,7 +153,7 @@ class _MultiOutput(Documented, ClassifierMixin, BaseEstimator):
         """
         found = []
         with np.errstate(under="ignore"):
-            for scores in np.split(self._scores(X), self._firsts[1:-1], axis=1):
+            for scores in self._by_target(self._scores(X)):
                 if scores.shape[1] == 1:
                     found.append(np.concatenate([expit(-scores), expit(scores)], axis=1))
                 else:
@@ -189,19 +196,18 @@ class _MultiOutput(Documented, ClassifierMixin, BaseEstimator):
     def _agreement(self, X, y):
         """Which labels are predicted, or missing; and which are there."""
         scores = self._scores(X)
-        columns, firsts = as_columns(_as_read(y), len(scores)), self._firsts
+        columns = as_columns(_as_read(y), len(scores))
         if columns.shape[1] != len(self.classes_):
             raise ValueError(
                 f"The number of outputs of y for fit {len(self.classes_)} and score {columns.shape[1]} should be same. "
                 "Remedy: pass a column for each target."
             )
         agrees, is_known = np.empty((2, len(scores), len(self.classes_)), bool)
-        for t, classes in enumerate(self.classes_):
-            values, own = column_of(columns, t), scores[:, firsts[t] : firsts[t + 1]]
-            best = own.argmax(axis=1) if own.shape[1] > 1 else (own[:, 0] > 0).astype(np.intp)
+        for t, best in enumerate(self._best(scores)):
+            values = column_of(columns, t)
             is_missing = missing(values)
             label = np.full(len(values), -1)
-            label[~is_missing] = places(values[~is_missing], classes)
+            label[~is_missing] = places(values[~is_missing], self.classes_[t])
             agrees[:, t], is_known[:, t] = is_missing | (label == best), ~is_missing
         return agrees, is_known
 

@@ -7,7 +7,7 @@ import pytest
 import scipy.optimize
 from scipy.sparse import csr_array
 from sklearn.model_selection import PredefinedSplit
-from test_penalty import CONTAINERS, SHAPES, data, fit
+from test_penalty import CONTAINERS, SHAPES, compared_to_fits, data, fit
 
 import reference
 from softmax_clf import C_max, SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
@@ -127,16 +127,8 @@ def test_with_factors_standardisation_and_a_warm_start():
 @pytest.mark.parametrize(("shape", "l1_ratio"), [((150, 8), 0.0), ((150, 8), 0.5), ((60, 150), 1.0), ((60, 150), 0.0)])
 def test_paths_and_folds_are_their_fits(shape, l1_ratio):
     X, y = data(*shape)
-    Cs, common = [0.05, 0.3, 1.0], {"coef_bounds": (0, 0.1), "tol": 1e-12, "standardize": True}
-    path = softmax_regression_path(X, y, Cs=Cs, l1_ratio=l1_ratio, **common)
-    fold = np.arange(len(y)) % 2
-    cv = SoftmaxRegressionClassifierCV(Cs, cv=PredefinedSplit(fold), l1_ratios=[l1_ratio], score_tol=0, **common)
-    cv.fit(X, y)
-    for c, C in enumerate(Cs):
-        clf = fit(X, y, C, l1_ratio=l1_ratio, **common)
-        np.testing.assert_allclose(path.coefs[c], clf.coef_, atol=2e-4)
-        clf = fit(X[fold == 1], y[fold == 1], C, l1_ratio=l1_ratio, **common)
-        np.testing.assert_allclose(cv.coefs_paths_[0, 0, c, :, :-1], clf.coef_, atol=2e-4)
+    common = {"coef_bounds": (0, 0.1), "tol": 1e-12, "standardize": True}
+    cv = compared_to_fits(X, y, np.arange(len(y)) % 2, 2e-4, l1_ratio, **common)
     assert 0 <= cv.coef_.min() <= cv.coef_.max() <= 0.1
 
 

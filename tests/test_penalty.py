@@ -8,28 +8,13 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import PredefinedSplit
+from test_proximal import CONTAINERS
 
 import reference
 from softmax_clf import C_max, SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
 from softmax_clf.penalty import ElasticNet
 from softmax_clf.solvers.proximal import shift_of_least_penalty
 from softmax_clf.sources.sparse import CsrSource
-
-
-class Slices:
-    """Rows that can only be read in slices."""
-
-    def __init__(self, X):
-        self.X, self.shape, self.dtype, self.ndim = X, X.shape, X.dtype, 2
-
-    def __len__(self):
-        return len(self.X)
-
-    def __getitem__(self, rows):
-        return self.X[rows]
-
-
-CONTAINERS = {"C": np.ascontiguousarray, "F": np.asfortranarray, "CSR": csr_array, "slices": Slices}
 
 
 def data(n_samples, n_features, n_classes=3, seed=0):
@@ -52,6 +37,20 @@ def fit(X, y, *args, **params):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # rounding may hide the last digit
         return SoftmaxRegressionClassifier(*args, **params).fit(X, y)
+
+
+def compared_to_fits(X, y, fold, atol, l1_ratio, **common):
+    """A path, and the folds of a choice of C, held to fits of their own: the choice that was made."""
+    Cs = [0.05, 0.3, 1.0]
+    path = softmax_regression_path(X, y, Cs=Cs, l1_ratio=l1_ratio, **common)
+    cv = SoftmaxRegressionClassifierCV(Cs, cv=PredefinedSplit(fold), l1_ratios=[l1_ratio], score_tol=0, **common)
+    cv.fit(X, y)
+    for c, C in enumerate(Cs):
+        clf = fit(X, y, C, l1_ratio=l1_ratio, **common)
+        np.testing.assert_allclose(path.coefs[c], clf.coef_, atol=atol)
+        clf = fit(X[fold == 1], y[fold == 1], C, l1_ratio=l1_ratio, **common)
+        np.testing.assert_allclose(cv.coefs_paths_[0, 0, c, :, :-1], clf.coef_, atol=atol)
+    return cv
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -154,17 +153,9 @@ def test_ones_are_none_to_the_bit():
 @pytest.mark.parametrize(("shape", "l1_ratio"), [((150, 8), 0.0), ((150, 8), 0.5), ((60, 150), 1.0), ((700, 60), 0.0)])
 def test_paths_and_folds_are_their_fits(shape, l1_ratio):
     X, y = data(*shape)
-    factor, Cs = factors(shape[1]), [0.05, 0.3, 1.0]
+    factor = factors(shape[1])
     common = {"penalty_factor": factor, "tol": 1e-11, "standardize": True}
-    path = softmax_regression_path(X, y, Cs=Cs, l1_ratio=l1_ratio, **common)
-    fold = np.arange(len(y)) % 2
-    cv = SoftmaxRegressionClassifierCV(Cs, cv=PredefinedSplit(fold), l1_ratios=[l1_ratio], score_tol=0, **common)
-    cv.fit(X, y)
-    for c, C in enumerate(Cs):
-        clf = fit(X, y, C, l1_ratio=l1_ratio, **common)
-        np.testing.assert_allclose(path.coefs[c], clf.coef_, atol=2e-4)
-        clf = fit(X[fold == 1], y[fold == 1], C, l1_ratio=l1_ratio, **common)
-        np.testing.assert_allclose(cv.coefs_paths_[0, 0, c, :, :-1], clf.coef_, atol=2e-4)
+    cv = compared_to_fits(X, y, np.arange(len(y)) % 2, 2e-4, l1_ratio, **common)
     assert not cv.coef_[:, np.isinf(factor)].any()
 
 

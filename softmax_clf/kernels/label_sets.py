@@ -4,7 +4,7 @@ import numpy as np
 
 from .elementary import EXACT, exp, log1p_float64
 from .jit import jit_part
-from .softmax import exponentiate, scale_rows, shift_scores
+from .softmax import exponentiate, scale_rows, shift_scores, weighted_loss
 
 #: What a row is to a problem, beside the labels 0, 1, ... of those that it is fitted to. A row that is held out has its
 #: label k as HELD_OUT - k.
@@ -53,16 +53,8 @@ def _softmax(scores, first, n_scores, n_rows, intercept, labels, row, rest_out, 
 
 
 @jit_part(fastmath=_SUM)
-def _weighted_loss(rest, picked, row_weight, n_rows):
-    loss = 0.0
-    for i in range(n_rows):
-        loss += row_weight[i] * (log1p_float64(np.float64(rest[i])) - picked[i])
-    return loss
-
-
-@jit_part(fastmath=_SUM)
 def _held_out_loss(rest, picked, row_weight, n_rows):
-    """The same, where no probability is closer to zero than the last digit of its precision."""
+    """As `weighted_loss`, where no probability is closer to zero than the last digit of its precision."""
     loss, most = 0.0, LARGEST_LOSS[0] if rest.itemsize == 4 else LARGEST_LOSS[1]
     for i in range(n_rows):
         of_row = log1p_float64(np.float64(rest[i])) - picked[i]
@@ -145,7 +137,7 @@ def label_set_losses(
             _logistic(scores, first, n_rows, intercept, known, row, rest, picked, margin)
         else:
             _softmax(scores, first, n_outputs, n_rows, intercept, known, row, rest, picked, margin, n_largest)
-        loss_out[N_SUMS * m] += _weighted_loss(rest, picked, of_row, n_rows)
+        loss_out[N_SUMS * m] += weighted_loss(rest, picked, of_row, n_rows)
         _add_residuals(scores, first, n_outputs, n_rows, of_row, grad_intercept_out)
         if least <= HELD_OUT:
             for i in range(n_rows):

@@ -79,7 +79,7 @@ def scale_rows(scores, first, n_scores, n_rows, scale):
 
 
 @jit_part(fastmath=_SUM)
-def _weighted_loss(rest, picked, row_weight, n_rows):
+def weighted_loss(rest, picked, row_weight, n_rows):
     loss = 0.0
     for i in range(n_rows):
         loss += row_weight[i] * (log1p_float64(np.float64(rest[i])) - picked[i])
@@ -124,7 +124,7 @@ def cross_entropy(scores, first, n_scores, row, n_rows, intercept, y, row_weight
     for i in range(n_rows):
         picked[i] = scores[first + y[row + i], i] - row_max[i]
     exponentiate(scores, first, n_scores, n_rows, row_max, n_largest, rest)
-    loss = _weighted_loss(rest, picked, row_weight, n_rows)
+    loss = weighted_loss(rest, picked, row_weight, n_rows)
     for i in range(n_rows):
         k = first + y[row + i]
         scores[k, i] = (scores[k, i] - one) - rest[i]
@@ -154,7 +154,7 @@ def logistic_loss(scores, first, n_scores, row, n_rows, intercept, y, row_weight
         other = (e if margin >= zero else one) / (one + e)
         scores[first, i] = row_weight[i] * (-other if positive else other)
     _add_row_sums(scores, first, 1, n_rows, grad_intercept_out)
-    return _weighted_loss(rest, picked, row_weight, n_rows)
+    return weighted_loss(rest, picked, row_weight, n_rows)
 
 
 @jit_part(fastmath=EXACT)
@@ -167,7 +167,7 @@ def soft_cross_entropy(scores, first, n_scores, row, n_rows, intercept, y, row_w
         for i in range(n_rows):
             picked[i] += y[row + i, k] * (scores[first + k, i] - row_max[i])
     exponentiate(scores, first, n_scores, n_rows, row_max, n_largest, rest)
-    loss = _weighted_loss(rest, picked, row_weight, n_rows)
+    loss = weighted_loss(rest, picked, row_weight, n_rows)
     for k in range(n_scores):
         for i in range(n_rows):
             target = y[row + i, k]
@@ -193,7 +193,7 @@ def soft_logistic_loss(scores, first, n_scores, row, n_rows, intercept, y, row_w
         proba, other = (one if above else e) / (one + e), (e if above else one) / (one + e)
         scores[first, i] = row_weight[i] * ((one - t) * proba - t * other)
     _add_row_sums(scores, first, 1, n_rows, grad_intercept_out)
-    return _weighted_loss(rest, picked, row_weight, n_rows)
+    return weighted_loss(rest, picked, row_weight, n_rows)
 
 
 @jit_part

@@ -192,23 +192,23 @@ class Memory:
             return -self.natural
         if self.along is None:
             self.along = self._along(self.grad)
-        return self._times_inverse(self.natural, self.along, -scale)
+        return self._times_inverse(self.natural, self.along, scale, sign=-1.0)
 
     def solve(self, vector, natural):
         """A gradient times the inverse Hessian that starts from the metric's, whose step it is, all of one shape."""
         if not self.order:
             return natural
         along = self._along(vector.ravel())
-        return self._times_inverse(natural.ravel(), along, 1.0).reshape(vector.shape)
+        return self._times_inverse(natural.ravel(), along, scale=1.0, sign=1.0).reshape(vector.shape)
 
     def _along(self, vector):
         """Products with steps and naturals, in the order of their slots."""
         used = 2 * max(self.order) + 2
         return self.pieces.sum(lambda q: self.vectors[:used, q] @ vector[q])
 
-    def _times_inverse(self, natural, along, scale):
-        """The inverse Hessian times a vector that is ``natural`` as a step of the metric; negative as ``scale`` is."""
-        order, sign, scale = np.array(self.order), np.sign(scale), abs(scale)
+    def _times_inverse(self, natural, along, scale, sign):
+        """``sign`` times the inverse Hessian times a vector that is ``natural`` as a step of the metric."""
+        order = np.array(self.order)
         places, pairs = 2 * order, (order[:, None], order)
         curvatures, squares = self.curvatures[pairs], self.squares[pairs]
         alpha = dtrtrs(curvatures, along[places])[0]
