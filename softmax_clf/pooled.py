@@ -223,6 +223,10 @@ class PooledData:
     def n_classes(self):
         return len(self.classes)
 
+    @property
+    def n_outputs(self):
+        return 1 if self.n_classes == 2 else self.n_classes
+
 
 def _class_factors(class_weight, classes, weight_by_class):
     if class_weight is None:
@@ -251,7 +255,7 @@ class PooledObjective(SoftmaxObjective):
         self.source, self.data, self.n_threads, self.fit_intercept = data.source, data, n_threads, fit_intercept
         self.elastic_net = elastic_net
         self.scale, self.unscale = scale, None if scale is None else 1 / scale
-        self.n_classes, self.n_outputs = data.n_classes, 1 if data.n_classes == 2 else data.n_classes
+        self.n_classes, self.n_outputs = data.n_classes, data.n_outputs
         self.n_columns = self.source.n_features + int(fit_intercept)
         self.pieces = Pieces(self.n_columns, n_threads, self.n_outputs)
         self.offset: Any = None
