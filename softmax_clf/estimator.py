@@ -24,7 +24,6 @@ from .parameters import OF_EACH_FIT
 from .penalty import ElasticNet, penalty_strength
 from .pooled import is_elsewhere, pooled_data
 from .prediction import SoftmaxClassifier
-from .rows import MeanCrossEntropy
 from .sklearn_private import Interval, fit_context
 from .sources.arrays import as_numpy
 from .training_data import TrainingData, feature_scale, put_within, unit_of, within
@@ -261,9 +260,9 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
             is used as it is, beside a transposed copy, and with far more features than rows another one; other formats
             are converted to it. A memory map, or any object with ``shape``, ``dtype`` and row slices such as a dataset
             of h5py or zarr, is read in slices of some 64 MB, as often as there are passes. Of a Dask array or DataFrame
-            sums are taken in the workers that hold its chunks, of any number of rows, which are computed once: labels
-            and `sample_weight` may be collections, too, cut anywhere, but not target probabilities; `offset`,
-            `early_stopping` and an L1 penalty are not for them.
+            sums are taken in the workers that hold its chunks, of any number of rows, which are computed once: labels,
+            `sample_weight` and `offset` may be collections, too, cut anywhere, but not target probabilities;
+            `early_stopping` takes `X_val` there, and an L1 penalty is not for them.
         y : array-like (n_samples,), or (n_samples, n_classes)
             Labels of any dtype, of at least two classes. Or target probabilities: non-negative rows with sum one, whose
             classes are ``arange(n_classes)``.
@@ -293,8 +292,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         C, l1_ratio = float(self.C), float(self.l1_ratio or 0.0)  # not of a dtype that cannot hold products with them
         early_stopping = (self.validation_fraction, self.random_state) if self.early_stopping else None
         if is_elsewhere(X):
-            others = {"offset": offset, "X_val": X_val, "y_val": y_val}
-            data: Any = pooled_data(self, X, y, sample_weight, self.early_stopping, **others)
+            data: Any = pooled_data(self, X, y, sample_weight, offset, self.early_stopping, X_val, y_val)
         else:
             data = TrainingData.of(self, X, y, sample_weight, offset, early_stopping, X_val, y_val)
         source, n_threads = data.source, effective_n_threads(self.n_jobs)
@@ -325,9 +323,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
             )
         validation = None
         if data.validation is not None:
-            rows = data.validation
-            options = {"n_outputs": data.n_outputs, "n_threads": n_threads}
-            validation = MeanCrossEntropy(rows.source, rows.y, rows.weight, rows.offset, **options)
+            validation = data.validation.mean_loss(objective.n_outputs, n_threads)
         watch = Watch(self, objective, data.classes, task, validation)
         with overflow_named(source.dtype):
             solution = minimise(

@@ -17,7 +17,8 @@ from .objective import SoftmaxObjective
 from .rows import LabelledRows, null_loss
 from .sources.arrays import CANCELLED, ArraySource, is_lazy, mean_and_variance
 from .sums import RowsBySums, Shard, combine
-from .validation import set_features
+from .training_data import validation_data
+from .validation import as_source, check_features, check_validation, set_features, targets_among
 
 _CLIENT_BYTES = 1 << 29  # of X, a quarter of which a metric may take, here and for each chunk
 _MOST_FEATURES = 1 << 13  # whose Gram matrix is made at all
@@ -28,35 +29,88 @@ def is_elsewhere(X):
     return isinstance(X, RowsBySums) or is_lazy(X)
 
 
-def pooled_data(estimator, X, y, sample_weight, early_stopping, **others):
+def pooled_data(estimator, X, y, sample_weight, offset, early_stopping, X_val, y_val):
     """The data of a fit whose rows are elsewhere, as :class:`PooledData`.
 
     Parameters
     ----------
     early_stopping : bool
-    **others : object
-        What cannot be given for such rows; None where it is not.
+        With rows of the user's own to watch: none are held out.
     """
-    others["l1_ratio"], others["coef_bounds"] = estimator.l1_ratio or None, estimator.coef_bounds
+    check_validation(early_stopping, X_val, y_val, offset)
+    others: dict = {"l1_ratio": estimator.l1_ratio or None, "coef_bounds": estimator.coef_bounds}
+    if isinstance(X, RowsBySums):
+        others |= {"offset": offset, "early_stopping": early_stopping or None}
     given = [name for name, value in others.items() if value is not None]
-    if given or early_stopping:
-        name = given[0] if given else "early_stopping"
+    if given:
         raise ValueError(
-            f"Expected no {name} where rows are those of a Dask collection or known by their sums, got it. Remedy: "
+            f"Expected no {given[0]} where rows are those of a Dask collection or known by their sums, got it. Remedy: "
             "leave it out, or fit to rows in memory, such as X.compute()."
+        )
+    if early_stopping and X_val is None:
+        raise ValueError(
+            "Expected X_val and y_val with early_stopping=True where X is a Dask collection, none of whose rows is "
+            "held out, got neither. Remedy: pass them, or set early_stopping=False."
         )
     if isinstance(X, RowsBySums):
         source = PooledSource(X.total, None, len(X.classes))
         set_features(estimator, np.empty((0, source.n_features)))
         return PooledData.of(source, X.classes, estimator.class_weight, gives_rows=False)
-    total, classes, empty = sums_of_collection(X, y, sample_weight, estimator.n_jobs)
+    total, classes, empty = sums_of_collection(X, y, sample_weight, estimator.n_jobs, offset)
     source = PooledSource(total, X, len(classes))
     set_features(estimator, empty)
-    return PooledData.of(source, classes, estimator.class_weight, gives_rows=True)
+    data = PooledData.of(source, classes, estimator.class_weight, gives_rows=True)
+    if X_val is None:
+        return data
+    factors = _class_factors(estimator.class_weight, classes, source.weight_by_class)
+    return replace(data, validation=_validation(estimator, X_val, y_val, classes, factors))
 
 
-def sums_of_collection(X, y, sample_weight, n_jobs):
-    """Sums over the chunks of a Dask collection, the classes, and an empty piece of it."""
+def _validation(estimator, X, y, classes, by_class):
+    """Rows that are watched, of a Dask collection or in memory, with weights by class."""
+    if not is_lazy(X):
+        source = as_source(estimator, X, reset=False)
+        target = targets_among(classes, y, source.n_samples)
+        return validation_data(source, target, None, None, by_class)
+    total, _, empty = sums_of_collection(X, y, None, estimator.n_jobs, classes=classes)
+    check_features(estimator, empty)
+    source = PooledSource(total, X, len(classes))
+    if not by_class @ source.weight_by_class > 0:
+        raise ValueError(
+            "Expected validation rows with a positive total weight, but class_weight is zero for all of them. "
+            "Remedy: give rows of other classes."
+        )
+    return PooledLoss(source, by_class)
+
+
+class PooledLoss:
+    """Mean cross-entropy of rows that are elsewhere and not fitted, as :class:`.rows.MeanCrossEntropy` has it.
+
+    Parameters
+    ----------
+    source : PooledSource
+    by_class : array (n_classes,)
+        Weights of the classes.
+    """
+
+    def __init__(self, source, by_class):
+        self.source, self.by_class = source, by_class
+
+    def mean_loss(self, n_outputs, n_threads):
+        """Itself: what evaluates the loss of these rows."""
+        return self
+
+    def evaluate(self, coef, intercept):
+        """The mean at coefficients (n_outputs, n_features) and intercepts (n_outputs,)."""
+        loss, weight = self.source.total("loss", self.by_class, coef, intercept)
+        return float(loss[0] / weight[0])
+
+
+def sums_of_collection(X, y, sample_weight, n_jobs, offset=None, classes=None):
+    """Sums over the chunks of a Dask collection, the classes, and an empty piece of it.
+
+    Classes that are not given are those of the labels.
+    """
     from .sources import dask
 
     if y is None:
@@ -67,9 +121,11 @@ def sums_of_collection(X, y, sample_weight, n_jobs):
     numbers = list(enumerate(np.cumsum([0, *lengths[:-1]]).tolist()))
     labels = dask.cut(there, y, lengths, "y")
     weights = dask.cut(there, sample_weight, lengths, "sample_weight")
-    classes = _classes(there.gather(dask.of_each(there, _labels, numbers, labels)))
+    offsets = dask.cut(there, offset, lengths, "offset")
+    if classes is None:
+        classes = _classes(there.gather(dask.of_each(there, _labels, numbers, labels)))
     options = {"classes": classes, "dtype": _dtype(X, dask), "n_jobs": n_jobs}
-    shards = dask.of_each(there, _shard, numbers, chunks, labels, weights, **options)
+    shards = dask.of_each(there, _shard, numbers, chunks, labels, weights, offsets, **options)
     empty = dask.meta(X) if dask.is_frame(X) else np.empty((0, shapes[0][1]))
     return dask.Sums(there, shards, combine), classes, empty
 
@@ -111,11 +167,11 @@ def _classes(labels):
     return classes
 
 
-def _shard(X, y, weight, classes, dtype, n_jobs):
+def _shard(X, y, weight, offset, classes, dtype, n_jobs):
     """The rows of a chunk as they stay in a worker."""
     if hasattr(X, "iloc") or (dtype is not None and X.dtype != dtype):
         X = X.astype(dtype) if not hasattr(X, "iloc") else np.asarray(X, dtype=dtype)
-    return Shard(X, y.reshape(-1), classes, weight, n_jobs)
+    return Shard(X, y.reshape(-1), classes, weight, n_jobs, offset)
 
 
 class PooledSource:
@@ -193,13 +249,16 @@ class PooledData:
     weight_sum : float
     gives_rows : bool
         Whether few rows may be had here, for Newton's method.
+    validation : PooledLoss or ValidationData, or None
+        Rows that are watched.
     """
 
     source: PooledSource
     classes: np.ndarray
     weight_sum: float
     gives_rows: bool
-    weight = offset = validation = None
+    validation: Any = None
+    weight = offset = None
 
     @classmethod
     def of(cls, source, classes, class_weight, gives_rows):
@@ -278,8 +337,9 @@ class PooledObjective(SoftmaxObjective):
 
     def here(self):
         """All the rows, brought here: for those that are few."""
-        X, y, weight = self.source.total("rows", self.source.by_class)
+        X, y, weight, offset = self.source.total("rows", self.source.by_class)
         options = {"fit_intercept": self.fit_intercept, "n_threads": self.n_threads, "scale": self.scale}
+        options["offset"] = offset if offset.shape[1] else None
         return LabelledRows(ArraySource(X), y, self.n_classes, sample_weight=weight, **options)
 
 

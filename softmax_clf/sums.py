@@ -24,6 +24,7 @@ from .kernels.threads import effective_n_threads, on_one_blas_thread
 from .labels import check_labels_present, places
 from .metrics.grams import GramSums
 from .metrics.sample import RowSample
+from .rows import MeanCrossEntropy
 from .sources.arrays import DTYPES, ArraySource
 from .sources.sparse import CsrSource
 
@@ -64,7 +65,7 @@ def fit_sums(clf, total, classes):
     Parameters
     ----------
     clf : SoftmaxRegressionClassifier
-        Without ``early_stopping``, which would have to know rows.
+        Without ``early_stopping`` and an L1 penalty, which would have to know rows.
     total : callable (name, *args) -> tuple of array
         Calls the method of that name of every :class:`Shard`, and gives what :func:`combine` makes of the answers. The
         methods are ``counts, moments, extremes, loss_gradient, grams``; arguments are arrays, numbers and None.
@@ -95,9 +96,11 @@ class Shard:
         Non-negative.
     n_jobs : int, default=None
         Threads, as in :class:`~.estimator.SoftmaxRegressionClassifier`.
+    offset : array (n_rows, n_classes), default=None
+        Added to the scores of the rows; all shards have one, or none has.
     """
 
-    def __init__(self, X, y, classes, sample_weight=None, n_jobs=None):
+    def __init__(self, X, y, classes, sample_weight=None, n_jobs=None, offset=None):
         if hasattr(X, "nnz"):
             X = X.tocsr()
             X = X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
@@ -134,7 +137,18 @@ class Shard:
                     f"Expected {name} with a value for each of {self.n_rows} rows, got {len(values)}. Remedy: pass one "
                     "a row."
                 )
+        self.offset = None if offset is None else self._checked_offset(np.asarray(offset, self.dtype))
         self._begin()
+
+    def _checked_offset(self, offset):
+        """What is added to the scores, (n_rows, n_outputs)."""
+        if offset.shape != (self.n_rows, self.n_classes) or not np.isfinite(offset).all():
+            raise ValueError(
+                f"Expected offset of shape {(self.n_rows, self.n_classes)}, a finite number for each row and class, "
+                f"got shape {offset.shape}{'' if np.isfinite(offset).all() else ' and NaN or infinity'}. Remedy: give "
+                "a column for every class, in the order of the sorted classes."
+            )
+        return np.ascontiguousarray(offset[:, 1:] - offset[:, :1] if self.n_classes == 2 else offset)
 
     def _begin(self):
         self.lock, self.passes, self.weights = threading.Lock(), {}, {}
@@ -226,9 +240,18 @@ class Shard:
             self.weights = {key: empty if weight is None else weight.astype(self.dtype)[None]}
         with self.lock, np.errstate(under="ignore"):
             answer = self._pass(len(coef)).loss_gradient(
-                self.source.parts(), coef, intercept, self.y, self.weights[key], np.zeros(1, np.intp)
+                self.source.parts(), coef, intercept, self.y, self.weights[key], np.zeros(1, np.intp), self.offset
             )
             return tuple(np.array(part) for part in answer)
+
+    def loss(self, by_class, coef, intercept):
+        """Weighted sum (1,) of the cross-entropies of rows, and of the weights (1,)."""
+        if not self.n_rows:
+            return np.zeros(1), np.zeros(1)
+        options = {"n_outputs": self.n_outputs, "n_threads": effective_n_threads(self.n_jobs)}
+        mean = MeanCrossEntropy(self.source, self.y, self._weight(by_class), self.offset, **options)
+        total = float(mean.weight.sum())
+        return np.array([mean.evaluate(coef, intercept) * total if total else 0.0]), np.array([total])
 
     @on_one_blas_thread
     def grams(self, by_class, point, unscale, center, fit_intercept, rarity, step, n_blocks):
@@ -299,10 +322,11 @@ class Shard:
         return rows, counts * (weight[rows] / q[rows]) * step
 
     def rows(self, by_class):
-        """The rows themselves, labels as indices, and weights: for who has few and may give them away."""
+        """The rows, labels as indices, weights, and offsets or nothing: for who has few and may give them away."""
         weight = self._weight(by_class)
         X = self.source.take(np.arange(self.n_rows)) if self.n_rows else np.empty((0, self.n_features), self.dtype)
-        return X, self.y, np.ones(self.n_rows) if weight is None else weight
+        offset = np.empty((self.n_rows, 0), self.dtype) if self.offset is None else self.offset
+        return X, self.y, np.ones(self.n_rows) if weight is None else weight, offset
 
 
 @dataclass(frozen=True)
@@ -322,7 +346,8 @@ class _View:
 
     def take(self, rows):
         X = self.source.take(rows)
-        return (X if self.unscale is None else X * self.unscale.astype(X.dtype)), 0.0
+        X = X if self.unscale is None else X * self.unscale.astype(X.dtype)
+        return X, 0.0 if self.shard.offset is None else self.shard.offset[rows]
 
 
 class _AboutGrams(GramSums):

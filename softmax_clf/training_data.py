@@ -8,7 +8,7 @@ import numpy as np
 
 from .contracts import Source
 from .refusals import check_shapes
-from .rows import weight_by_class
+from .rows import MeanCrossEntropy, weight_by_class
 from .sources.joined import joined
 from .validation import (
     as_source,
@@ -44,6 +44,11 @@ class ValidationData:
     y: np.ndarray
     weight: np.ndarray | None
     offset: np.ndarray | None
+
+    def mean_loss(self, n_outputs, n_threads):
+        """What evaluates the loss of these rows."""
+        options = {"n_outputs": n_outputs, "n_threads": n_threads}
+        return MeanCrossEntropy(self.source, self.y, self.weight, self.offset, **options)
 
 
 @dataclass(frozen=True)
@@ -98,11 +103,11 @@ class TrainingData:
         validation = None
         if held_out is not None:
             weight_val, offset_val = (None if a is None else a[held_out] for a in (sample_weight, offset))
-            validation = _validation(source.select(held_out), y_index[held_out], weight_val, offset_val, by_class)
+            validation = validation_data(source.select(held_out), y_index[held_out], weight_val, offset_val, by_class)
         elif X_val is not None:
             source_val = as_source(estimator, X_val, reset=False)
             target = targets_among(classes, y_val, source_val.n_samples)
-            validation = _validation(source_val, target, None, None, by_class)
+            validation = validation_data(source_val, target, None, None, by_class)
         return cls(source, classes, y_index, sample_weight, estimator.class_weight, weight, offset, validation)
 
     def with_rows(self, estimator, X, y):
@@ -154,7 +159,8 @@ class TrainingData:
         return weight
 
 
-def _validation(source, target, weight, offset, by_class):
+def validation_data(source, target, weight, offset, by_class):
+    """Rows to watch, as :class:`ValidationData`: their weights, or None, are multiplied by those of their classes."""
     if by_class is not None:
         by_row = by_class[target] if target.ndim == 1 else target @ by_class
         weight = by_row if weight is None else weight * by_row

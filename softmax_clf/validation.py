@@ -66,6 +66,11 @@ def set_features(estimator, empty):
     validate_data(estimator, empty, skip_check_array=True, reset=True)
 
 
+def check_features(estimator, empty):
+    """Compare the features of an empty array or frame with those of an estimator."""
+    validate_data(estimator, empty, skip_check_array=True, reset=False)
+
+
 def _is_as_fitted(estimator, X):
     """Whether X is an array that scikit-learn's checks would pass on as it is: they take longer than a few rows."""
     return (

@@ -98,8 +98,8 @@ OURS = {
     "refusals": {"sources"},
     "validation": {"sklearn_private", "refusals", "fitted", "labels", "sources", "kernels"},
     "fitting": {"messages", "columns", "row_space", "pooled", *BELOW_FITS},
-    "pooled": {"sums", "labels", "validation", *BELOW_FITS},
-    "sums": {"labels", "metrics", "sources", "kernels"},
+    "pooled": {"sums", "labels", "training_data", "validation", *BELOW_FITS},
+    "sums": {"labels", "metrics", "rows", "sources", "kernels"},
     "strengths": {
         "estimator",
         "callbacks",

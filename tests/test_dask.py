@@ -156,6 +156,50 @@ def test_parameters(alone, coef, params):
     assert (wanted[:, 7] == 0).all() == (clf.coef_[:, 7] == 0).all()
 
 
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("n_classes", [2, K])
+def test_offsets(client, n_classes, small):
+    """Cut elsewhere than X; where coefficients are few, rows come here with theirs."""
+    rows, y = X[:, :5] if small else X, np.minimum(Y, n_classes - 1)
+    offset = np.random.default_rng(2).normal(size=(N, n_classes)) + 2 * np.eye(n_classes)[y]
+    wanted = SoftmaxRegressionClassifier(**EXACT).fit(rows, y, offset=offset)
+    args = da.from_array(rows, chunks=(400, rows.shape[1])), da.from_array(y, chunks=500)
+    clf = SoftmaxRegressionClassifier(**EXACT).fit(*args, offset=da.from_array(offset, chunks=(700, 1)))
+    np.testing.assert_allclose(clf.coef_, wanted.coef_, atol=1e-6)
+    without = SoftmaxRegressionClassifier(**EXACT).fit(rows, y)
+    assert np.abs(without.coef_ - clf.coef_).max() > 1e-3
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_early_stopping(client, in_memory):
+    """By a validation set in chunks, one of them empty, or in memory."""
+    y = Y % 4
+    params = {"C": 1e3, "early_stopping": True, "n_iter_no_change": 2, "class_weight": "balanced"}
+    parts = X[:1000], y[:1000]
+    wanted = SoftmaxRegressionClassifier(**params).fit(*parts, X_val=X[1000:], y_val=y[1000:])
+    val = X[1000:], y[1000:]
+    if not in_memory:
+        val = da.from_array(val[0], chunks=((200, 0, 300), P)), da.from_array(val[1], chunks=150)
+    args = da.from_array(parts[0], chunks=(300, P)), da.from_array(parts[1], chunks=300)
+    clf = SoftmaxRegressionClassifier(**params).fit(*args, X_val=val[0], y_val=val[1])
+    assert not clf.converged_
+    assert clf.validation_loss_curve_[0] == pytest.approx(wanted.validation_loss_curve_[0])
+    assert min(clf.validation_loss_curve_) == pytest.approx(min(wanted.validation_loss_curve_), rel=0.02)
+    at_the_end = clf.predict_proba(X[1000:])[np.arange(500), y[1000:]]
+    weight = np.bincount(y[:1000])[y[1000:]] ** -1.0
+    assert min(clf.validation_loss_curve_) == pytest.approx(-np.average(np.log(at_the_end), weights=weight))
+    with pytest.raises(ValueError, match="classes"):
+        SoftmaxRegressionClassifier(**params).fit(*args, X_val=val[0], y_val=np.full(500, 77))
+
+
+def test_large_arguments_are_sent_once(client, monkeypatch):
+    """And those that are small go with the tasks: the bits are the same."""
+    args = da.from_array(X, chunks=(300, P)).persist(), da.from_array(Y, chunks=300)
+    small = SoftmaxRegressionClassifier(tol=1e-3).fit(*args)
+    monkeypatch.setattr(dask_source, "_SMALL_BYTES", 0)
+    np.testing.assert_array_equal(SoftmaxRegressionClassifier(tol=1e-3).fit(*args).coef_, small.coef_)
+
+
 def test_predictions_are_lazy(client):
     y = (Y > 5).astype(np.int32)
     clf = SoftmaxRegressionClassifier().fit(X, y)
@@ -257,12 +301,12 @@ def test_errors_name_the_chunk(client):
 
 
 def test_errors_before_any_work():
-    with pytest.raises(ValueError, match="Expected no early_stopping"):
+    with pytest.raises(ValueError, match="Expected X_val and y_val with early_stopping=True"):
         SoftmaxRegressionClassifier(early_stopping=True).fit(lazy(X), Y)
     with pytest.raises(ValueError, match="Expected no l1_ratio"):
         SoftmaxRegressionClassifier(l1_ratio=0.5).fit(lazy(X), Y)
-    with pytest.raises(ValueError, match="Expected no offset"):
-        SoftmaxRegressionClassifier().fit(lazy(X), Y, offset=np.zeros((N, K)))
+    with pytest.raises(ValueError, match=r"In chunk \d.*offset of shape \(500, 12\)"):
+        SoftmaxRegressionClassifier().fit(lazy(X), Y, offset=np.zeros((N, 3)))
     with pytest.raises(ValueError, match="at least 2 classes"):
         SoftmaxRegressionClassifier().fit(lazy(X), np.zeros(N))
     with pytest.raises(ValueError, match="at least 2 classes with a positive total weight"):

@@ -1,8 +1,8 @@
 """Rows of a Dask collection: where its chunks lie, there work is done on them.
 
 What is made of a chunk stays in the worker that has it, as a future: Dask knows how to make it again where a worker
-dies. Arguments go out once a call, to all workers, beside the graph. Answers are added up in a tree that the number of
-chunks decides, not that of the workers: so do the bits of a sum.
+dies. Large arguments go out once a call, to all workers, beside the graph. Answers are added up in a tree that the
+number of chunks decides, not that of the workers: so do the bits of a sum.
 """
 
 import math
@@ -18,6 +18,7 @@ import joblib
 import numpy as np
 
 _FAN_IN = 8  # answers that are added by one task
+_SMALL_BYTES = 1 << 20  # of arguments that go with the tasks, of all of them: to send them before takes a round more
 _RETRIES = 5  # of a call whose arguments have died with the only workers that had them
 _COSTLY = 10.0  # seconds to compute X in, from which on it is told that every fit does
 
@@ -281,7 +282,10 @@ class Sums:
         raise AssertionError("unreachable")
 
     def _total(self, name, args):
-        answers = self.there.each(_answer, self.shards, name=name, args=self.there.send(Arguments(args)))
+        arguments = Arguments(args)
+        if arguments.nbytes * len(self.shards) > _SMALL_BYTES:
+            arguments = self.there.send(arguments)
+        answers = self.there.each(_answer, self.shards, name=name, args=arguments)
         while len(answers) > 1:
             groups = [answers[i : i + _FAN_IN] for i in range(0, len(answers), _FAN_IN)]
             answers = [self.there.call(self.combine, name, group) for group in groups]
@@ -293,6 +297,7 @@ class Arguments:
 
     def __init__(self, values):
         self.values = values
+        self.nbytes = sum(getattr(value, "nbytes", 0) for value in values)
 
 
 def _answer(shard, name, args):
