@@ -262,7 +262,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
             of h5py or zarr, is read in slices of some 64 MB, as often as there are passes. Of a Dask array or DataFrame
             sums are taken in the workers that hold its chunks, of any number of rows, which are computed once: labels,
             `sample_weight` and `offset` may be collections, too, cut anywhere, but not target probabilities;
-            `early_stopping` takes `X_val` there, and an L1 penalty is not for them.
+            `early_stopping` takes `X_val` there.
         y : array-like (n_samples,), or (n_samples, n_classes)
             Labels of any dtype, of at least two classes. Or target probabilities: non-negative rows with sum one, whose
             classes are ``arange(n_classes)``.

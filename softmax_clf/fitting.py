@@ -5,10 +5,8 @@ import numpy as np
 from .columns import Columns, suits_columns
 from .kernels.threads import Pieces, on_one_blas_thread
 from .messages import check_start
-from .metrics.curvature import Curvature
-from .metrics.quadratic import QuadraticCurvature
 from .objective import SoftmaxObjective
-from .pooled import PooledCurvature, PooledData, PooledObjective
+from .pooled import PooledObjective, PooledSource, curvature_class
 from .row_space import RowSpaceCurvature, RowSpaceObjective, suits_row_space
 from .solvers.lbfgs import Memory, n_pairs, run
 from .solvers.newton import newton, relay
@@ -39,8 +37,6 @@ def make_objective(data, elastic_net, start, *, fit_intercept, scale, n_threads)
     start : array
         As a point of it.
     """
-    if isinstance(data, PooledData):
-        return PooledObjective(data, elastic_net, fit_intercept=fit_intercept, n_threads=n_threads, scale=scale), start
     options = {
         "sample_weight": data.weight,
         "fit_intercept": fit_intercept,
@@ -48,6 +44,8 @@ def make_objective(data, elastic_net, start, *, fit_intercept, scale, n_threads)
         "offset": data.offset,
         "scale": scale,
     }
+    if isinstance(data.source, PooledSource):
+        return PooledObjective(data.source, data.y, data.n_classes, elastic_net=elastic_net, **options), start
     objective: RowSpaceObjective | SoftmaxObjective
     is_even = elastic_net.is_smooth and elastic_net.is_free is None
     if is_even and suits_row_space(data.source, start):
@@ -112,9 +110,7 @@ def curvature_of(objective):
     """What makes the metrics of an objective."""
     if isinstance(objective, RowSpaceObjective):
         return RowSpaceCurvature(objective)
-    if isinstance(objective, PooledObjective):
-        return PooledCurvature.of(objective)
-    return (Curvature if objective.elastic_net.is_smooth else QuadraticCurvature).of(objective)
+    return curvature_class(objective.source, objective.elastic_net.is_smooth).of(objective)
 
 
 def rows_of(objective, curvature, start):

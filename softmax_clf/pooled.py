@@ -1,27 +1,33 @@
-"""Fits to rows that are elsewhere and known by their sums: the data, the objective and its metrics."""
+"""Fits to rows that are elsewhere and known by their sums: the source, the objective and its metrics.
 
-from dataclasses import dataclass, replace
+To a fit, such rows are a few: of all rows of one kind, that is of one class, it sees one, which weighs as much as they
+do together. Whatever depends on labels and weights alone is calculated with these as with any rows; what depends on
+features goes out as a question, whose answer is a sum.
+"""
+
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from .kernels.threads import Pieces
-from .labels import check_labels_present, weights_by_label
+from .labels import check_labels_present
 from .metrics.curvature import Curvature
 from .metrics.grams import GramSums
 from .metrics.kinds import BlocksMetric, KroneckerMetric, laplacian
 from .metrics.plan import BLOCKS, EXACT, KRONECKER, plan_metric
+from .metrics.quadratic import QuadraticCurvature
 from .metrics.small import LEAST_MASS, SmallObjective
 from .objective import SoftmaxObjective
-from .rows import LabelledRows, null_loss
+from .rows import LabelledRows
 from .sources.arrays import CANCELLED, ArraySource, is_lazy, mean_and_variance
 from .sums import RowsBySums, Shard, combine
-from .training_data import validation_data
-from .validation import as_source, check_features, check_validation, set_features, targets_among
+from .training_data import TrainingData, validation_data
+from .validation import as_source, check_features, check_validation, row_weights, set_features, targets_among
 
 _CLIENT_BYTES = 1 << 29  # of X, a quarter of which a metric may take, here and for each chunk
 _MOST_FEATURES = 1 << 13  # whose Gram matrix is made at all
+_ALIKE = 1e-12  # factors of weights that differ by less are the same, but for rounding
 
 
 def is_elsewhere(X):
@@ -30,40 +36,66 @@ def is_elsewhere(X):
 
 
 def pooled_data(estimator, X, y, sample_weight, offset, early_stopping, X_val, y_val):
-    """The data of a fit whose rows are elsewhere, as :class:`PooledData`.
+    """The data of a fit whose rows are elsewhere.
 
     Parameters
     ----------
     early_stopping : bool
         With rows of the user's own to watch: none are held out.
+
+    Returns
+    -------
+    TrainingData
+        Of a :class:`PooledSource`, its rows being kinds of rows.
     """
     check_validation(early_stopping, X_val, y_val, offset)
-    others: dict = {"l1_ratio": estimator.l1_ratio or None, "coef_bounds": estimator.coef_bounds}
     if isinstance(X, RowsBySums):
-        others |= {"offset": offset, "early_stopping": early_stopping or None}
-    given = [name for name, value in others.items() if value is not None]
-    if given:
-        raise ValueError(
-            f"Expected no {given[0]} where rows are those of a Dask collection or known by their sums, got it. Remedy: "
-            "leave it out, or fit to rows in memory, such as X.compute()."
-        )
+        return _data_by_sums(estimator, X, sample_weight=sample_weight, offset=offset, early_stopping=early_stopping)
     if early_stopping and X_val is None:
         raise ValueError(
             "Expected X_val and y_val with early_stopping=True where X is a Dask collection, none of whose rows is "
             "held out, got neither. Remedy: pass them, or set early_stopping=False."
         )
-    if isinstance(X, RowsBySums):
-        source = PooledSource(X.total, None, len(X.classes))
-        set_features(estimator, np.empty((0, source.n_features)))
-        return PooledData.of(source, X.classes, estimator.class_weight, gives_rows=False)
-    total, classes, empty = sums_of_collection(X, y, sample_weight, estimator.n_jobs, offset)
-    source = PooledSource(total, X, len(classes))
-    set_features(estimator, empty)
-    data = PooledData.of(source, classes, estimator.class_weight, gives_rows=True)
+    chunks = Chunks(X)
+    labels = chunks.cut(y, "y")
+    classes = chunks.classes(labels)
+    total = chunks.sums(labels, classes, estimator.n_jobs, sample_weight, offset)
+    set_features(estimator, chunks.empty)
+    data, by_class = data_of(PooledSource(total, X, gives_rows=True), classes, estimator.class_weight)
     if X_val is None:
         return data
-    factors = _class_factors(estimator.class_weight, classes, source.weight_by_class)
-    return replace(data, validation=_validation(estimator, X_val, y_val, classes, factors))
+    return replace(data, validation=_validation(estimator, X_val, y_val, classes, by_class))
+
+
+def _data_by_sums(estimator, X, **others):
+    given = [name for name, value in others.items() if value is not None and value is not False]
+    if given:
+        raise ValueError(
+            f"Expected no {given[0]} where rows are known by their sums, got it. Remedy: let the shards have weights "
+            "and offsets, and set early_stopping=False."
+        )
+    source = PooledSource(X.total, X, gives_rows=X.gives_rows)
+    set_features(estimator, np.empty((0, source.n_features)))
+    return data_of(source, X.classes, estimator.class_weight)[0]
+
+
+def data_of(source, classes, class_weight):
+    """The data of rows that are elsewhere, and the weights of the classes (n_classes,).
+
+    Parameters
+    ----------
+    source : PooledSource
+    classes : array (n_classes,)
+    class_weight : dict, 'balanced' or None
+
+    Returns
+    -------
+    TrainingData, array
+    """
+    y = np.arange(source.n_samples) % len(classes)
+    weight, by_class = row_weights(class_weight, classes, y, source.weight_by_kind)
+    data = TrainingData(source, classes, y, source.weight_by_kind, class_weight, weight)
+    return data, np.ones(len(classes)) if by_class is None else by_class
 
 
 def _validation(estimator, X, y, classes, by_class):
@@ -72,10 +104,10 @@ def _validation(estimator, X, y, classes, by_class):
         source = as_source(estimator, X, reset=False)
         target = targets_among(classes, y, source.n_samples)
         return validation_data(source, target, None, None, by_class)
-    total, _, empty = sums_of_collection(X, y, None, estimator.n_jobs, classes=classes)
-    check_features(estimator, empty)
-    source = PooledSource(total, X, len(classes))
-    if not by_class @ source.weight_by_class > 0:
+    chunks = Chunks(X)
+    check_features(estimator, chunks.empty)
+    source = PooledSource(chunks.sums(chunks.cut(y, "y_val"), classes, estimator.n_jobs), X)
+    if not by_class @ source.weight_by_kind > 0:
         raise ValueError(
             "Expected validation rows with a positive total weight, but class_weight is zero for all of them. "
             "Remedy: give rows of other classes."
@@ -106,28 +138,60 @@ class PooledLoss:
         return float(loss[0] / weight[0])
 
 
-def sums_of_collection(X, y, sample_weight, n_jobs, offset=None, classes=None):
-    """Sums over the chunks of a Dask collection, the classes, and an empty piece of it.
+class Chunks:
+    """The chunks of a Dask collection where they lie, and what belongs to their rows.
 
-    Classes that are not given are those of the labels.
+    Parameters
+    ----------
+    X : dask.array.Array or dask.dataframe.DataFrame
+
+    Attributes
+    ----------
+    lengths : list of int
+        Rows of each chunk.
+    empty : array or frame
+        An empty piece of X.
     """
-    from .sources import dask
 
-    if y is None:
-        raise ValueError("Expected y with the labels of the rows, got None. Remedy: pass it.")
-    there = dask.workers()
-    chunks, shapes = dask.chunks(there, X)
-    lengths = [shape[0] for shape in shapes]
-    numbers = list(enumerate(np.cumsum([0, *lengths[:-1]]).tolist()))
-    labels = dask.cut(there, y, lengths, "y")
-    weights = dask.cut(there, sample_weight, lengths, "sample_weight")
-    offsets = dask.cut(there, offset, lengths, "offset")
-    if classes is None:
-        classes = _classes(there.gather(dask.of_each(there, _labels, numbers, labels)))
-    options = {"classes": classes, "dtype": _dtype(X, dask), "n_jobs": n_jobs}
-    shards = dask.of_each(there, _shard, numbers, chunks, labels, weights, offsets, **options)
-    empty = dask.meta(X) if dask.is_frame(X) else np.empty((0, shapes[0][1]))
-    return dask.Sums(there, shards, combine), classes, empty
+    def __init__(self, X):
+        from .sources import dask
+
+        self.dask, self.there, self.dtype = dask, dask.workers(), _dtype(X, dask)
+        self.chunks, shapes = dask.chunks(self.there, X)
+        self.lengths = [shape[0] for shape in shapes]
+        self.numbers = list(enumerate(np.cumsum([0, *self.lengths[:-1]]).tolist()))
+        self.empty = dask.meta(X) if dask.is_frame(X) else np.empty((0, shapes[0][1]))
+
+    def cut(self, values, name):
+        """Values of rows in pieces that go with the chunks, where they are; of None for None."""
+        if values is None and name.startswith("y"):
+            raise ValueError(f"Expected {name} with the labels of the rows, got None. Remedy: pass it.")
+        return self.dask.cut(self.there, values, self.lengths, name)
+
+    def classes(self, labels):
+        """All the classes of labels in pieces."""
+        return _classes(self.there.gather(self.dask.of_each(self.there, _labels, self.numbers, labels)))
+
+    def gathered(self, labels):
+        """Labels in pieces as one array (n_rows,), here."""
+        return np.concatenate(self.there.gather(self.dask.of_each(self.there, _checked_labels, self.numbers, labels)))
+
+    def sums(self, labels, classes, n_jobs, sample_weight=None, offset=None, group=None, n_groups=1):
+        """What adds up answers of the shards that are made of the chunks, as :func:`.sums.fit_sums` takes it.
+
+        Parameters
+        ----------
+        labels : list of array, where they are
+        classes : array (n_classes,)
+        n_jobs, sample_weight, offset, group, n_groups
+            As :class:`.sums.Shard` takes them, of all rows.
+        """
+        of_rows = [labels]
+        for values, name in ((sample_weight, "sample_weight"), (offset, "offset"), (group, "group")):
+            of_rows.append(self.cut(values, name))
+        options = {"classes": classes, "dtype": self.dtype, "n_jobs": n_jobs, "n_groups": n_groups}
+        shards = self.dask.of_each(self.there, _shard, self.numbers, self.chunks, *of_rows, **options)
+        return self.dask.Sums(self.there, shards, combine)
 
 
 def _dtype(X, dask):
@@ -140,6 +204,11 @@ def _dtype(X, dask):
 
 def _labels(y):
     """The different labels of a chunk."""
+    return np.unique(_checked_labels(y))
+
+
+def _checked_labels(y):
+    """The labels of a chunk, (n_rows,)."""
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
@@ -148,7 +217,7 @@ def _labels(y):
             "probabilities are for rows in memory."
         )
     check_labels_present(y)
-    return np.unique(y)
+    return y
 
 
 def _classes(labels):
@@ -167,193 +236,161 @@ def _classes(labels):
     return classes
 
 
-def _shard(X, y, weight, offset, classes, dtype, n_jobs):
+def _shard(X, y, weight, offset, group, classes, dtype, n_jobs, n_groups):
     """The rows of a chunk as they stay in a worker."""
     if hasattr(X, "iloc") or (dtype is not None and X.dtype != dtype):
         X = X.astype(dtype) if not hasattr(X, "iloc") else np.asarray(X, dtype=dtype)
-    return Shard(X, y.reshape(-1), classes, weight, n_jobs, offset)
+    return Shard(X, y.reshape(-1), classes, weight, n_jobs, offset, group, n_groups)
 
 
 class PooledSource:
-    """What a fit asks of a source of rows, from their sums.
+    """A :class:`~.contracts.Source` of kinds of rows, in the place of the rows of which sums are known.
+
+    A row of it stands for all rows of a kind, see :class:`.sums.Shard`, and weighs what they weigh together. Whatever
+    weight it is given instead, each of them is given in proportion.
 
     Parameters
     ----------
     total : callable (name, *args) -> tuple of array
         As :func:`.sums.fit_sums` takes it.
     X : object
-        The rows as they were given, or None.
-    n_classes : int
+        The rows as they were given.
+    gives_rows : bool
+        Whether few rows may be had here, for Newton's method.
 
     Attributes
     ----------
-    weight_by_class, rows_by_class : array (n_classes,)
-        Of rows that weigh something; the weights as they were given.
-    by_class : array (n_classes,)
-        What the rows' weights are multiplied by; to be set before sums are asked for.
+    n_samples : int
+        Of kinds.
+    n_rows : int
+        Of rows.
+    weight_by_kind, rows_by_kind : array (n_samples,)
+        Of rows that weigh something.
     """
 
     is_wide_and_sparse = False
 
-    def __init__(self, total, X, n_classes):
-        self.total, self.X = total, X
-        sizes, self.weight_by_class, self.rows_by_class = total("counts")
-        n_shards, n_features, self.n_samples, n_double, self.pass_values, self.nbytes = map(int, sizes)
-        if not self.n_samples:
+    def __init__(self, total, X, gives_rows=False):
+        self.total, self.X, self.gives_rows = total, X, gives_rows
+        sizes, self.weight_by_kind, self.rows_by_kind = total("counts")
+        n_shards, n_features, self.n_rows, n_double, self.pass_values, self.nbytes = map(int, sizes)
+        if not self.n_rows:
             raise ValueError("Expected X with at least one row, got none. Remedy: see what has emptied it.")
-        self.n_features = n_features // n_shards
-        if n_double not in (0, self.n_samples):
+        self.n_samples, self.n_features = len(self.weight_by_kind), n_features // n_shards
+        if n_double not in (0, self.n_rows):
             raise ValueError(
-                f"Expected X of one dtype, but {n_double} of {self.n_samples} rows are float64. Remedy: X.astype one "
+                f"Expected X of one dtype, but {n_double} of {self.n_rows} rows are float64. Remedy: X.astype one "
                 "dtype everywhere."
             )
         self.dtype = np.dtype(np.float64 if n_double else np.float32)
-        self.by_class: Any = np.ones(n_classes)
-        self.known_moments: Any = None
+        self.known_moments: Any = {}  # by weights
+
+    def factors(self, weight):
+        """What the weights of rows are multiplied by where kinds weigh ``weight`` (n_samples,), and a scale of that.
+
+        Factors are one where they are alike, so that nothing is multiplied.
+        """
+        if weight is None:
+            return np.ones(self.n_samples), 1.0
+        factors = np.divide(weight, self.weight_by_kind, where=self.weight_by_kind > 0, out=np.ones(self.n_samples))
+        scale = float(factors[self.weight_by_kind > 0].max())
+        factors = np.where(self.weight_by_kind > 0, factors / scale, 1.0)
+        return np.where(np.abs(factors - 1) < _ALIKE, 1.0, factors), scale
+
+    def n_effective(self, weight):
+        """Rows that would be as many, did all weigh the same, for kinds of some weights."""
+        squares = np.divide(weight**2, self.rows_by_kind, where=self.rows_by_kind > 0, out=np.zeros(self.n_samples))
+        return float(weight.sum() ** 2 / squares.sum())
+
+    def passes(self, n_problems, n_scores, n_threads):
+        """What takes sums for so many problems."""
+        return SumPasses(self, n_problems)
+
+    def parts(self):
+        """Nothing: who holds the rows goes through them."""
+        return ()
 
     def moments(self, weight, n_threads):
-        """As :meth:`.contracts.Source.moments`; ``weight`` is not looked at, the rows know theirs."""
-        if self.known_moments is None:
-            total = float(self.by_class @ self.weight_by_class)
-            self.known_moments = mean_and_variance(
-                lambda shift: self.total("moments", self.by_class, shift), np.zeros(self.n_features), total
+        """As :meth:`.contracts.Source.moments`."""
+        factors, _ = self.factors(weight)
+        if (key := factors.astype(np.float32).tobytes()) not in self.known_moments:
+            self.known_moments[key] = mean_and_variance(
+                lambda shift: self.total("moments", factors, shift),
+                np.zeros(self.n_features),
+                float(factors @ self.weight_by_kind),
             )
-        return self.known_moments
+        return self.known_moments[key]
 
     def peak(self, weight, enough):
         """As :meth:`.contracts.Source.peak`."""
-        mean, variance = self.moments(None, 1)
+        mean, variance = self.moments(weight, 1)
         rms = float(np.sqrt(np.max(mean**2 + variance, initial=0.0)))
-        return rms if rms >= enough else float(np.max(self.total("extremes", self.by_class)))
+        return rms if rms >= enough else float(np.max(self.total("extremes", self.factors(weight)[0])))
 
     def constants(self, weight):
         """As :meth:`.contracts.Source.constants`."""
-        mean, variance = self.moments(None, 1)
+        mean, variance = self.moments(weight, 1)
         if not ((variance <= CANCELLED * mean**2) & (mean != 0)).any():
             return np.empty(0, np.intp)
-        largest, minus_least = self.total("extremes", self.by_class)
+        largest, minus_least = self.total("extremes", self.factors(weight)[0])
         return np.flatnonzero((largest == -minus_least) & (largest != 0))
 
     def check_finite(self, n_threads):
         """Nothing: who holds the rows has looked."""
 
 
-@dataclass(frozen=True)
-class PooledData:
-    """What :class:`.training_data.TrainingData` is, of rows that are elsewhere.
-
-    Attributes
-    ----------
-    source : PooledSource
-    classes : array (n_classes,)
-    weight_sum : float
-    gives_rows : bool
-        Whether few rows may be had here, for Newton's method.
-    validation : PooledLoss or ValidationData, or None
-        Rows that are watched.
-    """
-
-    source: PooledSource
-    classes: np.ndarray
-    weight_sum: float
-    gives_rows: bool
-    validation: Any = None
-    weight = offset = None
-
-    @classmethod
-    def of(cls, source, classes, class_weight, gives_rows):
-        """The data of rows, with weights by class as the classifier takes them."""
-        factors = _class_factors(class_weight, classes, source.weight_by_class)
-        weight_sum = float(factors @ source.weight_by_class)
-        if not (np.isfinite(weight_sum) and weight_sum > 0):
-            raise ValueError(
-                f"Expected weights with a positive and finite sum, got {weight_sum}. Remedy: give some rows a positive "
-                "sample_weight and their classes a positive class_weight."
-            )
-        if (factors * source.weight_by_class == weight_sum).any():
-            raise ValueError(
-                "Expected at least 2 classes with a positive total weight, got one. Remedy: leave a positive "
-                "sample_weight or class_weight to rows of two classes."
-            )
-        source.by_class = factors * (source.n_samples / weight_sum)
-        return cls(source, classes, weight_sum, gives_rows)
-
-    @property
-    def n_classes(self):
-        return len(self.classes)
-
-    @property
-    def n_outputs(self):
-        return 1 if self.n_classes == 2 else self.n_classes
-
-
-def _class_factors(class_weight, classes, weight_by_class):
-    if class_weight is None:
-        return np.ones(len(classes))
-    if not isinstance(class_weight, str):
-        return weights_by_label(class_weight, classes)
-    present = weight_by_class > 0
-    mean = weight_by_class.sum() / present.sum()
-    return np.divide(mean, weight_by_class, where=present, out=np.zeros(len(classes)))
-
-
-class PooledObjective(SoftmaxObjective):
-    """:class:`~.objective.SoftmaxObjective` of rows that are elsewhere.
+class SumPasses:
+    """The one pass of :class:`~.contracts.Pass` that is a sum.
 
     Parameters
     ----------
-    data : PooledData
-    elastic_net : ElasticNet
-    fit_intercept, n_threads, scale
-        As there.
+    source : PooledSource
+    n_problems : int
     """
+
+    def __init__(self, source, n_problems):
+        self.source, self.n_problems = source, n_problems
+
+    def loss_gradient(self, parts, coef, intercept, y, weight, weighting, offset=None):
+        """As :meth:`.contracts.Pass.loss_gradient`; ``weight`` is of kinds, parts, y and offset are with the rows."""
+        dtype = self.source.dtype
+        by_kind, scales = zip(*map(self.source.factors, weight), strict=True)
+        args = np.stack(by_kind), weighting, *(np.ascontiguousarray(part, dtype) for part in (coef, intercept))
+        loss, grad, grad_intercept = self.source.total("loss_gradient", *args)
+        scale = np.array(scales)[weighting]
+        by_output = np.repeat(scale, len(grad) // len(scale))
+        return loss * scale, grad * by_output[:, None], grad_intercept * by_output
+
+
+class PooledObjective(SoftmaxObjective):
+    """:class:`~.objective.SoftmaxObjective` of rows that are elsewhere; parameters as there."""
 
     row_search: Any = None  # the scores of the rows are not to be had
 
-    def __init__(self, data, elastic_net, *, fit_intercept, n_threads, scale):
-        self.source, self.data, self.n_threads, self.fit_intercept = data.source, data, n_threads, fit_intercept
-        self.elastic_net = elastic_net
-        self.scale, self.unscale = scale, None if scale is None else 1 / scale
-        self.n_classes, self.n_outputs = data.n_classes, data.n_outputs
-        self.n_columns = self.source.n_features + int(fit_intercept)
-        self.pieces = Pieces(self.n_columns, n_threads, self.n_outputs)
-        self.offset: Any = None
-        self.weight: Any = None
-        self.frequency = self.source.by_class * self.source.weight_by_class / self.source.n_samples
-        self.null_objective = null_loss(self.frequency, fit_intercept)
-        self.n_passes: float = 0
-
-    def evaluate(self, point):
-        self.n_passes += 1
-        dtype = self.source.dtype
-        coef, intercept = (np.ascontiguousarray(part, dtype) for part in self.split(point))
-        loss, *grad = self.source.total("loss_gradient", self.source.by_class, coef, intercept)
-        squares, grad = self._penalised(point, *grad)
-        return loss[0] / self.source.n_samples + squares / 2, grad
-
-    def rarity(self):
-        """By class, as :meth:`.rows.LabelledRows.rarity` has it by row."""
-        return 1 / np.sqrt(np.maximum(self.frequency, np.finfo(np.float64).tiny))
-
-    def here(self):
-        """All the rows, brought here: for those that are few."""
-        X, y, weight, offset = self.source.total("rows", self.source.by_class)
-        options = {"fit_intercept": self.fit_intercept, "n_threads": self.n_threads, "scale": self.scale}
-        options["offset"] = offset if offset.shape[1] else None
-        return LabelledRows(ArraySource(X), y, self.n_classes, sample_weight=weight, **options)
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.pass_weight = self.weight[None]  # of kinds, not rounded: a common factor is to be one
 
 
 class PooledCurvature(Curvature):
-    """Makes metrics of a :class:`PooledObjective`: Gram matrices are sums, too."""
+    """Makes metrics of rows that are elsewhere: Gram matrices are sums, too.
+
+    Parameters
+    ----------
+    rows : LabelledRows
+        Of a :class:`PooledSource`.
+    *args, **kwargs
+        As in :class:`~.metrics.curvature.Curvature`.
+    """
 
     def _plan(self, **options):
         o = self.rows
-        n, p = o.source.n_samples, o.n_columns
+        n, p = o.source.n_rows, o.n_columns
         shape = n, p, o.n_outputs, o.source.dtype.itemsize
         state = self.passes_so_far(), self.effective_dim, self.evenness, self.n_problems
         pass_values = o.source.pass_values * p // max(o.source.n_features, 1)
         plan = plan_metric(*shape, pass_values, _CLIENT_BYTES, *state, **options)
-        if not o.data.gives_rows:
+        if not o.source.gives_rows:
             plan = replace(plan, exact_passes=np.inf)
             if plan.kind == EXACT:
                 plan = replace(plan, kind=BLOCKS if o.n_outputs > 1 else KRONECKER, n_rows=n)
@@ -363,7 +400,16 @@ class PooledCurvature(Curvature):
 
     @cached_property
     def small(self):
-        return SmallObjective(self.rows.here(), self.elastic_net.l2_by_feature, self.absent)
+        return SmallObjective(self._rows_here(), self.elastic_net.l2_by_feature, self.absent)
+
+    def _rows_here(self):
+        """All the rows, brought here: for those that are few."""
+        o = self.rows
+        X, y, weight, offset = o.source.total("rows", o.source.factors(o.weight)[0])
+        scale = None if o.unscale is None else 1 / o.unscale
+        options = {"fit_intercept": o.fit_intercept, "n_threads": o.n_threads, "scale": scale}
+        options["offset"] = offset if offset.shape[1] else None
+        return LabelledRows(ArraySource(X), y, o.n_classes, sample_weight=weight, **options)
 
     def _make(self, point):
         for at in (point, np.zeros_like(point), None):
@@ -374,38 +420,16 @@ class PooledCurvature(Curvature):
 
     def _from_sums(self, point):
         """A metric of Gram matrices; None where no row is unsure of its class."""
-        o, source = self.rows, self.rows.source
-        if source.n_features > _MOST_FEATURES:
-            raise ValueError(
-                f"Expected at most {_MOST_FEATURES} features for a fit to rows that are elsewhere, got "
-                f"{source.n_features}. Remedy: leave out features, or fit to rows in memory."
-            )
-        as_blocks = self.plan.kind == BLOCKS
-        n_blocks = o.n_outputs if as_blocks else 1
-        mean, variance = o.moments()
-        # as the rows are, or they and the sums would be about two points
-        center = (mean if o.fit_intercept else np.zeros_like(mean)).astype(source.dtype)
-        rarity = o.rarity()
-        everything = float(rarity @ (source.by_class * source.weight_by_class))
-        step = everything / self.plan.n_rows if self.plan.n_rows < source.n_samples else 0.0
-        grams, firsts, masses, between, (n_rows, square) = source.total(
-            *("grams", source.by_class, point, o.unscale, center, o.fit_intercept, rarity, step, n_blocks)
-        )
-        n = source.n_samples
-        masses, between = masses / n, between / n
-        if not masses.max() > LEAST_MASS:
+        o, as_blocks = self.rows, self.plan.kind == BLOCKS
+        sums, between, n_effective = self._gram_sums(point, o.n_outputs if as_blocks else 1, self.plan.n_rows)
+        if not sums.masses.max() > LEAST_MASS:
             return None
-        sums = GramSums(o, source.n_features, n_blocks)
-        sums.grams = [gram / n for gram in grams]
-        sums.masses += masses
-        sums.n_rows, sums.variance = int(n_rows), variance
-        sums.panels = [(center.astype(np.float64), firsts / n, masses)]
         if as_blocks:
             roots = sums.roots(self.elastic_net.l2_by_feature)
             self.effective_dim = roots.effective_dim
             return BlocksMetric(roots, laplacian(between))
-        mass = float(masses[0])
-        self.evenness = max(mass**2 / (n_rows * square / n**2), 1e-3)
+        mass = float(sums.masses[0])
+        self.evenness = max(n_effective / sums.n_rows, 1e-3)
         between = laplacian(between) if o.n_outputs > 1 else np.full((1, 1), mass)
 
         def factored(ridge):
@@ -414,3 +438,67 @@ class PooledCurvature(Curvature):
         metric = KroneckerMetric(factored, between / mass, self.elastic_net.l2_reg_strength)
         self.effective_dim = metric.factor.effective_dim
         return metric
+
+    def _gram_sums(self, point, n_blocks, n_rows, columns=None):
+        """Gram matrices of a sample of the rows, as :class:`~.metrics.grams.GramSums` has them.
+
+        Parameters
+        ----------
+        point : array (n_outputs, n_columns), or None
+        n_blocks, n_rows : int
+        columns : array of intp, or None
+            Features that they are of.
+
+        Returns
+        -------
+        sums : GramSums
+        between : array (n_outputs, n_outputs)
+        n_effective : float
+            Rows that would have as much curvature, did all have the same.
+        """
+        o, source = self.rows, self.rows.source
+        mean, variance = (part if columns is None else part[columns] for part in o.moments())
+        if len(mean) > _MOST_FEATURES:
+            raise ValueError(
+                f"Expected at most {_MOST_FEATURES} features for a fit to rows that are elsewhere, got "
+                f"{source.n_features}. Remedy: leave out features, or fit to rows in memory."
+            )
+        # as the rows are, or they and the sums would be about two points
+        center = (mean if o.fit_intercept else np.zeros_like(mean)).astype(source.dtype)
+        factors, scale = source.factors(o.weight)
+        rarity, n = o.rarity(), source.n_samples / scale
+        everything = float(rarity @ (factors * source.weight_by_kind))
+        step = everything / n_rows if n_rows < source.n_rows else 0.0
+        grams, firsts, masses, between, (n_drawn, square) = source.total(
+            *("grams", factors, rarity, step, point, o.unscale, center, o.fit_intercept, n_blocks, columns)
+        )
+        sums = GramSums(o, len(center), n_blocks)
+        sums.grams = [gram / n for gram in grams]
+        sums.masses += masses / n
+        sums.n_rows, sums.variance = int(n_drawn), variance
+        sums.panels = [(center.astype(np.float64), firsts / n, masses / n)]
+        return sums, between / n, float(masses[0]) ** 2 / max(square, np.finfo(np.float64).tiny)
+
+
+class PooledQuadraticCurvature(PooledCurvature, QuadraticCurvature):
+    """The same for an L1 penalty, and for bounds."""
+
+    def _plan(self, **options):
+        plan = super()._plan(**options)
+        return replace(plan, n_rows=max(plan.n_rows, self._enough_rows(self.rows.n_columns)))
+
+    def _n_rows(self):
+        return self.rows.source.n_rows
+
+    def _from_sums(self, point):
+        n_rows = self._enough_rows(len(self.columns)) if self.is_partial else self.plan.n_rows
+        n_blocks = self.rows.n_outputs if self._is_by_blocks() else 1
+        sums, between, _ = self._gram_sums(point, n_blocks, n_rows, self.columns)
+        return self._of_grams(sums, between)
+
+
+def curvature_class(source, is_smooth):
+    """The class that makes the metrics of rows of a source, for a penalty that has a derivative or not."""
+    if isinstance(source, PooledSource):
+        return PooledCurvature if is_smooth else PooledQuadraticCurvature
+    return Curvature if is_smooth else QuadraticCurvature

@@ -19,14 +19,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import log_softmax
 
 from .kernels.threads import effective_n_threads, on_one_blas_thread
 from .labels import check_labels_present, places
 from .metrics.grams import GramSums
 from .metrics.sample import RowSample
-from .rows import MeanCrossEntropy
+from .rows import MeanCrossEntropy, cross_entropy, log_proba_of_two
 from .sources.arrays import DTYPES, ArraySource
 from .sources.sparse import CsrSource
+
+_TAKEN = 1 << 12  # rows that are copied at a time
 
 
 def combine(name, answers):
@@ -53,10 +56,19 @@ def combine(name, answers):
 
 @dataclass(frozen=True)
 class RowsBySums:
-    """Rows that are known by their sums, in the place of X in a fit: see :func:`fit_sums`."""
+    """Rows that are known by their sums, in the place of X in a fit: see :func:`fit_sums`.
+
+    Attributes
+    ----------
+    total, classes
+        As there.
+    gives_rows : bool
+        Whether ``total`` may be asked for the rows themselves, where they are few.
+    """
 
     total: Any
     classes: Any
+    gives_rows: bool = False
 
 
 def fit_sums(clf, total, classes):
@@ -65,7 +77,7 @@ def fit_sums(clf, total, classes):
     Parameters
     ----------
     clf : SoftmaxRegressionClassifier
-        Without ``early_stopping`` and an L1 penalty, which would have to know rows.
+        Without ``early_stopping``, which would have to know rows.
     total : callable (name, *args) -> tuple of array
         Calls the method of that name of every :class:`Shard`, and gives what :func:`combine` makes of the answers. The
         methods are ``counts, moments, extremes, loss_gradient, grams``; arguments are arrays, numbers and None.
@@ -82,7 +94,9 @@ def fit_sums(clf, total, classes):
 class Shard:
     """Some of the rows of a fit, with their labels and weights: it answers with sums over them.
 
-    In every method but :meth:`counts`, ``by_class`` (n_classes,) are factors of the rows' weights.
+    Rows of a class are of one kind, or with groups those of a class and a group: of class k in group g, kind
+    ``g n_classes + k``. In every method but :meth:`counts`, ``by_kind`` (n_kinds,) are factors of the rows' weights, so
+    that one shard answers for all of its rows, and for those of some groups.
 
     Parameters
     ----------
@@ -98,9 +112,12 @@ class Shard:
         Threads, as in :class:`~.estimator.SoftmaxRegressionClassifier`.
     offset : array (n_rows, n_classes), default=None
         Added to the scores of the rows; all shards have one, or none has.
+    group : array (n_rows,) of int, default=None
+        Of what group each row is; None for one group of all of them.
+    n_groups : int, default=1
     """
 
-    def __init__(self, X, y, classes, sample_weight=None, n_jobs=None, offset=None):
+    def __init__(self, X, y, classes, sample_weight=None, n_jobs=None, offset=None, group=None, n_groups=1):
         if hasattr(X, "nnz"):
             X = X.tocsr()
             X = X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
@@ -131,6 +148,8 @@ class Shard:
                     f"Expected finite and non-negative sample_weight, got {self.sample_weight[bad[0]]} in row "
                     f"{bad[0]}. Remedy: leave out such rows."
                 )
+        self.n_kinds = n_groups * self.n_classes
+        self.kind = self.y if group is None else self.y + self.n_classes * np.asarray(group, np.intp)
         for values, name in ((self.y, "y"), (self.sample_weight, "sample_weight")):
             if values is not None and len(values) != self.n_rows:
                 raise ValueError(
@@ -168,20 +187,22 @@ class Shard:
         """What a scheduler is to know it to hold."""
         return object.__sizeof__(self) + (self.source.nbytes if self.n_rows else 0) + 2 * self.y.nbytes
 
-    def _weight(self, by_class):
+    def _weight(self, by_kind):
         """Weights of the rows, float64, or None for ones."""
         if self.sample_weight is None:
-            return None if (by_class == 1).all() else by_class[self.y]
-        return self.sample_weight * by_class[self.y]
+            return None if (by_kind == 1).all() else by_kind[self.kind]
+        return self.sample_weight * by_kind[self.kind]
 
-    def _pass(self, n_outputs):
-        n_threads = effective_n_threads(self.n_jobs)
-        if (n_outputs, n_threads) not in self.passes:
-            self.passes[n_outputs, n_threads] = self.source.passes(1, n_outputs, n_threads)
-        return self.passes[n_outputs, n_threads]
+    def _pass(self, n_outputs, n_problems=1):
+        key = n_problems, n_outputs, effective_n_threads(self.n_jobs)
+        if key not in self.passes:
+            if len(self.passes) > 1:  # fewer problems are left than before: no more workspaces than are needed
+                self.passes.clear()
+            self.passes[key] = self.source.passes(*key)
+        return self.passes[key]
 
     def counts(self):
-        """What the shard is: sizes, and of each class (n_classes,) the weight and the rows that weigh something.
+        """What the shard is: sizes, and of each kind (n_kinds,) the weight and the rows that weigh something.
 
         Sizes are one, for the shard, its features, rows, rows of float64, values of a dense array that a pass takes as
         long over, and bytes of X.
@@ -189,14 +210,14 @@ class Shard:
         weights = np.ones(self.n_rows) if self.sample_weight is None else self.sample_weight
         n, of_source = self.n_rows, (self.source.pass_values, self.source.nbytes) if self.n_rows else (0, 0)
         sizes = np.array([1, self.n_features, n, n * (self.dtype == np.float64), *of_source], np.int64)
-        by_class = np.bincount(self.y, weights, self.n_classes)
-        return sizes, by_class, np.bincount(self.y[weights > 0], minlength=self.n_classes)
+        by_kind = np.bincount(self.kind, weights, self.n_kinds)
+        return sizes, by_kind, np.bincount(self.kind[weights > 0], minlength=self.n_kinds)
 
-    def moments(self, by_class, shift):
+    def moments(self, by_kind, shift):
         """Weighted sums (n_features,) of ``x - shift`` and of its square."""
         if not self.n_rows:
             return np.zeros(self.n_features), np.zeros(self.n_features)
-        weight = self._weight(by_class)
+        weight = self._weight(by_kind)
         if isinstance(self.source, CsrSource):
             total = self.n_rows if weight is None else weight.sum()
             if not total > 0:
@@ -207,76 +228,128 @@ class Shard:
             first, second = self._pass(1).moments(self.source.parts(), shift, weight)
             return first.copy(), second.copy()
 
-    def extremes(self, by_class):
+    def extremes(self, by_kind):
         """Largest values (n_features,) of rows that weigh something, and those of minus the values."""
-        weight = self._weight(by_class)
+        weight = self._weight(by_kind)
         rows = np.arange(self.n_rows) if weight is None else np.flatnonzero(weight)
         largest = np.full((2, self.n_features), -np.inf)
-        for start in range(0, len(rows), 4096):
-            X = self.source.take(rows[start : start + 4096])
+        for start in range(0, len(rows), _TAKEN):
+            X = self.source.take(rows[start : start + _TAKEN])
             largest = np.maximum(largest, [X.max(axis=0), -X.min(axis=0)])
         return largest[0], largest[1]
 
-    def loss_gradient(self, by_class, coef, intercept):
-        """Weighted sum (1,) of the cross-entropies of rows, and its gradient by the coefficients and the intercepts.
+    def loss_gradient(self, by_kind, weighting, coef, intercept):
+        """Weighted sums of the cross-entropies of rows, and their gradients by the coefficients and the intercepts.
+
+        Of several problems, which differ in weights and point, in one reading of the rows.
 
         Parameters
         ----------
-        by_class : array (n_classes,)
-        coef : array (n_outputs, n_features)
+        by_kind : array (n_weightings, n_kinds)
+        weighting : array (n_problems,) of intp
+            Which of them each problem has.
+        coef : array (n_problems * n_outputs, n_features)
             n_outputs is the number of classes, or one for two classes: the score of the second.
-        intercept : array (n_outputs,)
+        intercept : array (n_problems * n_outputs,)
 
         Returns
         -------
-        loss (1,), grad (n_outputs, n_features), grad_intercept (n_outputs,) : array of float64
+        loss (n_problems,), grad (n_problems * n_outputs, n_features), grad_intercept (n_problems * n_outputs,) : array
+            Of float64.
         """
         if not self.n_rows:
-            return np.zeros(1), np.zeros(coef.shape), np.zeros(len(coef))
-        key = by_class.tobytes()
-        if key not in self.weights:
-            weight = self._weight(by_class)
-            empty = np.empty((0, 0), self.dtype)
-            self.weights = {key: empty if weight is None else weight.astype(self.dtype)[None]}
+            return np.zeros(len(weighting)), np.zeros(coef.shape), np.zeros(len(coef))
+        key = by_kind.tobytes()
         with self.lock, np.errstate(under="ignore"):
-            answer = self._pass(len(coef)).loss_gradient(
-                self.source.parts(), coef, intercept, self.y, self.weights[key], np.zeros(1, np.intp), self.offset
+            if key not in self.weights:
+                self.weights = {key: self._weights(by_kind)}
+            answer = self._pass(self.n_outputs, len(weighting)).loss_gradient(
+                self.source.parts(), coef, intercept, self.y, self.weights[key], weighting, self.offset
             )
             return tuple(np.array(part) for part in answer)
 
-    def loss(self, by_class, coef, intercept):
+    def _weights(self, by_kind):
+        """Weights of the rows (n_weightings, n_rows), as passes take them."""
+        if len(by_kind) == 1 and self._weight(by_kind[0]) is None:
+            return np.empty((0, 0), self.dtype)
+        weights = np.empty((len(by_kind), self.n_rows), self.dtype)
+        for m, factors in enumerate(by_kind):
+            weight = self._weight(factors)
+            weights[m] = 1.0 if weight is None else weight
+        return weights
+
+    def loss(self, by_kind, coef, intercept):
         """Weighted sum (1,) of the cross-entropies of rows, and of the weights (1,)."""
         if not self.n_rows:
             return np.zeros(1), np.zeros(1)
         options = {"n_outputs": self.n_outputs, "n_threads": effective_n_threads(self.n_jobs)}
-        mean = MeanCrossEntropy(self.source, self.y, self._weight(by_class), self.offset, **options)
+        mean = MeanCrossEntropy(self.source, self.y, self._weight(by_kind), self.offset, **options)
         total = float(mean.weight.sum())
         return np.array([mean.evaluate(coef, intercept) * total if total else 0.0]), np.array([total])
 
+    def scores(self, by_kind, coef, intercept):
+        """Weighted sums of what rows score by several models, each of which has weights of its own.
+
+        Parameters
+        ----------
+        by_kind : array (n_models, n_kinds)
+            Rows of a factor of zero are not looked at.
+        coef : array (n_models, n_outputs, n_features)
+        intercept : array (n_models, n_outputs)
+
+        Returns
+        -------
+        array (n_models, 3)
+            Cross-entropies, as :func:`sklearn.metrics.log_loss` has them, rows whose class is predicted, and weights.
+        """
+        sums = np.zeros((len(coef), 3))
+        for m in range(len(coef)):
+            weight = self._weight(by_kind[m])
+            rows = np.arange(self.n_rows) if weight is None else np.flatnonzero(weight)
+            for start in range(0, len(rows), _TAKEN):
+                panel = rows[start : start + _TAKEN]
+                of_panel = np.ones(len(panel)) if weight is None else weight[panel]
+                log_proba = self._log_proba(panel, coef[m], intercept[m])
+                sums[m, 0] += of_panel @ cross_entropy(log_proba, self.y[panel]).astype(np.float64)
+                sums[m, 1] += of_panel @ (log_proba.argmax(axis=1) == self.y[panel])
+                sums[m, 2] += of_panel.sum()
+        return (sums,)
+
     @on_one_blas_thread
-    def grams(self, by_class, point, unscale, center, fit_intercept, rarity, step, n_blocks):
+    def _log_proba(self, rows, coef, intercept):
+        """Logarithms of probabilities of some rows, none of them closer to zero or one than a rounding error."""
+        offset = 0.0 if self.offset is None else self.offset[rows]
+        scores = self.source.take(rows) @ coef.T.astype(self.dtype) + intercept.astype(self.dtype) + offset
+        log_proba = log_proba_of_two(scores) if self.n_outputs == 1 else log_softmax(scores, axis=1)
+        eps = np.finfo(self.dtype).eps
+        return np.clip(log_proba, np.log(eps), np.log1p(-eps))
+
+    @on_one_blas_thread
+    def grams(self, by_kind, rarity, step, point, unscale, center, fit_intercept, n_blocks, columns=None):
         """Sums for a metric at a point, over a sample of the rows.
 
         Parameters
         ----------
+        rarity : array (n_kinds,)
+            How much more of the sample is for the rows of each kind.
+        step : float
+            Weight of rows, times rarity, for which one is drawn; zero for all of them.
         point : array (n_outputs, n_columns), or None
             Of features times ``unscale``, and the intercepts; None for even probabilities.
         unscale : array (n_features,), or None
         center : array (n_features,)
             About which the Gram matrices are; close to the mean of the features times ``unscale``.
         fit_intercept : bool
-        rarity : array (n_classes,)
-            How much more of the sample is for the rows of each class.
-        step : float
-            Weight of rows, times rarity, for which one is drawn; zero for all of them.
         n_blocks : int
             One, or n_outputs: Gram matrices of row weights s_i sum_k p_ik (1 - p_ik), or of s_i p_ik (1 - p_ik).
+        columns : array of intp, or None
+            Features, increasing, that Gram matrices are of, and of which ``center`` is; None for all.
 
         Returns
         -------
-        grams : array (n_blocks, n_features, n_features)
+        grams : array (n_blocks, n_columns, n_columns)
             Lower triangles.
-        sums : array (n_blocks, n_features)
+        sums : array (n_blocks, n_columns)
             Of the rows about the center, by those weights.
         masses : array (n_blocks,)
             Sums of the weights.
@@ -285,14 +358,14 @@ class Shard:
         sizes : array (2,)
             Rows, and the sum of the squares of their weights, those of one block.
         """
+        p, K = len(center), self.n_outputs
         if not self.n_rows:
-            p, K = self.n_features, self.n_outputs
             shapes = (n_blocks, p, p), (n_blocks, p), (n_blocks,), (K, K), (2,)
             return tuple(np.zeros(shape) for shape in shapes)
         view = _View(self, unscale, fit_intercept)
-        sums = _AboutGrams(view, self.n_features, n_blocks, center)
-        between, masses, sizes = np.zeros((self.n_outputs,) * 2), np.zeros(n_blocks), np.zeros(2)
-        for X, proba, weight in RowSample(view).panels(point, *self._sample(by_class, rarity, step)):
+        sums = _AboutGrams(view, p, n_blocks, center)
+        between, masses, sizes = np.zeros((K, K)), np.zeros(n_blocks), np.zeros(2)
+        for X, proba, weight in RowSample(view).panels(point, *self._sample(by_kind, rarity, step)):
             weighted = proba * weight[:, None]
             between += weighted.T @ proba
             curvature = weighted * (1 - proba)
@@ -300,18 +373,18 @@ class Shard:
             sizes += len(X), float(np.vdot(total, total))
             curvature = curvature if n_blocks > 1 else total
             masses += curvature.sum(axis=0)
-            sums.add(X, curvature)
-        firsts = sum((panel[1] for panel in sums.panels), np.zeros((n_blocks, self.n_features)))
+            sums.add(X if columns is None else np.take(X, columns, axis=1), curvature)
+        firsts = sum((panel[1] for panel in sums.panels), np.zeros((n_blocks, p)))
         return np.stack(sums.grams), firsts, masses, between, sizes
 
-    def _sample(self, by_class, rarity, step):
+    def _sample(self, by_kind, rarity, step):
         """Rows that stand for all of the shard, and their weights, as :meth:`.metrics.sample.RowSample.draw`."""
-        weight = self._weight(by_class)
+        weight = self._weight(by_kind)
         weight = np.ones(self.n_rows) if weight is None else weight
         if not step:
             rows = np.flatnonzero(weight)
             return rows, weight[rows]
-        q = weight * rarity[self.y]
+        q = weight * rarity[self.kind]
         total = np.cumsum(q)
         if not self.n_rows or not total[-1] > 0:
             return np.arange(0), weight[:0]
@@ -321,9 +394,9 @@ class Shard:
         rows, counts = np.unique(np.searchsorted(total, drawn, "right"), return_counts=True)
         return rows, counts * (weight[rows] / q[rows]) * step
 
-    def rows(self, by_class):
+    def rows(self, by_kind):
         """The rows, labels as indices, weights, and offsets or nothing: for who has few and may give them away."""
-        weight = self._weight(by_class)
+        weight = self._weight(by_kind)
         X = self.source.take(np.arange(self.n_rows)) if self.n_rows else np.empty((0, self.n_features), self.dtype)
         offset = np.empty((self.n_rows, 0), self.dtype) if self.offset is None else self.offset
         return X, self.y, np.ones(self.n_rows) if weight is None else weight, offset

@@ -59,7 +59,9 @@ OURS = {
         "callbacks",
         "columns",
         "leave_one_out",
+        "pooled",
         "strengths",
+        "sums",
         *BELOW_FITS,
     },
     "estimator": {

@@ -11,8 +11,10 @@ from scipy.sparse import csr_array, csr_matrix
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 import dask.array as da  # noqa: E402
+from sklearn.model_selection import KFold, ShuffleSplit  # noqa: E402
 
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV  # noqa: E402
+from softmax_clf.metrics import quadratic  # noqa: E402
 from softmax_clf.sources import dask as dask_source  # noqa: E402
 from softmax_clf.sums import Shard, combine, fit_sums  # noqa: E402
 
@@ -221,13 +223,75 @@ def test_predictions_are_lazy(client):
     assert score == pytest.approx(clf.score(X, y, WEIGHT), rel=1e-12)
 
 
-def test_the_choice_of_C_reads_a_stream():
-    """Not yet by sums: a collection is read as any object with row slices."""
-    rows, y = X[:300, :5], (Y[:300] > 5).astype(int)
-    in_memory = SoftmaxRegressionClassifierCV(Cs=2).fit(rows, y)
-    clf = SoftmaxRegressionClassifierCV(Cs=2).fit(lazy(rows, 100), da.from_array(y, chunks=90))
-    np.testing.assert_allclose(clf.coef_, in_memory.coef_, rtol=1e-6)
-    assert clf.score(lazy(rows, 100), da.from_array(y, chunks=90)) == pytest.approx(in_memory.score(rows, y))
+CHOICES = {
+    "log loss": {"cv": 3},
+    "weights": {"cv": 2, "standardize": True, "class_weight": "balanced", "scoring": "accuracy"},
+    "draws": {"cv": ShuffleSplit(3, test_size=0.4, random_state=0), "fit_intercept": False},
+    "L1": {"cv": 2, "l1_ratios": [0.5, 1.0]},
+    "C_max": {"cv": 2, "l1_ratios": [1.0], "Cs": 3},
+    "two classes": {"cv": "holdout", "random_state": 0},
+    "a rare class": {"cv": KFold(3)},
+}
+
+
+@pytest.mark.filterwarnings("ignore:Running on a single-machine scheduler", "ignore:The best C")
+@pytest.mark.parametrize("name", CHOICES)
+def test_the_choice_of_C(request, name):
+    """Scores are those of folds in memory, and features do not leave the workers."""
+    request.getfixturevalue("client" if name == "log loss" else "alone")
+    rows, y = X[:600, :20], Y[:600] % (2 if name == "two classes" else 4)
+    if name == "a rare class":  # which the first fold's training rows lack
+        y[y == 3] = 0
+        y[:5] = 3
+    weight = WEIGHT[:600] if name == "weights" else None
+    params = {"Cs": [0.01, 0.3], "tol": 1e-11, **CHOICES[name]}
+    wanted = SoftmaxRegressionClassifierCV(**params, score_tol=0).fit(rows, y, weight)
+    args = da.from_array(rows, chunks=((250, 0, 350), 20)), da.from_array(y, chunks=200)
+    clf = SoftmaxRegressionClassifierCV(**params).fit(*args, weight)
+    np.testing.assert_allclose(clf.Cs_, wanted.Cs_, rtol=1e-9)
+    np.testing.assert_allclose(clf.scores_, wanted.scores_, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(clf.coefs_paths_, wanted.coefs_paths_, atol=1e-4)
+    np.testing.assert_allclose(clf.dev_ratio_, wanted.dev_ratio_, atol=1e-8)
+    assert (clf.C_, clf.l1_ratio_) == pytest.approx((wanted.C_, wanted.l1_ratio_))
+    np.testing.assert_allclose(clf.coef_, wanted.coef_, atol=1e-5)
+    assert clf.score(*args) == pytest.approx(wanted.score(rows, y))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"l1_ratio": 0.5},
+        {"l1_ratio": 1.0, "l1_group": "class"},
+        {"l1_ratio": 0.9, "standardize": True, "class_weight": "balanced"},
+        {"coef_bounds": (0.0, np.inf)},
+    ],
+)
+@pytest.mark.parametrize("is_small", [False, True])
+@pytest.mark.filterwarnings("ignore:Running on a single-machine scheduler")
+def test_coefficients_of_zero_and_bounds(alone, params, is_small):
+    """Penalties and bounds without a derivative: the objective is that of a fit in memory, and what is zero."""
+    rows, y = (X[:, :5], Y % 3) if is_small else (X, Y)
+    options = {"C": 0.02, "tol": 1e-9, **params}
+    wanted = SoftmaxRegressionClassifier(**options).fit(rows, y)
+    clf = SoftmaxRegressionClassifier(**options).fit(
+        da.from_array(rows, chunks=(400, -1)), da.from_array(y, chunks=500)
+    )
+    assert clf.converged_
+    assert clf.objective_ == pytest.approx(wanted.objective_, rel=1e-6)
+    np.testing.assert_allclose(clf.coef_, wanted.coef_, atol=1e-3)
+    assert 0 < np.mean(clf.coef_ == 0) < 1
+    np.testing.assert_array_equal(clf.coef_ == 0, wanted.coef_ == 0)
+
+
+@pytest.mark.filterwarnings("ignore:Running on a single-machine scheduler")
+def test_models_of_some_features(alone, monkeypatch):
+    """Of many features an L1 penalty leaves few, and Gram matrices are of these."""
+    monkeypatch.setattr(quadratic, "_MAX_FEATURES", 40)
+    monkeypatch.setattr(quadratic, "_LEAST_FEATURES", 20)
+    params = {"C": 0.02, "l1_ratio": 1.0, "tol": 1e-9}
+    wanted = SoftmaxRegressionClassifier(**params).fit(X, Y)
+    clf = SoftmaxRegressionClassifier(**params).fit(da.from_array(X, chunks=(400, P)), Y)
+    assert clf.objective_ == pytest.approx(wanted.objective_, rel=1e-6)
 
 
 def kill_a_worker(client):
@@ -267,6 +331,10 @@ def test_what_leaves_the_workers_is_small(client, monkeypatch):
     monkeypatch.setattr(dask_source.Cluster, "gather", measured)
     SoftmaxRegressionClassifier(tol=1e-3).fit(lazy(X), da.from_array(Y, chunks=400))
     assert max(sizes) == P
+    sizes.clear()
+    y = da.from_array(Y % 3, chunks=400)
+    SoftmaxRegressionClassifierCV([0.1], cv=2, tol=1e-3).fit(lazy(X[:, :50]), y)
+    assert max(size for size in sizes if size != 500) == 50  # but for the labels
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -303,8 +371,14 @@ def test_errors_name_the_chunk(client):
 def test_errors_before_any_work():
     with pytest.raises(ValueError, match="Expected X_val and y_val with early_stopping=True"):
         SoftmaxRegressionClassifier(early_stopping=True).fit(lazy(X), Y)
-    with pytest.raises(ValueError, match="Expected no l1_ratio"):
-        SoftmaxRegressionClassifier(l1_ratio=0.5).fit(lazy(X), Y)
+    for params, remedy in (
+        ({"cv": "loo"}, "integer cv or a splitter"),
+        ({"scoring": "roc_auc_ovr"}, "Expected scoring"),
+        ({"store_oof_proba": True}, "store_oof_proba"),
+        ({"cv": ShuffleSplit(20, random_state=0)}, "groups"),
+    ):
+        with pytest.raises(ValueError, match=remedy):
+            SoftmaxRegressionClassifierCV(**params).fit(lazy(X), Y)
     with pytest.raises(ValueError, match=r"In chunk \d.*offset of shape \(500, 12\)"):
         SoftmaxRegressionClassifier().fit(lazy(X), Y, offset=np.zeros((N, 3)))
     with pytest.raises(ValueError, match="at least 2 classes"):

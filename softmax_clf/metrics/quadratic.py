@@ -44,7 +44,14 @@ class QuadraticCurvature(Curvature):
         return replace(plan, n_rows=max(plan.n_rows, self._enough_rows(self.rows.n_columns)))
 
     def _enough_rows(self, n_columns):
-        return min(self.rows.source.n_samples, max(_LEAST_ROWS, _ROWS_PER_FEATURE * n_columns))
+        return min(self._n_rows(), max(_LEAST_ROWS, _ROWS_PER_FEATURE * n_columns))
+
+    def _n_rows(self):
+        return self.rows.source.n_samples
+
+    def _is_by_blocks(self):
+        """Whether a model has a Gram matrix for each output."""
+        return self.plan.kind == BLOCKS and not self.is_partial and not self.elastic_net.is_grouped
 
     def metric(self, point, grad):  # type: ignore[override]
         """The metric at a point (n_outputs, n_columns), about features that matter at a gradient.
@@ -88,7 +95,7 @@ class QuadraticCurvature(Curvature):
             panels, size = self._partial_panels(point, rows, row_weight), len(self.columns)
         else:
             panels, size = self.sample.panels(point, rows, row_weight), o.source.n_features
-        as_blocks = self.plan.kind == BLOCKS and not self.is_partial and not self.elastic_net.is_grouped
+        as_blocks = self._is_by_blocks()
         n_blocks = o.n_outputs if as_blocks else 1
         sums, between = GramSums(o, size, n_blocks), np.zeros((o.n_outputs, o.n_outputs))
         for X, proba, weight in panels:
@@ -96,6 +103,12 @@ class QuadraticCurvature(Curvature):
             between += weighted.T @ proba
             curvature = weighted * (1 - proba)
             sums.add(X, curvature if as_blocks else curvature.sum(axis=1, keepdims=True))
+        return self._of_grams(sums, between)
+
+    def _of_grams(self, sums, between):
+        """The model of Gram matrices, which are used up, and of the classes' (n_outputs, n_outputs); None far out."""
+        o, n_blocks, size = self.rows, len(sums.grams), len(sums.variance)
+        as_blocks = self._is_by_blocks()
         if not sums.masses.max() > LEAST_MASS:
             return None
         between = laplacian(between) if o.n_outputs > 1 else np.full((1, 1), sums.masses[0])

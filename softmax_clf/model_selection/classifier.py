@@ -2,6 +2,7 @@
 
 import warnings
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -12,6 +13,7 @@ from ..callbacks import Task
 from ..estimator import SoftmaxRegressionClassifier, all_or_nothing
 from ..kernels.compiling import compilation_told
 from ..parameters import OF_EACH_FIT
+from ..pooled import PooledSource, is_elsewhere
 from ..prediction import SoftmaxClassifier
 from ..rows import ABSENT
 from ..sklearn_private import Interval, StrOptions, fit_context, raise_for_params, routing_enabled
@@ -20,6 +22,7 @@ from ..sources.sparse import CsrSource
 from ..training_data import TrainingData
 from ..validation import check_own_validation, comparable
 from .choice import Choice, best_of_folds, check_scores_finite, mean_over_folds, results_by_name, warn_of_edge
+from .elsewhere import LabelsHere, check_elsewhere, log_loss_elsewhere, score_elsewhere
 from .grid import checked_Cs, checked_l1_ratios, from_largest_C, may_end_early
 from .grid_fits import EarlyEnd, GridFits
 from .left_out import MEASURES, LeftOut
@@ -227,7 +230,10 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         Parameters
         ----------
         X : array-like (n_samples, n_features)
-            As in :meth:`SoftmaxRegressionClassifier.fit`.
+            As in :meth:`SoftmaxRegressionClassifier.fit`. The features of a Dask collection stay in its workers; its
+            labels come here, for the splitter, which is shown rows without features. All cells are solved to `tol`
+            there. It takes a `cv` that uses rows in at most 256 different ways, as integers do, and 'holdout', but not
+            'loo'; 'neg_log_loss' and 'accuracy'; no `X_val` and no `store_oof_proba`.
         y : array-like (n_samples,), or (n_samples, n_classes)
             Labels, or target probabilities. For the splitter rows of these are of their most probable class; they are
             scored by the cross-entropy, by the 'accuracy', which is the mean target probability of the predicted
@@ -259,18 +265,24 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         scorer_of(self.scoring)  # or it says that there is none of this name
         task = Task.of_fit(self, 1 + self.refit, X, y, sample_weight=sample_weight, offset=offset)
         check_own_validation(X_val, y_val, cv=self.cv, sample_weight=sample_weight, offset=offset, **params)
-        data = TrainingData.of(self, X, y, sample_weight, offset)
+        if is_elsewhere(X):
+            check_elsewhere(self, X, X_val, offset)
+            data: Any = LabelsHere.of(self, X, y, sample_weight, offset)
+        else:
+            data = TrainingData.of(self, X, y, sample_weight, offset)
         n_train = data.source.n_samples
         if X_val is not None:
             data = data.with_rows(self, X_val, y_val)
         check_scoring(self.scoring, data.y)
-        Cs = from_largest_C(self, data, l1_ratios, Cs)
         split_params, score_params = self._routed(sample_weight, data, params)
         if X_val is not None:
             folds = [(np.arange(n_train), np.arange(n_train, data.source.n_samples))]
         else:
             options = {"validation_fraction": self.validation_fraction, "random_state": self.random_state}
             folds = rows_of_folds(self.cv, data, split_params, **options)
+        if isinstance(data, LabelsHere):
+            data, folds = data.by_folds(folds)
+        Cs = from_largest_C(self, data, l1_ratios, Cs)
         if self.selection == "1se" and len(folds) < 2:
             raise ValueError(
                 "Expected at least 2 folds with selection='1se', for the standard error of the scores, got 1. Remedy: "
@@ -279,7 +291,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         trains, tests = zip(*folds, strict=True)
         left_out = self._left_out(data, l1_ratios, score_params) if is_leave_one_out(self.cv) else None
         early_end = None
-        if left_out is None and self.score_tol > 0:
+        if left_out is None and self.score_tol > 0 and not isinstance(data.source, PooledSource):
             early_end = EarlyEnd(tests, float(self.score_tol), 1 if is_log_loss(self.scoring) else 2)
         fits = GridFits(data, trains, l1_ratios, Cs, FitSettings.of(self), early_end)
         fits.fit(task, may_end_early(self, l1_ratios))
@@ -318,6 +330,9 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         scores = np.empty(fits.n_iters.shape)
 
         def write_scores(cells):
+            if isinstance(fits.data.source, PooledSource):
+                score_elsewhere(scores, cells, self.scoring, fits.data, tests, fits)
+                return
             parts = fits.data, tests, score_params
             score_cells(scores, cells, self.scoring, *parts, lambda *cell: self._classifier_of_cell(fits, *cell))
 
@@ -383,8 +398,9 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         final.set_params(verbose=max(self.verbose - 1, 0))
         start = {"coef_init": coef, "intercept_init": intercept if self.fit_intercept else None}
         offset = offset_by_class(data.offset, data.n_classes)
+        rows = (data.labels, data.sample_weight) if not isinstance(data.source, PooledSource) else (None,)
         with task.fit_of("refit", final):
-            final.fit(data.source.X, data.labels, data.sample_weight, offset=offset, **start)
+            final.fit(data.source.X, *rows, offset=offset, **start)
         own = ("n_features_in_", "feature_names_in_")
         return {name: value for name, value in vars(final).items() if name.endswith("_") and name not in own}
 
@@ -482,6 +498,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         """
         check_is_fitted(self)
         raise_for_params(score_params, self, "score")
+        if is_lazy(X) and is_log_loss(self.scoring):
+            return log_loss_elsewhere(self, X, y, sample_weight, offset)
         X, y = RowSlices(X) if is_lazy(X) else as_numpy(X, "X"), as_numpy(y, "y")
         y = np.asarray(y) if is_lazy(y) else y
         if sample_weight is not None:

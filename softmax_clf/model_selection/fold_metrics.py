@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..metrics.curvature import Curvature
 from ..metrics.kinds import AmongClasses
+from ..metrics.quadratic import QuadraticCurvature
 from ..penalty import ElasticNet
 from ..rows import LabelledRows
 
@@ -119,7 +119,7 @@ class FoldMetrics:
             How many passes a fit may take, as known from the C before.
         """
         # a model with an L1 penalty has all outputs: the threshold of those that are held is infinite
-        held = absent if kind is Curvature else [None] * len(absent)
+        held = [None] * len(absent) if issubclass(kind, QuadraticCurvature) else absent
         parts = zip(rows.folds, elastic_nets, held, strict=True)
         curvatures = [kind(fold, net, passes_so_far, absent=outputs) for fold, net, outputs in parts]
         mean = kind(rows.mean, ElasticNet(), passes_so_far, n_problems=len(rows.folds))

@@ -1,15 +1,15 @@
 """Fits of some folds for one C after the other, in lockstep, each from where it was."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from ..columns import Columns, suits_columns
 from ..kernels.threads import Pieces
-from ..metrics.curvature import Curvature
-from ..metrics.quadratic import QuadraticCurvature
 from ..objective import StackedObjectives
 from ..penalty import ElasticNet
+from ..pooled import PooledSource, curvature_class
 from ..solvers.lbfgs import Memory
 from ..solvers.newton import newton, relay
 from ..solvers.proximal import proximal_newton
@@ -51,10 +51,13 @@ class FoldPaths:
         options["offset"] = None if data.offset is None else np.ascontiguousarray(data.offset, source.dtype)
         y = data.y if data.y.ndim == 1 else np.ascontiguousarray(data.y, source.dtype)
         self.stack = StackedObjectives(source, y, data.n_classes, sample_weight=weights, scale=scale, **options)
+        n_effective = [source.n_effective(w) for w in weights] if isinstance(source, PooledSource) else None
         self.rows = FoldRows.of(data, y, weights, scale, **options)
+        if n_effective is not None:  # its rows are kinds of rows
+            self.rows = replace(self.rows, n_effective=min(n_effective))
         self.n_passes = self.difficulty = 0  # the most passes that a C took; and that as the metrics of a C know it
         nets = self._elastic_nets(1.0)
-        self.metrics = self._metrics(Curvature if nets[0].is_smooth else QuadraticCurvature)
+        self.metrics = self._metrics(nets[0].is_smooth)
         self.columns = None
         if all(suits_columns(source, self.stack.n_outputs, net) for net in nets):
             folds = zip(self.rows.folds, self.stack.absent, strict=True)
@@ -71,7 +74,8 @@ class FoldPaths:
         parts = zip(self.stack.sw_sum.tolist(), self.kinds, strict=True)
         return [ElasticNet.of(C, self.l1_ratio, total, self.unit, **kind) for total, kind in parts]
 
-    def _metrics(self, kind):
+    def _metrics(self, is_smooth):
+        kind = curvature_class(self.stack.source, is_smooth)
         return FoldMetrics.of(kind, self.rows, self.stack.elastic_nets, self.stack.absent, lambda: self.difficulty)
 
     def minimise_at(self, C, start=None, to_tol=True):
@@ -92,7 +96,7 @@ class FoldPaths:
         stack, before, self.C = self.stack, self.stack.elastic_nets, C
         stack.set_penalties(self._elastic_nets(float(C)))
         if self.l1_ratio and stack.elastic_nets[0].is_smooth:  # no penalty
-            self.metrics = self._metrics(Curvature)
+            self.metrics = self._metrics(is_smooth=True)
         if not self._goes_by_columns():
             self._change_penalties(before)
         self.difficulty = self.n_passes
@@ -176,7 +180,7 @@ class FoldPaths:
     def _searched_rows(self, m):
         """What the solver of one fold may know of its rows, if there is memory for it."""
         stack, source = self.stack, self.stack.source
-        if source.is_wide_and_sparse:  # as in a fit of one
+        if source.is_wide_and_sparse or isinstance(source, PooledSource):  # as in a fit of one
             return None
         row_bytes = source.n_samples * stack.n_outputs * source.dtype.itemsize
         n = n_slots(searched_bytes(self.n_folds), row_bytes, self.trail[-1][1][m].nbytes)

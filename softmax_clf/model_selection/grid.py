@@ -4,6 +4,7 @@ from numbers import Integral
 
 import numpy as np
 
+from ..pooled import PooledSource
 from ..strengths import largest_C
 
 # As in glmnet a path ends where the deviance explained is this, or grows by no more than this share, after so many C.
@@ -42,7 +43,8 @@ def from_largest_C(estimator, data, l1_ratios, Cs):
     largest = largest_C(estimator, data)
     if not np.isfinite(largest):
         return Cs
-    span = _WIDE_RANGE if data.source.n_features > data.source.n_samples else _RANGE
+    n_rows = data.source.n_rows if isinstance(data.source, PooledSource) else data.source.n_samples
+    span = _WIDE_RANGE if data.source.n_features > n_rows else _RANGE
     return np.geomspace(l1_ratios.min() * largest, span * l1_ratios.max() * largest, len(Cs))
 
 
