@@ -369,7 +369,8 @@ class PooledObjective(SoftmaxObjective):
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
-        self.pass_weight = self.weight[None]  # of kinds, not rounded: a common factor is to be one
+        weight: Any = self.weight
+        self.pass_weight = weight[None]  # of kinds, not rounded: a common factor is to be one
 
 
 class PooledCurvature(Curvature):

@@ -131,7 +131,7 @@ class Shard:
         if self.n_rows:
             self.source = CsrSource(X) if hasattr(X, "nnz") else ArraySource(X)
             self.source.check_finite(1)
-        self.dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
+        self.dtype: Any = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
         y = np.asarray(y)
         check_labels_present(y)
         self.y = places(y, classes).astype(np.intp)
