@@ -421,7 +421,7 @@ def test_sums_of_a_sample_stand_for_all():
     center, rarity = rows.mean(axis=0), np.ones(3)
 
     def gram(step):
-        return shard.grams(np.ones(3), np.zeros((3, 6)), None, center, True, rarity, step, 1)
+        return shard.grams(np.ones(3), rarity, step, np.zeros((3, 6)), None, center, True, 1)
 
     (every, _, mass, *_), (some, _, mass_of_some, _, sizes) = gram(0.0), gram(10.0)
     assert 1900 <= sizes[0] <= 2000
