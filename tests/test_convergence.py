@@ -334,3 +334,13 @@ def test_a_start_near_the_minimum_needs_one_metric(monkeypatch):
     warm.fit(X, y, coef_init=0.97 * cold.coef_, intercept_init=cold.intercept_)
     assert warm.n_iter_ > 5
     assert len(made) == 1
+
+
+def test_the_first_step_leads_no_further_than_its_promise():
+    """Features that are nearly alike make a diagonal promise many times as much as the objective can fall by."""
+    rng = np.random.default_rng(0)
+    few = rng.normal(size=(300, 6))
+    y = (few @ rng.normal(size=(6, 3))).argmax(axis=1)
+    X = np.repeat(few, 60, axis=1) + 0.3 * rng.normal(size=(300, 360))
+    clf = SoftmaxRegressionClassifier(C=1e4).fit((X - X.mean(axis=0)) / X.std(axis=0), y)
+    assert clf.loss_curve_[1] < clf.loss_curve_[0] / 3

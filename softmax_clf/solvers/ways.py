@@ -3,9 +3,9 @@
 With a diagonal an iteration takes a pass and hardly more, and there are many. A metric takes as long as some passes, or
 as a hundred, and then few iterations, unless it is bad: where rows of high leverage become sure of the wrong class, its
 steps have to be shortened. Searches in subspaces take a metric of all rows, and several passes an iteration. Which is
-the fastest the data decide, and nothing tells beforehand. So what is dear is turned to when what has been done takes a
-share of what it takes, and what is left, at the pace of what has been done, takes more: then no more is lost than that
-share. What turns out worse than what was before is left again.
+the fastest the data decide, and nothing tells beforehand. So what is dear is turned to when what has been done takes as
+much, or a share of that, and what is left, at the pace of what has been done, takes more: then no more is lost than
+that. What turns out worse than what was before is left again.
 
 A diagonal vouches for nothing, nor does a metric that was made far from the end: as L-BFGS goes on, what is left lies
 in directions in which the metric is poor. (With 20 classes what F was above its minimum by rose from 1.5 to 48 times
@@ -23,8 +23,8 @@ import numpy as np
 DIAGONAL, METRIC, CHECK = "diagonal", "metric", "check"
 
 # A metric that takes so many passes is made at once, unless passes are so short that an iteration is as long as so many
-# of them, and so is one that takes as long as so many iterations. What takes more is turned to after a share of what it
-# takes, where of what is left a pace tells too little by some factor.
+# of them, and so is one that takes as long as so many iterations. A dearer one is turned to after as much as it takes, searches after
+# a share of what they take, where of what is left a pace tells too little by some factor.
 _CHEAP, _SMALL, _AT_ONCE, _RENT, _TOO_LITTLE = 25, 1.1, 1.5, 0.5, 3
 _RATE = 0.4  # by so much the logarithm of what is left shrinks in an iteration with a metric, or of searches
 _MANY_SHORTENED = 3  # steps that make a metric a bad one
@@ -173,7 +173,7 @@ class Ways:
             if self.has_bad_metric:
                 return None
             passes, each = self.plain.metric_passes(), self.plain.iteration_passes
-            return METRIC if self._pays(iteration, pace, passes, each, _RENT * passes) else None
+            return METRIC if self._pays(iteration, pace, passes, each, passes) else None
         doubtful = 1.0 if self.by_products else _DOUBTFUL
         if not self.vouches and estimate <= doubtful * self.nearly * pace.goal:
             return CHECK
