@@ -450,7 +450,7 @@ class _Descent:
         if self.above is not None and self.descends:
             self.estimate = min(self.above, self.objective)
         claim = self.estimate if ways.vouches else max(self.estimate, 2 * allowed)
-        if self.newton is not None:  # before it is taken: rows that are sure of a wrong class have hidden 19 times as much
+        if self.newton is not None:  # not taken yet: rows that are sure of a wrong class have hidden 19 times as much
             claim = max(claim, allowed / 2)
         known = self.point, self.objective, self.grad, claim, False, allowed
         if solution.is_final(*known, self.budget.limit(solution, self.max_iter), self.report):
@@ -509,8 +509,8 @@ class _Descent:
     def _first_step(self):
         """The step to try first: one, but where no curvature was seen yet no further than twice to where F is zero.
 
-        No quadratic that is nowhere below zero has its minimum beyond that. A diagonal promises many times as much where
-        features depend on each other; from where such a step leads it takes long to come back.
+        No quadratic that is nowhere below zero has its minimum beyond that. A diagonal promises many times as much
+        where features depend on each other; from where such a step leads it takes long to come back.
         """
         if self.memory.order or not self.slope < 0:
             return 1.0

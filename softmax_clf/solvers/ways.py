@@ -23,8 +23,8 @@ import numpy as np
 DIAGONAL, METRIC, CHECK = "diagonal", "metric", "check"
 
 # A metric that takes so many passes is made at once, unless passes are so short that an iteration is as long as so many
-# of them, and so is one that takes as long as so many iterations. A dearer one is turned to after as much as it takes, searches after
-# a share of what they take, where of what is left a pace tells too little by some factor.
+# of them, and so is one that takes as long as so many iterations. A dearer one is turned to after as much as it
+# takes, searches after a share of what they take, where of what is left a pace tells too little by some factor.
 _CHEAP, _SMALL, _AT_ONCE, _RENT, _TOO_LITTLE = 25, 1.1, 1.5, 0.5, 3
 _RATE = 0.4  # by so much the logarithm of what is left shrinks in an iteration with a metric, or of searches
 _MANY_SHORTENED = 3  # steps that make a metric a bad one
