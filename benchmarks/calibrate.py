@@ -148,7 +148,7 @@ def costs():
         options = {"sample_weight": None, "l2_reg_strength": 1 / n, "fit_intercept": True, "n_threads": 1}
         objective = SoftmaxObjective(ArraySource(X), y, K, **options)
         point = np.zeros((objective.n_outputs, objective.n_columns))
-        curvature = Curvature.of(objective)
+        curvature = Curvature.from_objective(objective)
         a_pass = measure.seconds(lambda o=objective, at=point: o.evaluate(at), 1, 0.1)
 
         def add(what, predicted, function, a_pass=a_pass, shape=f"{n:,} x {p:,} x {K}"):
@@ -264,7 +264,7 @@ def _ratios(problem, C):
     start, trail = np.zeros((objective.n_outputs, objective.n_columns)), []
 
     def curvature_of(kind):
-        curvature = Curvature.of(objective)
+        curvature = Curvature.from_objective(objective)
         curvature.plan = MetricPlan(kind, n, 5.0)
         curvature._plan = lambda **options: curvature.plan
         return curvature

@@ -7,7 +7,7 @@ try:
 except ImportError:  # scikit-learn before 1.9
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Nothing: an estimator without ``set_callbacks`` has none to be called."""
+        """In its place, empty: an estimator without ``set_callbacks`` has no callbacks."""
 
 
 class Task:

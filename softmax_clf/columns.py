@@ -178,7 +178,7 @@ class Columns:
         return step
 
     def gradient(self):
-        """Of the mean loss by the coefficients: a :class:`Gradient`."""
+        """The gradient of the mean loss by the coefficients, a :class:`Gradient`."""
         source, p = self.labelled.source, self.n_features
         grad, steepest = np.empty((len(self.present), p)), np.empty(p)
         stored = source.X.nnz if self.sparse else source.X.size
@@ -273,13 +273,12 @@ class Model:
         self.moved[:], self.mean[:], self.shift[:] = 0.0, 0.0, 0.0
         max_sweeps = int(max(2e7 / (10 * len(coef) * c.proba.shape[1] + 1), 12))
         for _ in range(max(200 // max_sweeps, 1)):
-            ended, n = c.descend_kernel(
+            ended, _ = c.descend_kernel(
                 c.columns, self.places, self.ends, self.curvature, threshold, ridge, hold, coef, low, high,
                 c.residual, self.spread, self.by_weight, c.proba, c.fit_intercept, accuracy, enough, max_sweeps,
                 self.n_groups, goal, self.shift, self.moved, self.mean, self.work, *self.by_group, *self.trail,
                 *self.small, gained,
             )  # fmt: skip
-            c.n_sweeps = getattr(c, "n_sweeps", 0) + n
             if ended:
                 break
         return goal, gained[0]

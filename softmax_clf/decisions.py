@@ -66,8 +66,7 @@ class CostSensitiveClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
     estimator : classifier with ``predict_proba``
         Fitted as a clone; a fitted one stays as it is in a :class:`sklearn.frozen.FrozenEstimator`.
     cost_matrix : array-like (n_classes, n_classes), default=None
-        The element (k, j) is the cost of deciding for ``classes_[j]`` where ``classes_[k]`` is right. None is one for
-        every error.
+        As in :func:`expected_cost`; None is one for every error.
     offsets : None, 'tuned' or array-like (n_classes,), default=None
         Added to the logarithms of the probabilities before costs are expected by them: thresholds by class. 'tuned'
         takes those with the least mean cost of out-of-fold decisions, in turns, one class after the other, from -4 to 4

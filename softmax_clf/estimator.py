@@ -14,10 +14,10 @@ from sklearn.utils.multiclass import unique_labels
 from .callbacks import Task
 from .fitted import coefficients
 from .fitting import make_objective, minimise
-from .kernels.compiling import compilation_told
+from .kernels.compiling import announcing_compilation
 from .kernels.threads import effective_n_threads
 from .labels import places
-from .messages import check_start, not_converged, overflow_named
+from .messages import check_start, naming_overflow, not_converged
 from .objective import SoftmaxObjective
 from .online import Stream, merged, update, with_classes
 from .parameters import OF_EACH_FIT
@@ -26,7 +26,7 @@ from .pooled import is_elsewhere, pooled_data
 from .prediction import SoftmaxClassifier
 from .sklearn_private import Interval, fit_context
 from .sources.arrays import as_numpy
-from .training_data import TrainingData, feature_scale, put_within, unit_of, within
+from .training_data import TrainingData, bounds_of_point, feature_scale, put_within, unit_of
 from .validation import (
     as_source,
     checked_bounds,
@@ -41,9 +41,12 @@ from .validation import (
 )
 from .watch import Watch
 
+# attributes that fit sets and partial_fit does not
+_OF_FIT_ALONE = ("objective_", "suboptimality_", "suboptimality_is_bound_", "loss_curve_", "validation_loss_curve_")
+
 
 def _has_partial_fit(estimator):
-    """Where not, scikit-learn raises AttributeError from this one, so that ``hasattr`` tells."""
+    """True, or AttributeError that says why there is no ``partial_fit``: so ``hasattr`` knows, too."""
     if estimator.l1_ratio:
         raise AttributeError(
             "Expected l1_ratio=0 for partial_fit, whose quadratic memory knows no L1 penalty, got "
@@ -282,7 +285,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         -------
         self
         """
-        with all_or_nothing(self), np.errstate(under="ignore"), compilation_told(self.verbose):
+        with all_or_nothing(self), np.errstate(under="ignore"), announcing_compilation(self.verbose):
             return self._fit(X, y, sample_weight, offset, X_val, y_val, coef_init, intercept_init)
 
     def _fit(self, X, y, sample_weight, offset, X_val, y_val, coef_init, intercept_init):
@@ -294,7 +297,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         if is_elsewhere(X):
             data: Any = pooled_data(self, X, y, sample_weight, offset, self.early_stopping, X_val, y_val)
         else:
-            data = TrainingData.of(self, X, y, sample_weight, offset, early_stopping, X_val, y_val)
+            data = TrainingData.from_arguments(self, X, y, sample_weight, offset, early_stopping, X_val, y_val)
         source, n_threads = data.source, effective_n_threads(self.n_jobs)
         if known_features is not None and known_features != source.n_features:
             raise ValueError(
@@ -309,8 +312,8 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         unit = None if self.standardize else unit_of(source, data.weight)
         options = {"standardize": self.standardize, "fit_intercept": self.fit_intercept, "n_threads": n_threads}
         scale = feature_scale(source, data.weight, unit=unit, factor=factor, **options)
-        kind = {"factor": factor, "bounds": within(bounds, scale), "is_grouped": is_grouped}
-        elastic_net = ElasticNet.of(C, l1_ratio, data.weight_sum, unit or 1.0, **kind)
+        kind = {"factor": factor, "bounds": bounds_of_point(bounds, scale), "is_grouped": is_grouped}
+        elastic_net = ElasticNet.from_C(C, l1_ratio, data.weight_sum, unit or 1.0, **kind)
         if scale is not None:
             start[:, : source.n_features] *= np.where(np.isfinite(scale), scale, 0.0)
         start = elastic_net.put_within(start)
@@ -325,7 +328,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         if data.validation is not None:
             validation = data.validation.mean_loss(objective.n_outputs, n_threads)
         watch = Watch(self, objective, data.classes, task, validation)
-        with overflow_named(source.dtype):
+        with naming_overflow(source.dtype):
             solution = minimise(
                 objective, start, watch, tol=float(self.tol), max_iter=self.max_iter, verbose=self.verbose
             )
@@ -346,7 +349,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         self.__dict__.pop("validation_loss_curve_", None)  # of an earlier fit
         if watch.best is not None:
             self.validation_loss_curve_ = watch.best.loss_curve
-            solution = watch.best.of(solution)
+            solution = watch.best.in_place_of(solution)
         self.__dict__.update(watch.coefficients(solution.point))
         if bounds is not None:  # from which rounding may have led
             self.coef_ = put_within(self.coef_, bounds)
@@ -484,26 +487,12 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         penalty_strength(C, 1.0)
         source = as_source(self, X, reset=not hasattr(self, "n_features_in_"))
         y = as_numpy(y, "y")
+        classes, is_open = self._classes_of_call(classes, y)
+        self._check_features_of(stream, source.n_features, classes)
         n_columns = np.shape(y)[1] if np.ndim(y) == 2 else 1
-        if classes is None and not hasattr(self, "classes_") and n_columns > 1:
-            classes = np.arange(n_columns)
-        is_open = getattr(self, "_is_open_", False) if hasattr(self, "classes_") else classes is None
-        if is_open and not hasattr(self, "classes_"):
-            classes = classes_of_batch(y)
-        classes = classes_of_stream(self, classes)
-        n_classes = len(classes)
-        if hasattr(self, "coef_"):
-            coefficients(self, source.n_features, classes=classes)
-        n_columns_before = source.n_features + int(self.fit_intercept)
-        if stream is not None and stream.point.shape != (1 if n_classes == 2 else n_classes, n_columns_before):
-            raise ValueError(
-                f"Expected the {n_classes} classes and {source.n_features} features of the stream that partial_fit has "
-                f"begun, whose coefficients and intercepts are {stream.point.shape}. Remedy: begin a stream with "
-                "sklearn.base.clone of this estimator."
-            )
         if is_open and stream is not None and n_columns == 1:
             stream, classes = with_new_classes(stream, classes, y)
-            n_classes = len(classes)
+        n_classes = len(classes)
         known, y_index = targets(y, source.n_samples, classes, name=type(self).__name__)
         if y_index.ndim > 1 and not np.array_equal(known, classes):
             raise ValueError(
@@ -523,7 +512,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         )
         weight_sum = float(source.n_samples) if weight is None else float(weight.sum())
         watch = Watch(self, objective, classes, task=None, validation=None)
-        with overflow_named(source.dtype):
+        with naming_overflow(source.dtype):
             stream, solution = update(
                 *(stream, objective, weight_sum, C),
                 tol=float(self.tol),
@@ -536,13 +525,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         self.n_iter_ = solution.n_iter
         self.converged_ = solution.converged
         self.n_samples_seen_ = stream.n_samples
-        for name in (
-            "objective_",
-            "suboptimality_",
-            "suboptimality_is_bound_",
-            "loss_curve_",
-            "validation_loss_curve_",
-        ):  # of a fit before
+        for name in _OF_FIT_ALONE:  # of a fit before
             self.__dict__.pop(name, None)
         self._stream_, self._strength_, self._is_open_ = stream, strength, is_open
         if not solution.converged:
@@ -550,6 +533,30 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
             message = not_converged(solution, null_objective, source.dtype, tol=self.tol, max_iter=self.max_iter)
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
         return self
+
+    def _classes_of_call(self, classes, y):
+        """The classes of the stream, sorted, as a call of partial_fit has them; and whether others may come."""
+        n_columns = np.shape(y)[1] if np.ndim(y) == 2 else 1
+        if hasattr(self, "classes_"):
+            is_open = getattr(self, "_is_open_", False)
+        elif classes is None and n_columns > 1:
+            classes, is_open = np.arange(n_columns), False
+        else:
+            is_open = classes is None
+            classes = classes_of_batch(y) if is_open else classes
+        return classes_of_stream(self, classes), is_open
+
+    def _check_features_of(self, stream, n_features, classes):
+        """Raise ValueError where coefficients, or the stream, are of other classes or features than a batch."""
+        if hasattr(self, "coef_"):
+            coefficients(self, n_features, classes=classes)
+        n_classes, n_columns = len(classes), n_features + int(self.fit_intercept)
+        if stream is not None and stream.point.shape != (1 if n_classes == 2 else n_classes, n_columns):
+            raise ValueError(
+                f"Expected the {n_classes} classes and {n_features} features of the stream that partial_fit has "
+                f"begun, whose coefficients and intercepts are {stream.point.shape}. Remedy: begin a stream with "
+                "sklearn.base.clone of this estimator."
+            )
 
 
 def with_new_classes(stream, classes, y):

@@ -4,7 +4,6 @@ import numpy as np
 
 from .columns import Columns, suits_columns
 from .kernels.threads import Pieces, on_one_blas_thread
-from .messages import check_start
 from .objective import SoftmaxObjective
 from .pooled import PooledObjective, PooledSource, curvature_class
 from .row_space import RowSpaceCurvature, RowSpaceObjective, suits_row_space
@@ -110,7 +109,7 @@ def curvature_of(objective):
     """What makes the metrics of an objective."""
     if isinstance(objective, RowSpaceObjective):
         return RowSpaceCurvature(objective)
-    return curvature_class(objective.source, objective.elastic_net.is_smooth).of(objective)
+    return curvature_class(objective.source, objective.elastic_net.is_smooth).from_objective(objective)
 
 
 def rows_of(objective, curvature, start):
@@ -150,32 +149,8 @@ def plain_of(objective, curvature):
         curvature.passes_in_common,
         curvature.plan.iteration_passes,
     )
-    curvature.passes_so_far = lambda: max(objective.n_passes - plain.n_iter, 0)
+    curvature.leave_out(lambda: plain.n_iter)
     return plain
-
-
-class _WatchedObjective:
-    """An objective at points whose scores are known; each of them begins an iteration of a watch."""
-
-    def __init__(self, objective, watch):
-        self.objective, self.watch = objective, watch
-
-    def raw_scores(self, point, out, is_direction):
-        self.objective.raw_scores(point, out, is_direction)
-
-    def evaluate_at(self, point, scores):
-        self.watch.begin()
-        return self.objective.evaluate_at(point, scores)
-
-    def arrived(self):
-        self.watch.begin()
-        self.objective.n_passes += 1
-
-    def curve(self, point):
-        self.objective.curve(point)
-
-    def hessian_product(self, direction):
-        return self.objective.hessian_product(direction)
 
 
 @on_one_blas_thread
@@ -187,6 +162,7 @@ def minimise(objective, start, watch, *, tol, max_iter, verbose):
     objective : SoftmaxObjective or RowSpaceObjective
     start : array
     watch : Watch
+        Of this objective.
     tol, max_iter, verbose
         As in the classifier.
 
@@ -204,7 +180,7 @@ def minimise(objective, start, watch, *, tol, max_iter, verbose):
         curvature = curvature_of(objective)
         make_metric = curvature.metric
     if not objective.elastic_net.is_smooth:
-        l1_options = {"memory": most_pairs, "nonsmooth": objective.nonsmooth(), "settle": objective.settled}
+        l1_options = {"memory": most_pairs, "nonsmooth": objective.nonsmooth(), "settle": objective.with_least_penalty}
 
     def lbfgs_options():
         rows = rows_of(objective, curvature, start)
@@ -213,15 +189,6 @@ def minimise(objective, start, watch, *, tol, max_iter, verbose):
         n = most_pairs if plain is None else max(most_pairs, n_pairs(start.size, objective.source.nbytes // 2, most=40))
         memory = Memory(n, Pieces(start.size, objective.n_threads))
         return {"memory": memory, "rows": rows, "plain": plain}
-
-    def evaluate(point):
-        is_first = not objective.n_passes
-        if not is_first:
-            watch.begin()
-        value, grad = objective.evaluate(point)
-        if is_first:
-            check_start(objective, value, grad)
-        return value, grad
 
     solver = choose_solver(
         start,
@@ -235,7 +202,8 @@ def minimise(objective, start, watch, *, tol, max_iter, verbose):
         noise=noise,
         report=watch.report,
     )
-    solution = run(solver, evaluate, _WatchedObjective(objective, watch))
+    watched = watch.watched()
+    solution = run(solver, watched.evaluate, watched)
     if not solution.is_bound:
         solution.prove(objective.gradient_bound(solution.grad), target)
     watch.end()

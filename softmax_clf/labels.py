@@ -31,7 +31,7 @@ def check_labels_present(y, name="y"):
 
 
 @contextmanager
-def missing_named(y):
+def naming_missing(y):
     """Where labels turn out not to be usable, say so if some are missing."""
     try:
         yield

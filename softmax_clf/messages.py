@@ -28,7 +28,7 @@ def check_offset_finite(offset):
 
 
 @contextmanager
-def overflow_named(dtype):
+def naming_overflow(dtype):
     """Say what to do where squares of the data overflow."""
     try:
         yield

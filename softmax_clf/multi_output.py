@@ -13,14 +13,14 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from .documentation import Documented
 from .estimator import SoftmaxRegressionClassifier, all_or_nothing
-from .kernels.compiling import compilation_told
+from .kernels.compiling import announcing_compilation
 from .kernels.softmax import RAW
 from .kernels.threads import effective_n_threads, on_one_blas_thread
 from .label_sets.labels import LabelSets, as_columns, column_of, missing
 from .label_sets.multi_fit import MultiFit
 from .label_sets.targets import Targets
 from .labels import places
-from .messages import or_as_float64, overflow_named
+from .messages import naming_overflow, or_as_float64
 from .model_selection.grid import checked_Cs
 from .parameters import OF_EACH_FIT
 from .rows import ABSENT
@@ -43,7 +43,7 @@ class _MultiOutput(Documented, ClassifierMixin, BaseEstimator):
             raise ValueError(f"{type(self).__name__}: {error}") from error
         weight = _checked_weights(sample_weight, source.n_samples, len(sets.classes))
         targets = Targets(sets, weight, self.class_weight, self.fit_intercept, source.dtype)
-        with overflow_named(source.dtype):
+        with naming_overflow(source.dtype):
             fit = self._fit_targets(MultiFit(source, targets, self, n_threads))
         self.classes_ = sets.classes
         self.coef_stack_, self.intercept_stack_ = fit.coef, fit.intercept
@@ -321,7 +321,7 @@ class MultiOutputSoftmaxClassifier(_MultiOutput):
         -------
         self
         """
-        with all_or_nothing(self), np.errstate(under="ignore"), compilation_told(self.verbose):
+        with all_or_nothing(self), np.errstate(under="ignore"), announcing_compilation(self.verbose):
             return self._fit(X, y, sample_weight)
 
     @on_one_blas_thread
@@ -430,7 +430,7 @@ class MultiOutputSoftmaxClassifierCV(_MultiOutput):
         -------
         self
         """
-        with all_or_nothing(self), np.errstate(under="ignore"), compilation_told(self.verbose):
+        with all_or_nothing(self), np.errstate(under="ignore"), announcing_compilation(self.verbose):
             return self._fit(X, y, sample_weight)
 
     @on_one_blas_thread

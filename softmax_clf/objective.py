@@ -3,10 +3,9 @@
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, xlog1py
+from scipy.special import expit
 
 from .kernels.search import RowSearch
-from .kernels.softmax import RAW
 from .penalty import ElasticNet
 from .rows import ABSENT, LabelledRows, weight_by_class
 
@@ -97,9 +96,9 @@ class SoftmaxObjective(LabelledRows):
         """As :meth:`~.penalty.ElasticNet.gradient_bound`."""
         return self.elastic_net.gradient_bound(grad, self.source.n_features)
 
-    def settled(self, point):
-        """As :meth:`~.penalty.ElasticNet.settled`."""
-        return self.elastic_net.settled(point, self.source.n_features)
+    def with_least_penalty(self, point):
+        """As :meth:`~.penalty.ElasticNet.with_least_penalty`."""
+        return self.elastic_net.with_least_penalty(point, self.source.n_features)
 
     def nonsmooth(self):
         """As :meth:`~.penalty.ElasticNet.nonsmooth`."""
@@ -199,7 +198,7 @@ class SoftmaxObjective(LabelledRows):
         self.curvature = curvature[0] / self.source.n_samples + squares
         return product
 
-    def _proba_blocks(self):
+    def proba_blocks(self):
         """Rows, some at a time: the slice, probabilities (n_classes, n) in float64 at the point of :meth:`curve`."""
         n = self.source.n_samples
         for start in range(0, n, _BLOCK_ROWS):
@@ -211,7 +210,7 @@ class SoftmaxObjective(LabelledRows):
     def intercept_step(self, grad):
         """The intercepts' step at the point of :meth:`curve` for a gradient (n_outputs, 1): Newton's, of them alone."""
         between = np.zeros((self.n_classes, self.n_classes))
-        for _, proba, weight in self._proba_blocks():
+        for _, proba, weight in self.proba_blocks():
             between -= (proba * weight) @ proba.T
         np.fill_diagonal(between, 0.0)
         np.fill_diagonal(between, -between.sum(axis=1))
@@ -219,41 +218,6 @@ class SoftmaxObjective(LabelledRows):
             return -grad / between[1, 1]
         step = -np.linalg.lstsq(between + between.trace() / len(between) ** 2, grad, rcond=1e-14)[0]
         return step - step.mean(axis=0)
-
-    def fenchel_young(self, step, residual):
-        """Bound F at the point of :meth:`curve` above its minimum, as :class:`~.metrics.small.SmallObjective` has it.
-
-        Parameters
-        ----------
-        step : array (n_outputs, n_columns)
-            Newton's, roughly.
-        residual : array (n_outputs, n_columns)
-            The gradient and the Hessian times the step; for the intercepts zero, but for rounding.
-
-        Returns
-        -------
-        value : float
-        holds : bool
-            Not where the step moves scores so far that probabilities would be negative, to first order.
-        """
-        p, strength = self.source.n_features, self.l2_reg_strength
-        coef, intercept = (part.astype(self.source.dtype) for part in self.split(step))
-        moved = np.empty((self.source.n_samples, self.n_outputs), self.source.dtype)
-        self.passes.predict(self.source.parts(), coef, intercept, RAW, moved, None)
-        apart, reach = 0.0, 0.0
-        for rows, proba, weight in self._proba_blocks():
-            scores = moved[rows].T.astype(np.float64)
-            scores = np.concatenate([np.zeros_like(scores), scores]) if self.n_outputs == 1 else scores
-            relative = scores - (proba * scores).sum(axis=0)
-            if relative.min() < -1:
-                return np.inf, False
-            # KL(alpha || p) of alpha = p (1 + r): sum_k p_k ((1 + r_k) log(1 + r_k) - r_k)
-            apart += float(np.sum(weight * (proba * (xlog1py(1 + relative, relative) - relative)).sum(axis=0)))
-            reach = max(reach, float(np.ptp(scores, axis=0).max()))
-        rest = residual[:, :p] - strength * step[:, :p]
-        # what rounding has left of the intercepts' part counts as if their minimum were as far as the step, and more
-        left = float(np.abs(residual[:, p:]).sum()) * (1 + reach)
-        return max(apart, 0.0) + left + float(np.vdot(rest, rest)) / (2 * strength), True
 
     def _penalised(self, point, grad_coef, grad_intercept):
         """Make a gradient of sums over the rows; and the squares of the coefficients, times the penalty's strength."""
@@ -374,9 +338,9 @@ class StackedObjectives:
         """As that of :class:`SoftmaxObjective`, of one problem."""
         return _blur(point[:, self.source.n_features :], self.source.dtype)
 
-    def settled(self, problem, point):
+    def with_least_penalty(self, problem, point):
         """The point of one problem with the same probabilities and the least penalty."""
-        return self.elastic_nets[problem].settled(point, self.source.n_features, ~self.absent[problem])
+        return self.elastic_nets[problem].with_least_penalty(point, self.source.n_features, ~self.absent[problem])
 
     def nonsmooth(self, problem):
         """As :meth:`~.penalty.ElasticNet.nonsmooth`, of one problem."""

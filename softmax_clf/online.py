@@ -114,7 +114,7 @@ class KroneckerMemory:
 
     @classmethod
     def start(cls, objective, penalty, n_rows):
-        """Of no data but ``n_rows`` rows at about the mean of a batch, whose classes are equally likely."""
+        """A memory of no data but ``n_rows`` rows at about the mean of a batch, whose classes are equally likely."""
         source, weight = objective.source, objective.weight
         rows = np.arange(source.n_samples) if weight is None else np.flatnonzero(weight)
         first = source.take(rows[:1000])
@@ -124,7 +124,7 @@ class KroneckerMemory:
         return cls(penalty, between, gram, center, float(np.trace(between)))
 
     def plus(self, objective, curvature):
-        """With the rows of a batch.
+        """A memory of these rows and those of a batch.
 
         Parameters
         ----------
@@ -151,12 +151,12 @@ class KroneckerMemory:
         return replace(self, between=self.between + curvature.total, gram=gram, center=center, mass=float(mass))
 
     def times(self, factor):
-        """As if its rows had weighed so many times as much; the penalty stays what it is."""
+        """A memory of the same rows with so many times the weight; the penalty stays what it is."""
         gram, between = self.gram * factor, self.between * factor
         return replace(self, gram=gram, between=between, mass=self.mass * factor)
 
     def merged(self, other):
-        """With the rows of another, whose penalty is the same: it is counted once."""
+        """A memory of these rows and those of another of the same penalty, which is counted once."""
         mass = self.mass + other.mass
         share = self.mass * other.mass / mass if mass > 0 else 0.0
         apart = other.center - self.center
@@ -165,7 +165,7 @@ class KroneckerMemory:
         return replace(self, between=self.between + other.between, gram=gram, center=center, mass=mass)
 
     def with_classes(self, places, n_classes, weight_sum):
-        """As if there had been more classes; see :func:`with_classes`."""
+        """A memory of the same rows for more classes; see :func:`with_classes`."""
         between, gram, mass = self.between, self.gram, self.mass
         if len(between) == 1:  # the difference of two rows of coefficients
             between = between * np.array([[1.0, -1.0], [-1.0, 1.0]])

@@ -95,11 +95,11 @@ def softmax_regression_path(
     )
     estimator._validate_params()
     values, l1_ratios = checked_Cs(Cs), checked_l1_ratios([l1_ratio])
-    data = TrainingData.of(estimator, X, y, sample_weight, offset)
+    data = TrainingData.from_arguments(estimator, X, y, sample_weight, offset)
     values = from_largest_C(estimator, data, l1_ratios, values)
     all_rows = np.arange(data.source.n_samples)
     with np.errstate(under="ignore"):
-        fits = GridFits(data, [all_rows], l1_ratios, values, FitSettings.of(estimator))
+        fits = GridFits(data, [all_rows], l1_ratios, values, FitSettings.from_estimator(estimator))
         fits.fit(Task(estimator), may_end_early(estimator, l1_ratios))
     if not fits.converged.all():
         warnings.warn(fits.convergence_message(), ConvergenceWarning, stacklevel=2)

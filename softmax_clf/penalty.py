@@ -37,7 +37,7 @@ class ElasticNet:
     is_grouped: bool = False
 
     @classmethod
-    def of(cls, C, l1_ratio, weight_sum, unit=1.0, factor=None, bounds=None, is_grouped=False):
+    def from_C(cls, C, l1_ratio, weight_sum, unit=1.0, factor=None, bounds=None, is_grouped=False):
         """The penalty of coefficients that are for features in some ``unit``, with factors (n_features,) or without.
 
         Raises
@@ -125,7 +125,7 @@ class ElasticNet:
             low[held], high[held] = -np.inf, np.inf
         return SeparableL1(threshold, low, high)
 
-    def settled(self, point, n_features, present=None):
+    def with_least_penalty(self, point, n_features, present=None):
         """The point with the same probabilities and the least penalty, its intercepts of mean zero.
 
         Parameters

@@ -21,7 +21,7 @@ from .messages import check_offset_finite, or_as_float64
 from .rows import ABSENT, cross_entropy, log_proba_of_two
 from .sklearn_private import get_namespace
 from .sources.arrays import as_numpy, is_foreign, is_lazy
-from .validation import as_source, checked_offset, checked_weight, comparable, targets_among
+from .validation import as_source, checked_offset, checked_weight, naming_incomparable, targets_among
 
 _FEW_VALUES, _FEW_ROWS = 1 << 14, 8  # more coefficients are looked at, for so few rows, only where scores are odd
 
@@ -96,7 +96,7 @@ class SoftmaxClassifier(Documented, CallbackSupportMixin, ClassifierMixin, BaseE
         if is_lazy(X):
             return _lazily(self.decision_function, X, offset)
         raw_prediction = self._predict(X, RAW, offset)
-        return _as_came(raw_prediction[:, 0] if raw_prediction.shape[1] == 1 else raw_prediction, X)
+        return _in_library_of(raw_prediction[:, 0] if raw_prediction.shape[1] == 1 else raw_prediction, X)
 
     def predict(self, X: Any, offset: ArrayLike | None = None) -> Any:
         """The class of the largest score.
@@ -117,7 +117,7 @@ class SoftmaxClassifier(Documented, CallbackSupportMixin, ClassifierMixin, BaseE
         best = (
             raw_prediction.argmax(axis=1) if raw_prediction.shape[1] > 1 else (raw_prediction[:, 0] > 0).astype(np.intp)
         )
-        return _as_came(np.asarray(self.classes_)[best], X)
+        return _in_library_of(np.asarray(self.classes_)[best], X)
 
     def predict_proba(self, X: Any, offset: ArrayLike | None = None) -> Any:
         """Probabilities of the classes, the softmax of the scores.
@@ -138,7 +138,7 @@ class SoftmaxClassifier(Documented, CallbackSupportMixin, ClassifierMixin, BaseE
         if proba.shape[1] == 1:
             with np.errstate(under="ignore"):
                 proba = np.concatenate([expit(-proba), expit(proba)], axis=1)
-        return _as_came(proba, X)
+        return _in_library_of(proba, X)
 
     def predict_log_proba(self, X: Any, offset: ArrayLike | None = None) -> Any:
         """Logarithms of the probabilities, taken from the scores: finite where a probability is zero.
@@ -160,7 +160,7 @@ class SoftmaxClassifier(Documented, CallbackSupportMixin, ClassifierMixin, BaseE
             return _lazily(self.predict_log_proba, X, offset)
         log_proba = self._log_proba(X, offset)
         log_proba[log_proba >= -np.finfo(log_proba.dtype).eps / 2] = 0.0
-        return _as_came(log_proba, X)
+        return _in_library_of(log_proba, X)
 
     def _log_proba(self, X, offset=None):
         """Logarithms of the probabilities, exact near zero."""
@@ -195,7 +195,7 @@ class SoftmaxClassifier(Documented, CallbackSupportMixin, ClassifierMixin, BaseE
             target = targets_among(classes, y, len(predicted))
             expected = target[np.arange(len(target)), places(predicted, classes)]
             return float(np.average(expected, weights=checked_weight(sample_weight, target)))
-        with comparable(y, self.classes_):
+        with naming_incomparable(y, self.classes_):
             return accuracy_score(y, predicted, sample_weight=sample_weight)
 
     def sample_loss(self, X: Any, y: Any, offset: ArrayLike | None = None) -> Any:
@@ -216,7 +216,7 @@ class SoftmaxClassifier(Documented, CallbackSupportMixin, ClassifierMixin, BaseE
         log_proba = self._log_proba(X, offset)
         target = targets_among(np.asarray(self.classes_), y, len(log_proba))
         with np.errstate(under="ignore"):
-            return _as_came(cross_entropy(log_proba, target), X)
+            return _in_library_of(cross_entropy(log_proba, target), X)
 
     def sparsify(self: Classifier) -> Classifier:
         """Make `coef_` a sparse matrix, which saves memory where most of it is zero.
@@ -305,7 +305,7 @@ def _check_no_offset(offset):
         )
 
 
-def _as_came(values, X):
+def _in_library_of(values, X):
     """Predictions as an array of the library of X, where scikit-learn's ``array_api_dispatch`` asks for it.
 
     Text has no place in one. An array that speaks DLPack alone does not tell what its library is.

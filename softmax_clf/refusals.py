@@ -34,7 +34,7 @@ def check_shapes(X: Any, y: Any = None) -> None:
 
 
 @contextmanager
-def explained(X: Any) -> Iterator[None]:
+def explaining_refusals(X: Any) -> Iterator[None]:
     """Say which value of X is the trouble, where scikit-learn's checks refuse it."""
     try:
         yield

@@ -206,7 +206,7 @@ class RowSpaceCurvature:
     is_exact = False  # whatever its head's is: that of the others is not
 
     def __init__(self, objective):
-        self.objective, self.of_head = objective, Curvature.of(objective.of_head)
+        self.objective, self.of_head = objective, Curvature.from_objective(objective.of_head)
         self.plan = MetricPlan(HEAD, 0, 0.0)
 
     def metric(self, point):

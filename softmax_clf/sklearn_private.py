@@ -10,6 +10,7 @@ tests/test_private_names.py names them, and what of them is used, so that a vers
 ``_safe_indexing``                  rows of arrays and frames of any kind
 ``_raise_for_params``, ``_routing_enabled``   whether metadata is routed
 ``get_namespace``                   the library of an array, where dispatch is on
+``_score_func, _kwargs, _response_method, _sign``   what a scorer is made of, see :func:`parts_of_scorer`
 """
 
 from sklearn.base import _fit_context as fit_context
@@ -34,7 +35,15 @@ __all__ = [
     "fit_context",
     "get_feature_names",
     "get_namespace",
+    "parts_of_scorer",
     "raise_for_params",
     "routing_enabled",
     "safe_indexing",
 ]
+
+
+def parts_of_scorer(scorer):
+    """The function of a scorer, its fixed arguments, the method that it calls, and the sign; None for any callable."""
+    if not hasattr(scorer, "_score_func"):
+        return None
+    return scorer._score_func, scorer._kwargs, scorer._response_method, scorer._sign

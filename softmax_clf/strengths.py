@@ -6,10 +6,10 @@ from .callbacks import Task
 from .estimator import SoftmaxRegressionClassifier
 from .fitting import make_objective, minimise
 from .kernels.threads import effective_n_threads
-from .messages import overflow_named
+from .messages import naming_overflow
 from .objective import SoftmaxObjective
 from .penalty import ElasticNet
-from .training_data import TrainingData, feature_scale, unit_of, within
+from .training_data import TrainingData, bounds_of_point, feature_scale, unit_of
 from .validation import checked_bounds, checked_factor
 from .watch import Watch
 
@@ -78,7 +78,7 @@ def C_max(
             f"Expected a positive l1_ratio, got {l1_ratio!r}, with which coefficients are zero at no C. Remedy: name "
             "the values of C."
         )
-    data = TrainingData.of(clf, X, y, sample_weight, offset)
+    data = TrainingData.from_arguments(clf, X, y, sample_weight, offset)
     bounds = checked_bounds(coef_bounds, data.n_outputs, data.source.n_features)
     if not _may_be_zero(bounds):
         raise ValueError(
@@ -112,7 +112,7 @@ def largest_C(clf, data):
         offset=data.offset,
         scale=scale,
     )
-    strength = ElasticNet.of(1.0, 1.0, 1.0, factor=factor).l1_by_feature * np.ones(p)
+    strength = ElasticNet.from_C(1.0, 1.0, 1.0, factor=factor).l1_by_feature * np.ones(p)
     is_free = strength == 0
     if is_free.any():
         grad = objective.evaluate(_null_fit(clf, data, np.where(is_free, scale, np.inf), bounds))[1]
@@ -131,10 +131,10 @@ def _null_fit(clf, data, scale, bounds):
     """The point of the best intercepts and the best coefficients of features whose scale is finite."""
     options = {"fit_intercept": clf.fit_intercept, "n_threads": effective_n_threads(clf.n_jobs), "scale": scale}
     start = np.zeros((data.n_outputs, data.source.n_features + int(clf.fit_intercept)))
-    elastic_net = ElasticNet(bounds=within(bounds, scale))
+    elastic_net = ElasticNet(bounds=bounds_of_point(bounds, scale))
     objective, start = make_objective(data, elastic_net, elastic_net.put_within(start), **options)
     watch = Watch(clf, objective, data.classes, task=Task(clf), validation=None)
-    with overflow_named(data.source.dtype):
+    with naming_overflow(data.source.dtype):
         solution = minimise(objective, start, watch, tol=_NULL_TOL, max_iter=1000, verbose=0)
     if not isinstance(objective, SoftmaxObjective):  # in coordinates of the rows
         coef, intercept = objective.split(solution.point)

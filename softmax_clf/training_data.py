@@ -82,7 +82,7 @@ class TrainingData:
     validation: ValidationData | None = None
 
     @classmethod
-    def of(cls, estimator, X, y, sample_weight, offset=None, early_stopping=None, X_val=None, y_val=None):
+    def from_arguments(cls, estimator, X, y, sample_weight, offset=None, early_stopping=None, X_val=None, y_val=None):
         """The data that a fit of an estimator is given.
 
         Parameters
@@ -233,7 +233,7 @@ def with_factors(scale, factor):
     return root if scale is None else scale * root
 
 
-def within(bounds, scale):
+def bounds_of_point(bounds, scale):
     """Bounds of coefficients, a pair of arrays, as those of a point; none where the scale (n_features,) is infinite."""
     if bounds is None or scale is None:
         return bounds

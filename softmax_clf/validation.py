@@ -13,8 +13,8 @@ from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_d
 
 from .fitted import coefficients, count
 from .kernels.threads import effective_n_threads
-from .labels import check_labels_present, missing_named, places, weights_by_label
-from .refusals import check_shapes, explained
+from .labels import check_labels_present, naming_missing, places, weights_by_label
+from .refusals import check_shapes, explaining_refusals
 from .sklearn_private import check_sample_weight
 from .sources.arrays import DTYPES, ArraySource, as_numpy, check_finite
 from .sources.sparse import CsrSource
@@ -51,7 +51,7 @@ def as_source(estimator, X, *, reset, ensure_finite=True):
     large = (is_float and X.size > _LARGE) or getattr(X, "dtype", None) == np.float16
     options = {"accept_sparse": "csr", "order": None, "ensure_all_finite": not large, "reset": reset}
     check_shapes(X)
-    with explained(X):
+    with explaining_refusals(X):
         X = validate_data(estimator, X, dtype=[np.float64, np.float32] if issparse(X) else list(DTYPES), **options)
     if issparse(X):  # so are frames of sparse columns, of any number
         return CsrSource(X if X.dtype in (np.float32, np.float64) else X.astype(np.float64))
@@ -122,7 +122,7 @@ def targets(y, n_samples, classes=None, *, name="classifier"):
         y = column_or_1d(y, warn=True)
         if y.dtype.kind != "O":
             check_labels_present(y)
-        with missing_named(y):  # to look at objects takes long
+        with naming_missing(y):  # to look at objects takes long
             assert_all_finite(y, input_name="y")
     if len(y) != n_samples:
         raise ValueError(
@@ -146,7 +146,7 @@ def targets(y, n_samples, classes=None, *, name="classifier"):
         return np.arange(y.shape[1]), y / sums[:, None].astype(y.dtype)
     if classes is not None:
         return classes, places_among(y, classes)
-    with missing_named(y):
+    with naming_missing(y):
         if not plain:
             check_classification_targets(y)
         classes, y_index = np.unique(y, return_inverse=True)
@@ -238,7 +238,7 @@ def classes_of_stream(estimator, classes):
 
 
 @contextmanager
-def comparable(y, classes):
+def naming_incomparable(y, classes):
     """Say which labels are wrong, where scikit-learn compares those that do not compare."""
     try:
         yield

@@ -1,15 +1,15 @@
-"""Iterations of a fit, told to the user and to callbacks, and the loss on rows that are not fitted."""
+"""Iterations of a fit, reported to the user and to callbacks, and the loss on rows that are not fitted."""
 
 from typing import Any
 
 import numpy as np
 
-from .messages import or_as_float64
+from .messages import check_start, or_as_float64
 from .solvers.stopping import BestIterate
 
 
 class Watch:
-    """Told of each iteration of a fit: tells it to the user, to callbacks, and keeps the loss on validation rows.
+    """Reports each iteration of a fit to the user and to callbacks, and keeps the loss on validation rows.
 
     Parameters
     ----------
@@ -33,18 +33,22 @@ class Watch:
         coef, intercept = (part.astype(dtype) for part in self.objective.split(point))
         return {"classes_": self.classes, "coef_": coef, "intercept_": intercept}
 
+    def watched(self):
+        """The objective, as a solver asks for it."""
+        return WatchedObjective(self)
+
     def begin(self):
-        """An iteration is under way."""
+        """Begin an iteration, unless one is under way."""
         if self.iteration is None:
             self.iteration = self.task.subtask("iteration")
 
     def end(self):
-        """No further point is asked for: an iteration that is under way has come to nothing."""
+        """End an iteration that is under way and has come to nothing, as no further point is asked for."""
         if self.iteration is not None:
             self.iteration.end()
 
     def report(self, solution):
-        """The solver has done an iteration, or is at its start; whether it is to stop."""
+        """Report an iteration that the solver has done, or its start; whether it is to stop."""
         text, stop = "", False
         if self.validation is not None:
             loss = self.validation.evaluate(*self.objective.split(solution.point))
@@ -65,3 +69,41 @@ class Watch:
             stop |= self.iteration.end(lambda: self.coefficients(solution.point))
             self.iteration = None
         return stop
+
+
+class WatchedObjective:
+    """An objective that tells its watch of iterations: each point but the first at which it is asked for begins one.
+
+    Parameters
+    ----------
+    watch : Watch
+    """
+
+    def __init__(self, watch):
+        self.watch, self.objective = watch, watch.objective
+
+    def evaluate(self, point):
+        is_first = not self.objective.n_passes
+        if not is_first:
+            self.watch.begin()
+        value, grad = self.objective.evaluate(point)
+        if is_first:
+            check_start(self.objective, value, grad)
+        return value, grad
+
+    def raw_scores(self, point, out, is_direction):
+        self.objective.raw_scores(point, out, is_direction)
+
+    def evaluate_at(self, point, scores):
+        self.watch.begin()
+        return self.objective.evaluate_at(point, scores)
+
+    def arrived(self):
+        self.watch.begin()
+        self.objective.n_passes += 1
+
+    def curve(self, point):
+        self.objective.curve(point)
+
+    def hessian_product(self, direction):
+        return self.objective.hessian_product(direction)

@@ -6,15 +6,19 @@ What stands beside (inspection, features, interop, datasets) is imported by none
 """
 
 import ast
+import importlib.util
+import itertools
 import subprocess
 import sys
 import textwrap
-from functools import lru_cache
+import traceback
 from pathlib import Path
 
 import pytest
+from sklearn.datasets import load_iris
 
 import softmax_clf
+from softmax_clf.kernels.dense import DensePass
 
 PACKAGE = Path(softmax_clf.__file__).parent
 
@@ -80,7 +84,6 @@ OURS = {
         "objective",
         "penalty",
         "pooled",
-        "rows",
         "sources",
         "kernels",
     },
@@ -99,8 +102,8 @@ OURS = {
     "training_data": {"contracts", "refusals", "validation", "rows", "sources"},
     "refusals": {"sources"},
     "validation": {"sklearn_private", "refusals", "fitted", "labels", "sources", "kernels"},
-    "fitting": {"messages", "columns", "row_space", "pooled", *BELOW_FITS},
-    "pooled": {"sums", "labels", "training_data", "validation", *BELOW_FITS},
+    "fitting": {"columns", "row_space", "pooled", "objective", "solvers", "kernels"},
+    "pooled": {"sums", "labels", "training_data", "validation", "metrics", "objective", "rows", "sources"},
     "sums": {"labels", "metrics", "rows", "sources", "kernels"},
     "strengths": {
         "estimator",
@@ -124,7 +127,7 @@ OURS = {
     "documentation": set(),
     "fitted": set(),
     "labels": set(),
-    "online": {"metrics", "solvers", "sources", "kernels"},
+    "online": {"metrics", "solvers", "kernels"},
     "row_space": {"metrics", "objective", "kernels"},
     "metrics": {"contracts", "solvers", "kernels"},
     "objective": {"penalty", "rows", "kernels"},
@@ -178,47 +181,25 @@ WORLD = {
 BESIDE = {"decisions", "inspection", "features", "interop", "datasets"}
 
 
-@lru_cache
+def reader():
+    """The module docs/imports.py, which reads imports off the sources, and draws them."""
+    spec = importlib.util.spec_from_file_location("imports", PACKAGE.parent / "docs" / "imports.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_reader = reader()
+IMPORTS = _reader.Imports(_reader.sources_in(PACKAGE))
+
+
 def modules():
     """Dotted name inside the package ('' for its __init__) -> syntax tree."""
-    found = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        found[name] = ast.parse(path.read_text(encoding="utf-8"))
-    return found
-
-
-def is_package(name):
-    return (PACKAGE / Path(*name.split(".")) / "__init__.py").exists() if name else True
-
-
-def imports(name):
-    """Absolute names that a module imports anywhere in its text, functions and `if TYPE_CHECKING` included."""
-    found = set()
-    for node in ast.walk(modules()[name]):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parts = ["softmax_clf", *name.split(".")] if name else ["softmax_clf"]
-                parts = parts[: len(parts) - node.level + is_package(name)]
-                base = ".".join([*parts, base] if base else parts)
-            for alias in node.names:
-                member = f"{base}.{alias.name}"
-                is_module = member.removeprefix("softmax_clf.") in modules() and base.startswith("softmax_clf")
-                found.add(member if is_module else base)
-    return found
-
-
-def imports_of_ours(name):
-    ours = {imported for imported in imports(name) if imported.split(".")[0] == "softmax_clf"}
-    return {imported.removeprefix("softmax_clf").removeprefix(".") for imported in ours}
+    return IMPORTS.trees
 
 
 def imports_of_the_world(name):
-    top = {imported.split(".")[0] for imported in imports(name)}
+    top = {imported.split(".")[0] for imported in IMPORTS.names(name)}
     return top - {"softmax_clf"} - sys.stdlib_module_names
 
 
@@ -234,15 +215,44 @@ def test_imports_are_read():
     assert {"estimator", "objective", "solvers", "sources", "kernels", "kernels.jit", "kernels.threads"} <= set(CORE)
     assert "numba" in imports_of_the_world("kernels.jit")
     assert "joblib" in imports_of_the_world("kernels.threads")
-    assert "estimator" in imports_of_ours("")
-    assert "fitting" in imports_of_ours("estimator")
-    assert "kernels.gram" in imports_of_ours("metrics.grams")
+    assert "estimator" in IMPORTS.of_ours("")
+    assert "fitting" in IMPORTS.of_ours("estimator")
+    assert "kernels.gram" in IMPORTS.of_ours("metrics.grams")
 
 
 @pytest.mark.parametrize("name", CORE)
 def test_arrows_point_down(name):
     allowed = OURS[part(name)] | {part(name)}
-    assert {part(imported) for imported in imports_of_ours(name)} <= allowed
+    assert {part(imported) for imported in IMPORTS.of_ours(name)} <= allowed
+
+
+def test_drawings_show_arrows_and_circles():
+    """On rooms that are known: an arrow is a dot, and what points up is red."""
+    texts = {"__init__.py": "", "a.py": "from .b.c import f", "b/__init__.py": "", "b/c.py": "import math"}
+    rooms = _reader.Imports(texts).rooms()
+    assert rooms == {"a": {"b"}, "b": set()}
+    assert _reader.drawing(rooms).count("<circle") == 1
+    assert _reader.RED not in _reader.drawing(rooms)
+    rooms["b"].add("a")
+    assert _reader.drawing(rooms).count(f'r="4" fill="{_reader.RED}"') == 1
+
+
+def test_rows_come_to_a_kernel_through_each_file_once(monkeypatch):
+    """The files on the stack from `fit` to a pass."""
+    seen, loss_gradient = set(), DensePass.loss_gradient
+
+    def spy(self, *args):
+        names = [Path(frame.filename) for frame in traceback.extract_stack()[:-1]]
+        files = [name.relative_to(PACKAGE).as_posix() for name in names if PACKAGE in name.parents]
+        seen.add(tuple(file for file, _ in itertools.groupby(files)))
+        return loss_gradient(self, *args)
+
+    monkeypatch.setattr(DensePass, "loss_gradient", spy)
+    softmax_clf.SoftmaxRegressionClassifier().fit(*load_iris(return_X_y=True))
+    (way,) = seen
+    assert way[0] == "estimator.py"
+    assert way[-1] == "objective.py"
+    assert len(set(way)) == len(way)
 
 
 @pytest.mark.parametrize("name", CORE)
@@ -258,12 +268,12 @@ def test_every_module_has_its_place():
 
 def test_what_stands_beside_is_imported_by_none():
     for name in ["", *CORE]:
-        assert not {part(imported) for imported in imports_of_ours(name)} & BESIDE, name
+        assert not {part(imported) for imported in IMPORTS.of_ours(name)} & BESIDE, name
 
 
 def test_nothing_imports_itself_in_a_circle():
     """Counting an import of a package's member as one of the member, not of the package."""
-    arrows = {name: imports_of_ours(name) & set(modules()) for name in modules() if name}
+    arrows = IMPORTS.arrows()
     while arrows:
         leaves = {name for name, imported in arrows.items() if not imported & arrows.keys() - {name}}
         assert leaves, f"a circle among {sorted(arrows)}"

@@ -10,12 +10,12 @@ from sklearn.exceptions import ConvergenceWarning
 
 import reference
 import softmax_clf.metrics.curvature
+from certificate import certified
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
 from softmax_clf.metrics.curvature import Curvature
 from softmax_clf.metrics.plan import KRONECKER, MetricPlan
 from softmax_clf.metrics.small import SmallObjective
 from softmax_clf.objective import SoftmaxObjective
-from softmax_clf.solvers.certificate import certified
 from softmax_clf.sources.arrays import ArraySource
 
 ROUNDING = 1e-13
@@ -128,7 +128,7 @@ def test_a_certificate_in_few_products():
         objective,
         point,
         objective.evaluate(point)[1],
-        Curvature.of(objective).metric_of_all_rows(point),
+        Curvature.from_objective(objective).metric_of_all_rows(point),
         1e-5 * np.log(10),
         12,
     )

@@ -82,5 +82,5 @@ def test_attributes_are_there():
     for kind, source in ((SoftmaxObjective, sources[0]), (RowSpaceObjective, sources[2])):
         objective = kind(source, y, 3, **options)
         assert all(hasattr(objective, name) for name in members(contracts.Objective))
-    metric = Curvature.of(SoftmaxObjective(sources[0], y, 3, **options)).metric(np.zeros((3, 4)))
+    metric = Curvature.from_objective(SoftmaxObjective(sources[0], y, 3, **options)).metric(np.zeros((3, 4)))
     assert metric.slack > 0

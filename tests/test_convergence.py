@@ -127,7 +127,7 @@ def test_blocks_take_what_is_counted(dtype, p, K, monkeypatch):
     )
     monkeypatch.setattr(softmax_clf.metrics.sample, "PANEL_BYTES", 1 << 16)
     params = {"sample_weight": None, "l2_reg_strength": 1e-2, "fit_intercept": True, "n_threads": 1}
-    curvature = Curvature.of(SoftmaxObjective(ArraySource(X), y, K, **params))
+    curvature = Curvature.from_objective(SoftmaxObjective(ArraySource(X), y, K, **params))
     curvature.metric(np.zeros((K, p + 1)))  # kernels are compiled
     tracemalloc.start()
     metric = curvature.metric(np.zeros((K, p + 1)))
@@ -161,7 +161,7 @@ def test_a_low_rank_metric_is_one_copy_of_its_rows():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((300, 30_000), np.float32), rng.integers(3, size=300)
     params = {"sample_weight": None, "l2_reg_strength": 1e-2, "fit_intercept": True, "n_threads": 1}
-    curvature = Curvature.of(SoftmaxObjective(ArraySource(X), y, 3, **params))
+    curvature = Curvature.from_objective(SoftmaxObjective(ArraySource(X), y, 3, **params))
     tracemalloc.start()
     metric = curvature.metric(np.zeros((3, 30_001)))
     peak = tracemalloc.get_traced_memory()[1]

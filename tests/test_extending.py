@@ -9,9 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import softmax_clf.training_data
 from softmax_clf import SoftmaxRegressionClassifier, contracts
-from softmax_clf.kernels.threads import Pieces
 from softmax_clf.objective import SoftmaxObjective
-from softmax_clf.solvers.lbfgs import Memory, lbfgs, run
 from softmax_clf.sources.arrays import ArraySource
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "extending.md"
@@ -20,7 +18,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "extending.md"
 def example(name):
     """What the page's example of a name defines."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    (block,) = (block for block in blocks if name in block)
+    (block,) = (block for block in blocks if re.search(rf"^(class|def) {name}\b", block, re.MULTILINE))
     found = {"__name__": "an_example"}
     exec(compile(block, str(PAGE), "exec"), found)
     return found[name]
@@ -102,9 +100,10 @@ def test_a_metric_of_the_page():
     assert_allclose(squares, squares.T, rtol=1e-9, atol=1e-9)
     assert np.linalg.eigvalsh(squares)[0] > 0
 
-    memory = Memory(10, Pieces(start.size, 1))
-    options = {"max_iter": 200, "noise": 1e-15, "report": lambda solution: False, "memory": memory}
-    solution = run(lbfgs(start, curvature.metric, target=lambda point: 1e-9, **options), objective.evaluate)
+    def make_curvature(objective, elastic_net):
+        return GroupsCurvature(objective, elastic_net, list(groups), n_rows=200)
+
+    solution = example("minimum")(ArraySource(X), y, make_curvature, 1e-3, tol=1e-9)
     assert solution.converged
     best = SoftmaxRegressionClassifier(C=1 / (1e-3 * len(X)), tol=1e-10).fit(X, y).objective_
     assert 0 <= solution.objective - best + 1e-12 <= 1e-8

@@ -235,14 +235,19 @@ def test_one_weight_for_all(weight, dispatch):
     assert_allclose(SoftmaxRegressionClassifier(1.0).fit(IRIS, SPECIES, weight).coef_, expected, rtol=1e-6)
 
 
-def test_arrays_that_cannot_be_read(dispatch):
+def takers_of_rows():
+    """Calls of all that takes rows."""
     clf = SoftmaxRegressionClassifier().fit(IRIS, SPECIES)
-    for call in (
+    return (
         lambda X: SoftmaxRegressionClassifier().fit(X, SPECIES),
         lambda X: SoftmaxRegressionClassifier().partial_fit(X, SPECIES, [0, 1, 2]),
         lambda X: SoftmaxRegressionClassifierCV(2, cv=2).fit(X, SPECIES),
-        lambda X: clf.predict(X),
-    ):
+        clf.predict,
+    )
+
+
+def test_arrays_that_cannot_be_read(dispatch):
+    for call in takers_of_rows():
         with pytest.raises(
             ValueError, match=r"X in the memory of the processor, .* Tensor on another device.*\.cpu\(\)"
         ):
@@ -263,13 +268,7 @@ class OfUnknownLength:
 
 
 def test_an_array_of_unknown_length():
-    clf = SoftmaxRegressionClassifier().fit(IRIS, SPECIES)
-    for call in (
-        lambda X: SoftmaxRegressionClassifier().fit(X, SPECIES),
-        lambda X: SoftmaxRegressionClassifier().partial_fit(X, SPECIES, [0, 1, 2]),
-        lambda X: SoftmaxRegressionClassifierCV(2, cv=2).fit(X, SPECIES),
-        lambda X: clf.predict(X),
-    ):
+    for call in takers_of_rows():
         with pytest.raises(ValueError, match=r"known shape.*\(nan, 4\).*compute_chunk_sizes"):
             call(OfUnknownLength())
 

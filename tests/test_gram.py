@@ -174,7 +174,7 @@ def an_objective(rng, n=600, p=20, K=4, l2_reg_strength=1e-3):
 def test_solving_for_several_gradients(kind, monkeypatch):
     rng = np.random.default_rng(0)
     objective = an_objective(rng)
-    curvature = Curvature.of(objective)
+    curvature = Curvature.from_objective(objective)
     curvature.plan = MetricPlan(kind, 600, 1.0)
     monkeypatch.setattr(curvature, "_plan", lambda *_: curvature.plan)
     metric = curvature.metric(rng.standard_normal((4, 21)))
@@ -197,7 +197,7 @@ def test_correlations_bring_blocks_closer_to_the_hessian():
     X[np.arange(2000), pair] += 6.0
     params = {"sample_weight": None, "l2_reg_strength": 1e-3, "fit_intercept": False, "n_threads": 1}
     objective = SoftmaxObjective(ArraySource(X), y, K, **params)
-    curvature = Curvature.of(objective)
+    curvature = Curvature.from_objective(objective)
     curvature.plan = MetricPlan(BLOCKS, 2000, 1.0)
     point = np.zeros((K, 6))
     for k in range(K):

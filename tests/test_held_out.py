@@ -175,7 +175,7 @@ def test_rows_of_unknown_classes_are_not_watched():
     assert set(rows.y) == {0, 2}
     none = held_out(problem.X, problem.y, np.arange(150), is_known=np.zeros(3, bool))
     watch = ScoreWatch([none], 1, 0.1)
-    assert not watch.is_enough(0, SimpleNamespace(suboptimality=0.0, objective=0.5), 1.0, np.zeros((3, 4)), np.zeros(3))
+    assert not watch.look(0, SimpleNamespace(suboptimality=0.0, objective=0.5), 1.0, np.zeros((3, 4)), np.zeros(3))
 
 
 def test_a_sample_stands_for_many_rows():
@@ -201,7 +201,7 @@ def test_a_watch_ends_where_it_says(rate):
         missing = 0.5 * rate ** (2 * k)
         solution = SimpleNamespace(suboptimality=missing, objective=1.0 + missing)
         point = end + rate**k * way, np.zeros(3)
-        if watch.is_enough(0, solution, 100.0, *point):
+        if watch.look(0, solution, 100.0, *point):
             break
     off = abs(rows.scores(*point)[0] - limit)
     assert off <= watch.errors[0] <= 0.1 * watch.standard_error(0)

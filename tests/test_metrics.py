@@ -68,7 +68,7 @@ def metric_of(kind, X, y, weight, point, l2_reg_strength=1e-3):
         curvature.of_head._plan = lambda *_: curvature.of_head.plan
         return curvature.metric(point).matrix, objective
     objective = SoftmaxObjective(source, y, K, l1_reg_strength=l1_reg_strength, **common)
-    curvature = (QuadraticCurvature if l1_reg_strength else Curvature).of(objective)
+    curvature = (QuadraticCurvature if l1_reg_strength else Curvature).from_objective(objective)
     curvature.plan = MetricPlan(plan, len(y), 1.0)
     curvature._plan = lambda *_: curvature.plan
     if not l1_reg_strength:
@@ -290,7 +290,7 @@ def test_a_sample_of_periodic_labels_has_all_classes(period):
     y = np.arange(n) % period
     source = ArraySource(np.zeros((n, 1), np.float32))
     params = {"sample_weight": None, "l2_reg_strength": 1e-3, "fit_intercept": True, "n_threads": 1}
-    curvature, again = (Curvature.of(SoftmaxObjective(source, y, period, **params)) for _ in range(2))
+    curvature, again = (Curvature.from_objective(SoftmaxObjective(source, y, period, **params)) for _ in range(2))
     rows, row_weight = curvature.sample.draw(n_rows)
     assert row_weight.sum() == pytest.approx(1.0)
     share = np.bincount(y[rows], row_weight, period) * period

@@ -43,6 +43,7 @@ from softmax_clf.model_selection.settings import FitSettings
 from softmax_clf.penalty import ElasticNet
 from softmax_clf.sources.sparse import CsrSource
 from softmax_clf.training_data import TrainingData
+from stored import in_h5py, in_zarr
 
 CS = np.logspace(-3, 2, 6)
 LOG_LOSS = make_scorer(log_loss, response_method="predict_proba", greater_is_better=False)
@@ -436,10 +437,10 @@ def test_a_fold_takes_what_is_counted(dtype, container):
     peaks = []
     for n_folds in (4, 14, 4, 14):  # the first two compile kernels
         clf = SoftmaxRegressionClassifierCV([0.1, 10.0], cv=[], n_jobs=1)
-        data = TrainingData.of(clf, X, y, None)
+        data = TrainingData.from_arguments(clf, X, y, None)
         trains = [train for train, _ in KFold(n_folds).split(X)]
         tracemalloc.start()
-        GridFits(data, trains, np.zeros(1), np.array([0.1, 10.0]), FitSettings.of(clf)).fit(Task(clf))
+        GridFits(data, trains, np.zeros(1), np.array([0.1, 10.0]), FitSettings.from_estimator(clf)).fit(Task(clf))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     sizes = 3, X.shape[1] + 1, n, X.dtype.itemsize
@@ -616,20 +617,6 @@ def test_streams(tmp_path):
         same = clone(clf).fit(X, problem.y)
         np.testing.assert_allclose(same.scores_, clf.scores_, rtol=1e-3)
         assert same.C_ == clf.C_
-
-
-def in_h5py(folder, X):
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(folder / "X.h5", "w") as file:
-        file.create_dataset("X", data=X, chunks=(100, X.shape[1]))
-    return h5py.File(folder / "X.h5")["X"]
-
-
-def in_zarr(folder, X):
-    zarr = pytest.importorskip("zarr")
-    array = zarr.create_array(store=str(folder / "X.zarr"), shape=X.shape, chunks=(100, X.shape[1]), dtype=X.dtype)
-    array[:] = X
-    return array
 
 
 def bootstrap(n_samples):
@@ -897,11 +884,11 @@ def test_a_shared_metric_is_made_where_folds_are_not_where_they_try():
         make, start = metrics.maker(m), np.full(3, float(m))
         yield start
         make(start)
-        metrics.move(m, start, 0.5)
+        metrics.move_to(m, start, 0.5)
         for trial in trials:
             _ = yield trial
         make(trials[-1])
-        metrics.move(m, trials[-1], 0.25)
+        metrics.move_to(m, trials[-1], 0.25)
         yield trials[-1]
         return SimpleNamespace(grad=trials[-1])
 
@@ -914,11 +901,11 @@ def test_a_shared_metric_is_made_where_folds_are_not_where_they_try():
         elastic_nets=[ElasticNet()] * 2,
         evaluate=lambda going, points: [(losses.get(p[0], np.nan), np.zeros(3)) for p in points],
     )
-    Lockstep(stack, solvers, metrics.move).run()
+    Lockstep(stack, solvers, metrics.move_to).run()
     # the first at both starts; the second where fold 0 has come to and fold 1 still is
     np.testing.assert_array_equal(mean.asked, [np.full(3, 0.5), np.full(3, 1.5)])
     assert metrics.loss.tolist() == [0.25, 0.25]
-    metrics.move(0, np.zeros(3), np.nan)
+    metrics.move_to(0, np.zeros(3), np.nan)
     assert np.isfinite(metrics.loss).all()
 
 

@@ -214,6 +214,6 @@ def test_the_least_shift_by_column():
 
 def test_values_of_the_penalty():
     coef, factor = np.array([[1.0, -2.0, 3.0], [0.5, 1.0, -1.0]]), np.array([0.0, 4.0, 0.25])
-    net = ElasticNet.of(2.0, 0.25, 10.0, factor=factor)
+    net = ElasticNet.from_C(2.0, 0.25, 10.0, factor=factor)
     expected = (0.75 / 2 * (factor * coef**2).sum() + 0.25 * (factor * np.abs(coef)).sum()) / 20.0
     assert net.value(coef * np.where(factor > 0, np.sqrt(factor), 1.0)) == pytest.approx(expected)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_architecture import imports, modules
+from test_architecture import IMPORTS, modules
 
 from softmax_clf import sklearn_private
 
@@ -52,12 +52,11 @@ def test_a_scorer_tells_its_parts():
     """Of scorers too: the function, its arguments, its sign and the method that it looks at."""
     from sklearn.metrics import get_scorer
 
-    scorer = get_scorer("neg_log_loss")
-    assert callable(scorer._score_func)
-    assert isinstance(scorer._kwargs, dict)
-    assert scorer._sign == -1
-    assert scorer._response_method == "predict_proba"
-    assert np.isfinite(scorer._score_func([0, 1], [[0.5, 0.5], [0.5, 0.5]]))
+    function, fixed, method, sign = sklearn_private.parts_of_scorer(get_scorer("neg_log_loss"))
+    assert isinstance(fixed, dict)
+    assert (method, sign) == ("predict_proba", -1)
+    assert np.isfinite(function([0, 1], [[0.5, 0.5], [0.5, 0.5]]))
+    assert sklearn_private.parts_of_scorer(print) is None
 
 
 # numba.core is numba's own; what of it the cache is made of is tried at import, and tests/test_jit.py takes it away.
@@ -69,7 +68,7 @@ HOMES = {
 
 @pytest.mark.parametrize("module", HOMES)
 def test_private_modules_have_a_home(module):
-    found = {name for name in modules() if any(f"{i}.".startswith(f"{module}.") for i in imports(name))}
+    found = {name for name in modules() if any(f"{i}.".startswith(f"{module}.") for i in IMPORTS.names(name))}
     assert found == HOMES[module]
 
 

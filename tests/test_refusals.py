@@ -10,7 +10,7 @@ from sklearn.datasets import load_iris
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
 from softmax_clf.datasets import open_parquet
 from softmax_clf.features import PatchKMeans
-from softmax_clf.kernels.compiling import compilation_told
+from softmax_clf.kernels.compiling import announcing_compilation
 
 X, Y = load_iris(return_X_y=True)
 FRAME = load_iris(as_frame=True).data
@@ -118,16 +118,16 @@ def test_frames_without_trouble_are_fitted():
 def test_compilations_are_told(capsys):
     """On stderr, once, with verbose only; what has been compiled is not told of."""
     function = numba.njit(lambda x: x + 1)
-    with compilation_told(verbose=0):
+    with announcing_compilation(verbose=0):
         function(1.0)
     assert capsys.readouterr().err == ""
-    with compilation_told(verbose=1):
+    with announcing_compilation(verbose=1):
         function(1)
         function(np.float32(1))
         function(1.0)
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("compiling kernels")
     assert second.startswith("compiled 2 of them in ")
-    with compilation_told(verbose=1):
+    with announcing_compilation(verbose=1):
         function(1)
     assert capsys.readouterr().err == ""

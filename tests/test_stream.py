@@ -18,6 +18,7 @@ from softmax_clf.objective import SoftmaxObjective
 from softmax_clf.sources import arrays
 from softmax_clf.sources.arrays import DTYPES, ArraySource
 from softmax_clf.sources.stream import StreamSource, is_stream
+from stored import in_h5py, in_zarr, mapped
 
 DIGITS, DIGIT = load_digits(return_X_y=True)
 
@@ -36,26 +37,6 @@ class Rows:
         assert isinstance(rows, slice)
         self.slices.append((rows.start, rows.stop))
         return self.X[rows]
-
-
-def mapped(folder, X, order="C"):
-    path = folder / "X.npy"
-    np.save(path, np.asarray(X, order=order))
-    return np.load(path, mmap_mode="r")
-
-
-def in_h5py(folder, X):
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(folder / "X.h5", "w") as file:
-        file.create_dataset("X", data=X, chunks=(100, X.shape[1]))
-    return h5py.File(folder / "X.h5")["X"]
-
-
-def in_zarr(folder, X):
-    zarr = pytest.importorskip("zarr")
-    array = zarr.create_array(store=str(folder / "X.zarr"), shape=X.shape, chunks=(100, X.shape[1]), dtype=X.dtype)
-    array[:] = X
-    return zarr.open_array(str(folder / "X.zarr"), mode="r")
 
 
 CONTAINERS = {

@@ -40,10 +40,8 @@ def contributions(clf, X, *, carry_back=False):
 
     Raises
     ------
-    TypeError
-        If the classifier is not linear.
-    ValueError
-        If X has another number of columns than in fit, or ``carry_back=True`` and a step is not affine.
+    TypeError, ValueError
+        As of :func:`signed_distances`.
 
     Examples
     --------
@@ -93,7 +91,7 @@ class ContributionDisplay:
         Draws heat maps, of the sum over channels.
     channels_first : bool, default=False
     values : array-like of n_features float, default=None
-        Those of the sample, to be told beside the names.
+        Those of the sample, to be drawn beside the names.
     sample_name : str, default=None
         What to call the sample.
 

@@ -69,9 +69,7 @@ def boundary_distances(clf, X, *, carry_back=False):
     ----------
     clf : fitted linear classifier, or pipeline that ends with one
         The classes must compete by their scores, as with a softmax; for two classes one row of weights will do.
-    X : array-like of shape (n_samples, n_inputs)
-        As given to ``clf.predict``.
-    carry_back : bool, default=False
+    X, carry_back
         As in :func:`signed_distances`.
 
     Returns
@@ -82,10 +80,8 @@ def boundary_distances(clf, X, *, carry_back=False):
 
     Raises
     ------
-    TypeError
-        If the classifier is not linear.
-    ValueError
-        If X has another number of columns than in fit, or ``carry_back=True`` and a step is not affine.
+    TypeError, ValueError
+        As of :func:`signed_distances`.
 
     References
     ----------

@@ -40,14 +40,8 @@ def leverage(clf, X, y, *, sample_weight=None):
 
     Parameters
     ----------
-    clf : fitted SoftmaxRegressionClassifier or SoftmaxRegressionClassifierCV
-        With an L2 penalty or none; alone, at the end of a pipeline, or in a search.
-    X : array-like of shape (n_samples, n_inputs)
-        The rows that it was fitted on, as given to ``clf.fit``.
-    y : array-like of shape (n_samples,), or (n_samples, n_classes)
-        Their labels or target probabilities.
-    sample_weight : array-like of shape (n_samples,), default=None
-        As given to ``clf.fit``.
+    clf, X, y, sample_weight
+        As in :func:`leave_one_out`.
 
     Returns
     -------

@@ -24,7 +24,7 @@ class _Compilations(event.Listener):
 
 
 @contextmanager
-def compilation_told(verbose):
+def announcing_compilation(verbose):
     """Tell on stderr of kernels that are compiled meanwhile, in any thread; of none that are loaded from disk."""
     if not verbose:
         yield

@@ -44,8 +44,8 @@ class Curvature:
         self.n_problems = n_problems
 
     @classmethod
-    def of(cls, objective):
-        """Of one objective that a fit of its own evaluates."""
+    def from_objective(cls, objective):
+        """Makes the metrics of one objective, for a fit of its own."""
         return cls(objective, objective.elastic_net, lambda: objective.n_passes)
 
     def set_penalty(self, elastic_net):
@@ -53,6 +53,11 @@ class Curvature:
         self.elastic_net = elastic_net
         if "small" in vars(self):
             self.small.strength = elastic_net.l2_by_feature
+
+    def leave_out(self, passes):
+        """Leave passes, a callable () -> float, out of what fits have taken: they do not tell how hard these are."""
+        all_passes = self.passes_so_far
+        self.passes_so_far = lambda: max(all_passes() - passes(), 0)
 
     def foresee(self, elastic_net):
         """Expect metrics with another penalty to be as dear as it makes them.
@@ -107,7 +112,7 @@ class Curvature:
         return plan.passes if plan.kind == BLOCKS or self.rows.n_outputs == 1 else np.inf
 
     def metric_in_common(self, point):
-        """As :meth:`metric_of_all_rows`, one matrix for all classes."""
+        """As :meth:`metric_of_all_rows`, but one matrix for all classes."""
         return self.metric(point, of_all_rows=True, in_common=True)
 
     def passes_in_common(self):

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..callbacks import Task
 from ..estimator import SoftmaxRegressionClassifier, all_or_nothing
-from ..kernels.compiling import compilation_told
+from ..kernels.compiling import announcing_compilation
 from ..parameters import OF_EACH_FIT
 from ..pooled import PooledSource, is_elsewhere
 from ..prediction import SoftmaxClassifier
@@ -20,7 +20,7 @@ from ..sklearn_private import Interval, StrOptions, fit_context, raise_for_param
 from ..sources.arrays import RowSlices, as_numpy, is_lazy
 from ..sources.sparse import CsrSource
 from ..training_data import TrainingData
-from ..validation import check_own_validation, comparable
+from ..validation import check_own_validation, naming_incomparable
 from .choice import Choice, best_of_folds, check_scores_finite, mean_over_folds, results_by_name, warn_of_edge
 from .elsewhere import LabelsHere, check_elsewhere, log_loss_elsewhere, score_elsewhere
 from .grid import checked_Cs, checked_l1_ratios, from_largest_C, may_end_early
@@ -256,7 +256,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         self
         """
         raise_for_params(params, self, "fit", allow=["groups"])
-        with all_or_nothing(self), np.errstate(under="ignore"), compilation_told(self.verbose):
+        with all_or_nothing(self), np.errstate(under="ignore"), announcing_compilation(self.verbose):
             return self._fit_cv(X, y, sample_weight, offset, X_val, y_val, params)
 
     def _fit_cv(self, X, y, sample_weight, offset, X_val, y_val, params):
@@ -269,7 +269,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             check_elsewhere(self, X, X_val, offset)
             data: Any = LabelsHere.of(self, X, y, sample_weight, offset)
         else:
-            data = TrainingData.of(self, X, y, sample_weight, offset)
+            data = TrainingData.from_arguments(self, X, y, sample_weight, offset)
         n_train = data.source.n_samples
         if X_val is not None:
             data = data.with_rows(self, X_val, y_val)
@@ -293,7 +293,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         early_end = None
         if left_out is None and self.score_tol > 0 and not isinstance(data.source, PooledSource):
             early_end = EarlyEnd(tests, float(self.score_tol), 1 if is_log_loss(self.scoring) else 2)
-        fits = GridFits(data, trains, l1_ratios, Cs, FitSettings.of(self), early_end)
+        fits = GridFits(data, trains, l1_ratios, Cs, FitSettings.from_estimator(self), early_end)
         fits.fit(task, may_end_early(self, l1_ratios))
         scores, chosen = self._scores_and_choice(fits, tests, score_params, left_out)
 
@@ -465,7 +465,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             )
         options = {"fit_intercept": self.fit_intercept, "standardize": self.standardize}
         weight = score_params.get("sample_weight")
-        return LeftOut(data, measure, weight, n_threads=FitSettings.of(self).n_threads, **options)
+        return LeftOut(data, measure, weight, n_threads=FitSettings.from_estimator(self).n_threads, **options)
 
     def _routed(self, sample_weight, data, params):
         """What the splitter and the scorer are given."""
@@ -507,7 +507,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         if routing_enabled():
             score_params = process_routing(self, "score", **score_params).scorer.score
         check_scoring(self.scoring, y)
-        with comparable(y, self.classes_):
+        with naming_incomparable(y, self.classes_):
             return score_on_rows(self.scoring, X, y, np.asarray(self.classes_), score_params, offset)(self)
 
     def get_metadata_routing(self):

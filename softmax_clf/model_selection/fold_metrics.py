@@ -37,7 +37,7 @@ class FoldRows:
     n_effective: float
 
     @classmethod
-    def of(cls, data, y, weights, scale, **options):
+    def from_data(cls, data, y, weights, scale, **options):
         """The rows of training data by folds.
 
         Parameters
@@ -104,7 +104,7 @@ class FoldMetrics:
         self.last_shared = None
 
     @classmethod
-    def of(cls, kind, rows, elastic_nets, absent, passes_so_far):
+    def of_kind(cls, kind, rows, elastic_nets, absent, passes_so_far):
         """Those of a kind of curvature.
 
         Parameters
@@ -138,7 +138,7 @@ class FoldMetrics:
         exclusive = self.mean.is_exact or self.mean.is_partial
         self.is_shared = not exclusive and d <= _SHARED_NOISE * self.loss.mean() * self.n_effective
 
-    def move(self, m, point, objective):
+    def move_to(self, m, point, objective):
         """A fold is at a point, the start or one that its line search has accepted."""
         self.points[m] = point
         loss = objective / self.curvatures[m].rows.null_objective

@@ -38,7 +38,7 @@ class FoldPaths:
     unit : float
         Of the features, where ``scale`` stands for that.
     kinds : list of dict
-        What :meth:`~..penalty.ElasticNet.of` takes besides strengths, for each fold.
+        What :meth:`~..penalty.ElasticNet.from_C` takes besides strengths, for each fold.
     score_watch : ScoreWatch, or None
         Of the rows that the folds hold out.
     """
@@ -52,7 +52,7 @@ class FoldPaths:
         y = data.y if data.y.ndim == 1 else np.ascontiguousarray(data.y, source.dtype)
         self.stack = StackedObjectives(source, y, data.n_classes, sample_weight=weights, scale=scale, **options)
         n_effective = [source.n_effective(w) for w in weights] if isinstance(source, PooledSource) else None
-        self.rows = FoldRows.of(data, y, weights, scale, **options)
+        self.rows = FoldRows.from_data(data, y, weights, scale, **options)
         if n_effective is not None:  # its rows are kinds of rows
             self.rows = replace(self.rows, n_effective=min(n_effective))
         self.n_passes = self.difficulty = 0  # the most passes that a C took; and that as the metrics of a C know it
@@ -72,11 +72,11 @@ class FoldPaths:
     def _elastic_nets(self, C):
         """The penalties of the folds at one C."""
         parts = zip(self.stack.sw_sum.tolist(), self.kinds, strict=True)
-        return [ElasticNet.of(C, self.l1_ratio, total, self.unit, **kind) for total, kind in parts]
+        return [ElasticNet.from_C(C, self.l1_ratio, total, self.unit, **kind) for total, kind in parts]
 
     def _metrics(self, is_smooth):
         kind = curvature_class(self.stack.source, is_smooth)
-        return FoldMetrics.of(kind, self.rows, self.stack.elastic_nets, self.stack.absent, lambda: self.difficulty)
+        return FoldMetrics.of_kind(kind, self.rows, self.stack.elastic_nets, self.stack.absent, lambda: self.difficulty)
 
     def minimise_at(self, C, start=None, to_tol=True):
         """Minimise for the next C, which should be larger than the last.
@@ -110,7 +110,7 @@ class FoldPaths:
             self.score_watch.begin()
         solvers = {m: self._solver(m, start[m]) for m in range(self.n_folds)}
         n_passes = stack.n_passes
-        solutions = Lockstep(stack, solvers, self.metrics.move).run()
+        solutions = Lockstep(stack, solvers, self.metrics.move_to).run()
         self.ends = [None if s.grad is None else (s.point, s.grad) for s in solutions]
         taken = (stack.n_passes - n_passes) / self.n_folds
         self.n_passes = max(self.n_passes, round(taken))  # few, with a dear metric, do not make the next C easy
@@ -158,7 +158,7 @@ class FoldPaths:
         if self._goes_by_columns():
             return working_set(start, self.columns[m], **self.columns[m].take_penalty(elastic_net), **common)
         if not elastic_net.is_smooth:
-            common |= {"nonsmooth": self.stack.nonsmooth(m), "settle": partial(self.stack.settled, m)}
+            common |= {"nonsmooth": self.stack.nonsmooth(m), "settle": partial(self.stack.with_least_penalty, m)}
             common["exact"] = curvature.is_exact
             return proximal_newton(start, make_metric, memory=N_PAIRS, **common)
         if curvature.is_exact:
@@ -171,11 +171,11 @@ class FoldPaths:
 
     def _report(self, m, solution):
         """Take note of where the solver of one fold is; whether that is far enough."""
-        self.metrics.move(m, solution.point, solution.objective)
+        self.metrics.move_to(m, solution.point, solution.objective)
         if not self.ends_early:
             return False
         coef, intercept = self.stack.split([m], solution.point[None])
-        return self.score_watch.is_enough(m, solution, self.stack.null_objective[m], coef[0], intercept[0])
+        return self.score_watch.look(m, solution, self.stack.null_objective[m], coef[0], intercept[0])
 
     def _searched_rows(self, m):
         """What the solver of one fold may know of its rows, if there is memory for it."""

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..kernels.threads import on_one_blas_thread
-from ..messages import overflow_named
+from ..messages import naming_overflow
 from ..penalty import penalty_strength
 from ..rows import weight_by_class
 from ..sources.sparse import CsrSource
-from ..training_data import feature_scale, put_within, unit_of, within
+from ..training_data import bounds_of_point, feature_scale, put_within, unit_of
 from ..validation import checked_bounds, checked_factor, checked_group
 from .fold_paths import FoldPaths
 from .grid import explains_no_more
@@ -102,7 +102,7 @@ class GridFits:
         """
         order = np.argsort(self.Cs, kind="stable")
         task = task.subtask("path", len(self.turns) * len(self.l1_ratios) * len(self.Cs))
-        with overflow_named(self.data.source.dtype):
+        with naming_overflow(self.data.source.dtype):
             for turn, r in itertools.product(self.turns, range(len(self.l1_ratios))):
                 order = order[: self._fit_paths(turn, r, order, task, may_end)]
         task.end()
@@ -155,7 +155,7 @@ class GridFits:
         scale = self._scale(weights)
         kinds = []
         for m in range(len(weights)):
-            bounds = within(self.bounds, None if scale is None else scale[m])
+            bounds = bounds_of_point(self.bounds, None if scale is None else scale[m])
             kinds.append({"factor": self.factor, "bounds": bounds, "is_grouped": self.is_grouped})
         return FoldPaths(
             data,
@@ -211,7 +211,7 @@ class GridFits:
             Cells that have changed.
         """
         changed = np.zeros_like(needed)
-        with overflow_named(self.data.source.dtype):
+        with naming_overflow(self.data.source.dtype):
             for turn, r in itertools.product(self.turns, range(len(self.l1_ratios))):
                 unsolved = (needed & ~self.is_exact)[turn, r].any(axis=0)
                 if not unsolved.any():

@@ -106,8 +106,8 @@ class ScoreWatch:
         self.means, self.squares = np.full((2, n), np.nan)  # of the losses by row
         self.errors = np.full(n, np.inf)
 
-    def is_enough(self, m, solution, null_objective, coef, intercept):
-        """Whether the solver of one fold may end where it is.
+    def look(self, m, solution, null_objective, coef, intercept):
+        """Look at the rows that one fold holds out, where it is time to; whether its solver may end where it is.
 
         Parameters
         ----------
@@ -118,7 +118,7 @@ class ScoreWatch:
         coef, intercept
             Where it is, without infinite values.
         """
-        if not self._is_due(m, solution.suboptimality, null_objective):
+        if not self._count_iteration(m, solution.suboptimality, null_objective):
             return False
         held_out, trail = self.held_out[m], self.trails[m]
         losses = held_out.losses(coef, intercept)
@@ -139,7 +139,7 @@ class ScoreWatch:
         return self.errors[m] <= self.score_tol * self.standard_error(m)
 
     def standard_error(self, m):
-        """Of the mean loss over all folds, by that of the rows."""
+        """The standard error of the mean loss over all folds, by the deviation of the rows' losses."""
         known = np.isfinite(self.means)
         variance = self.squares[known].mean() - self.means[known].mean() ** 2
         return np.sqrt(max(variance, 0.0)) * self._per_row(m)
@@ -148,7 +148,7 @@ class ScoreWatch:
         """The standard error of a mean over all rows held out, or a share of them, over the deviation of a row."""
         return 1 / np.sqrt(max(self.held_out[m].n_effective * share * self.n_folds, 1.0))
 
-    def _is_due(self, m, estimate, null_objective):
+    def _count_iteration(self, m, estimate, null_objective):
         self.waited[m] += 1
         if not estimate <= _COARSE * null_objective or not len(self.held_out[m].y):
             return False

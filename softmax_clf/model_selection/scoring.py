@@ -11,7 +11,7 @@ from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
 
 from ..prediction import SoftmaxClassifier
 from ..rows import cross_entropy
-from ..sklearn_private import check_method_params, routing_enabled, safe_indexing
+from ..sklearn_private import check_method_params, parts_of_scorer, routing_enabled, safe_indexing
 from ..sources.stream import StreamSource
 from ..validation import checked_weight, targets_among
 
@@ -127,20 +127,17 @@ def _negative_log_loss(X, y, classes, weight, offset):
 
 def _for_labels(scorer, classes):
     """A scorer for rows whose labels may lack some of the classes, as LogisticRegressionCV has it for folds."""
-    if not hasattr(scorer, "_score_func"):
+    parts = parts_of_scorer(scorer)
+    if parts is None:
         return scorer
-    accepted = inspect.signature(scorer._score_func).parameters
-    if "labels" not in accepted or "labels" in scorer._kwargs:
+    function, fixed, method, sign = parts
+    accepted = inspect.signature(function).parameters
+    if "labels" not in accepted or "labels" in fixed:
         return scorer
-    fixed = {"labels": classes, **scorer._kwargs}
+    fixed = {"labels": classes, **fixed}
     if len(classes) == 2 and "pos_label" in accepted:
         fixed.setdefault("pos_label", classes[1])
-    return make_scorer(
-        scorer._score_func,
-        response_method=scorer._response_method,
-        greater_is_better=scorer._sign == 1,
-        **fixed,
-    )
+    return make_scorer(function, response_method=method, greater_is_better=sign == 1, **fixed)
 
 
 def offset_by_class(offset, n_classes):

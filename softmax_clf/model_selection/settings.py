@@ -21,7 +21,7 @@ class FitSettings:
     verbose: int
 
     @classmethod
-    def of(cls, estimator):
+    def from_estimator(cls, estimator):
         """Those of an estimator's parameters."""
         return cls(
             estimator.penalty_factor,

@@ -87,11 +87,11 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
     """
     theta, standing, here, known = 0.0, 0, None, (np.inf, False)
     if solution is None:
-        solution, told = Solution(point), report
+        solution, report_here = Solution(point), report
         objective, grad = yield point
     else:
-        objective, grad, told = solution.objective, solution.grad, lambda solution: False
-        solution.loss_curve.pop()  # that it is here has been told
+        objective, grad, report_here = solution.objective, solution.grad, lambda solution: False
+        solution.loss_curve.pop()  # the solver before has reported this point
         solution.reason, solution.converged = "", False
     cost, allowed = small.cost_of_rounding(point), target(point)
     for iteration in itertools.count(len(solution.loss_curve)):
@@ -101,9 +101,9 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
             if -here.slope / 2 <= _NEAR * allowed or iteration == max_iter:
                 known = min(known, here.bound(0.0, allowed))
         known = min(known, (objective, True))
-        if solution.is_final(point, objective + cost, grad, known[0] + cost, known[1], allowed, max_iter, told):
+        if solution.is_final(point, objective + cost, grad, known[0] + cost, known[1], allowed, max_iter, report_here):
             return _ended(solution, small)
-        told = report
+        report_here = report
         if here is None:
             here = small.at(point, theta)
 

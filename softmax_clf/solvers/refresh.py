@@ -12,7 +12,7 @@ _TINY = np.finfo(np.float64).tiny
 
 
 class Refresh:
-    """Every so often, and each time later, unless what is left takes less time than a new metric.
+    """When to make a metric anew: every so often, each time later, unless what is left takes less time than that.
 
     A metric that was handed on from another function is made anew as soon as that pays; a first one that was made near
     the minimum, much later. At the origin the Hessian is largest: from far out, where it all but vanishes and its steps

@@ -103,8 +103,8 @@ class BestIterate:
         self.loss_curve.append(loss)
         return solution.n_iter - self.solution.n_iter >= self.patience
 
-    def of(self, solution):
-        """How a solver ended, but at the best point."""
+    def in_place_of(self, solution):
+        """The end of a solver with the best point in the place of its own."""
         best = self.solution
         if best.n_iter == solution.n_iter:
             return solution

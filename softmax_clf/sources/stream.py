@@ -136,8 +136,8 @@ class StreamSource(Source):
             if _is_of_a_signal_handler(error):
                 raise
             raise ValueError(
-                f"Expected to read {place}, but {_told(error)}. Remedy: see that the file is open and whole and that "
-                "its format's library can read it."
+                f"Expected to read {place}, but {_words_of(error)}. Remedy: see that the file is open and whole and "
+                "that its format's library can read it."
             ) from error
         check_unmasked(found, "X", rows.start)
         dense = getattr(found, "toarray", None) or getattr(found, "todense", None)  # of sparse rows
@@ -146,7 +146,7 @@ class StreamSource(Source):
         except Exception as error:
             if _is_of_a_signal_handler(error):
                 raise
-            raise ValueError(_no_array(place, found, _told(error))) from error
+            raise ValueError(_no_array(place, found, _words_of(error))) from error
         expected = rows.stop - rows.start, self.n_features
         if X.ndim == 0:
             raise ValueError(_no_array(place, found, "it makes none"))
@@ -292,7 +292,7 @@ def _is_of_a_signal_handler(error):
     return False
 
 
-def _told(error):
+def _words_of(error):
     return f"{type(error).__name__}: {error}"
 
 
