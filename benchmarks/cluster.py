@@ -5,6 +5,8 @@ python benchmarks/cluster.py deaths  # 50 fits, in each of which a worker is kil
 python benchmarks/cluster.py delays  # passes of 2 to 16 workers whose tasks wait, and the model of docs/scaling.md
 """
 
+# ruff: noqa: E402
+
 import argparse
 import multiprocessing
 import os
@@ -13,7 +15,8 @@ import sys
 import threading
 import time
 
-sys.path.pop(0)  # where there is a sparse.py that Dask would take for the package of that name
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path = [path for path in sys.path if os.path.abspath(path) != HERE]  # its sparse.py is not the package of that name
 import dask.array as da
 import distributed
 import numpy as np
@@ -24,8 +27,10 @@ from softmax_clf.pooled import Chunks
 from softmax_clf.sources.dask import Cluster, Sums
 from softmax_clf.sums import Shard, combine
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, HERE)
 import measure
+
+sys.path.remove(HERE)
 
 SHAPE, CHUNKS = (400_000, 512, 10), 8
 
@@ -201,7 +206,7 @@ def delays(n_chunks=32, wait=0.2):
             for seconds in (0.0, wait):
                 shards = client.map(waiting, range(n_chunks), seconds=seconds, pure=False)
                 distributed.wait(shards)
-                taken[seconds] = seconds_a_pass(Sums(Cluster(client), shards, combine), 3, 16, 15)
+                taken[seconds] = seconds_a_pass(Sums(Cluster(client), shards, combine), 3, 16, 5)
         records.append([n_workers, taken[0.0], taken[wait], taken[0.0] + wait * n_chunks / n_workers])
         measure.note(records[-1])
     rows = [[n, *map(measure.duration, seconds)] for n, *seconds in records]
