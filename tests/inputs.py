@@ -20,7 +20,7 @@ FLOATS = {np.float64: (-310, 300), np.float32: (-44, 37), np.float16: (-7, 4)}  
 INTEGERS = [np.uint8, np.int8, np.int16, np.int32, np.int64, np.uint16, bool]
 LABELS = {
     "integers": lambda y: y,
-    "negative": lambda y: 10 - 7 * y,
+    "negative": lambda y: 7 * y - 10,
     "floats": lambda y: y / 1.0,
     "strings": lambda y: np.array(["ant", "bee", "cat", "dog", "eel"])[y],
     "objects": lambda y: np.array(["ant", "bee", "cat", "dog", "eel"], object)[y],
@@ -186,6 +186,7 @@ def check(case):
     low, high = magnitudes(plain)
     # where squares, of rows and weights and coefficients, are numbers
     moderate = 1e-100 < low and high < 1e100 and (weight is None or weight.max() < 1e200)
+    moderate &= parameters["C"] * mass.sum() * low**2 > 1e-300
     clf = SoftmaxRegressionClassifier(**parameters)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

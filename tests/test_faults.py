@@ -263,7 +263,7 @@ def test_each_file_of_the_cache_damaged(tmp_path):
     (expected,) = in_program("print(fitted())", prelude=FIT, NUMBA_CACHE_DIR=str(tmp_path))
     (line,) = in_program(code, expected, prelude=FIT, limit=1500, NUMBA_CACHE_DIR=str(tmp_path))
     n_files, *outcomes = line.split()
-    assert int(n_files) >= 4
+    assert int(n_files) >= 2
     assert outcomes == ["(1,1)"]
 
 
@@ -391,7 +391,7 @@ def check():
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs to know how much memory is in use")
-@rounds(100)
+@rounds(60)
 def test_a_limit_of_memory(n_rounds):
     """MemoryError, or a fit where it suffices; the estimator is whole, and fits when there is memory again."""
     code = """
@@ -411,7 +411,7 @@ def test_a_limit_of_memory(n_rounds):
         check()
     print(outcomes)
     """
-    (line,) = in_program(code, n_rounds, prelude=FIT + LONG_FIT, limit=120 + 4 * n_rounds)
+    (line,) = in_program(code, n_rounds, prelude=FIT + LONG_FIT, limit=120 + 15 * n_rounds)
     assert "MemoryError" in line
     print(line)
 
