@@ -209,6 +209,63 @@ def test_coefficients_that_float32_cannot_hold():
     assert gap <= clf.suboptimality_ * (1 + 1e-3) + 1e-12
 
 
+@pytest.mark.parametrize("seed", [3, 4, 12])
+def test_differences_of_columns_that_squares_of_them_hide(seed):
+    """A millionth of them: a factored Hessian does not see it, and with that alone fits ended up to 1e-4 too high."""
+    rng = np.random.default_rng(seed)
+    z = rng.integers(2, size=(27, 4)) * 2e6
+    X, y = np.hstack([z, z + rng.standard_normal((27, 4))]), np.append(np.arange(6), rng.integers(6, size=21))
+    clf = fitted(X, y, C=np.inf, fit_intercept=False)
+    same = np.hstack([z / 2e6, X[:, 4:] - z])  # the span of these columns, seen from near by
+    best = fitted(same, y, C=np.inf, fit_intercept=False, tol=1e-10).objective_
+    assert clf.converged_
+    assert clf.n_iter_ < 40
+    assert clf.objective_ - best <= clf.suboptimality_ + ROUNDING
+
+
+def test_what_cannot_be_any_nearer_has_converged():
+    """With a penalty that is next to nothing a share of it is asked for, but no less than F is known to."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((147, 1)) + 1e7
+    clf = fitted(X, rng.dirichlet(np.full(6, 0.5), 147), C=2e5, fit_intercept=False)
+    assert clf.converged_
+
+
+@pytest.mark.parametrize("seed", [1, 14, 51])
+def test_coefficients_beyond_float32_are_not_the_answer(seed):
+    """Separable rows and equal columns: coefficients grow until float32 loses more by them than each step gains."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((9, 8)).astype(np.float32)
+    X[:, 0], X[rng.integers(9, size=9)] = X[:, -1], X[0]
+    y = np.append(np.arange(4), rng.integers(4, size=5))
+    params = {"C": np.inf, "standardize": True}
+    clf, exact = fitted(X, y, **params), fitted(X.astype(np.float64), y, **params)
+    assert clf.objective_ <= min(clf.loss_curve_)
+    assert clf.objective_ - exact.objective_ <= 1e-5
+
+
+@pytest.mark.parametrize("shift", [1e3, 1e4, 1e5])
+@pytest.mark.parametrize("C", [1.0, 100.0, np.inf])
+@pytest.mark.parametrize("n", [60, 3000])
+def test_means_far_from_zero_in_float32(n, C, shift):
+    """Columns whose mean is a thousand deviations and more: the optimum, or what is said is no less than the gap."""
+    rng = np.random.default_rng(0)
+    X = (rng.standard_normal((n, 5)) + shift).astype(np.float32)
+    truth = (X - X.mean(axis=0, dtype=np.float64)) @ rng.standard_normal((5, 3))
+    y = (truth + 2 * rng.gumbel(size=truth.shape)).argmax(axis=1)
+    exact = fitted(X.astype(np.float64), y, C=C, tol=1e-9)
+    for make in (np.asarray, np.asfortranarray, sp.csr_array, Slices):
+        clf = fitted(make(X), y, C=C)
+        objective = reference.Objective(X.astype(np.float64), reference.one_hot(y), C)
+        gap = objective.loss(clf.coef_.astype(np.float64), clf.intercept_.astype(np.float64)) - exact.objective_
+        assert gap <= clf.suboptimality_ * (1 + 1e-6) + 4e-7
+        assert clf.converged_ == (clf.suboptimality_ <= 1e-6 * objective.null_loss())
+        # eps * shift is what a score loses by the rounding of its coefficients, and a loss the square of that
+        assert gap <= 1e-6 + (1e-7 * shift * np.abs(clf.coef_).sum()) ** 2
+        scaled = fitted(make(X), y, C=C, standardize=True)
+        assert scaled.score(X, y) >= exact.score(X, y) - 0.05
+
+
 def test_what_is_a_bound():
     """Newton's fits with a penalty; others where the penalty's curvature alone is enough; never with an L1 penalty."""
     X, y = load_digits(return_X_y=True)

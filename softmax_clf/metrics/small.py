@@ -11,6 +11,7 @@ from scipy.special import xlogy
 
 from .grams import LEAST_SHARE
 from .kinds import NO_CLAIM, ExactMetric
+from .refined import THIN, refined_step
 
 HELD = 1e100  # curvature of what is to stay where it is
 LEAST_MASS = 1e-100  # of the curvature of all rows, to make a metric of
@@ -20,7 +21,6 @@ _SHARE = 0.1  # of what is allowed, that simplifications of a bound may cost
 _LARGE, _ROUNDS = 0.3, 5  # lambda L, from which on classes are left out of rows, if they can be; and how often they are
 _ALIKE = 1e-13  # share of its size by which a feature varies where rounding errors do that
 _SAFETY = 10  # for what rounding errors make of all this
-_REFINEMENTS, _ACCURATE = 4, 1e-2  # of a Newton decrement, and to what share its square is then known
 _UNLIKELY = 1e-3  # probability of a class that a row is sure not to be of
 _LAST_DIGITS = 1e-14  # share of F that the difference of two values of it may be off by
 _EPS = np.finfo(np.float64).eps
@@ -204,7 +204,10 @@ class SmallObjective:
 
     def pull(self, errors, among):
         """The gradient of rows' errors (n, n_classes), each times its weight, and of the penalty."""
-        errors = errors * self.weight_by_class
+        return self.pull_weighted(errors * self.weight_by_class, among)
+
+    def pull_weighted(self, errors, among):
+        """The same of errors that have their weights."""
         grad = errors[:, self.first :].T @ self.design
         grad[:, : self.n_features] += self.strength * among[:, : self.n_features]
         return grad
@@ -275,15 +278,8 @@ class SmallObjective:
         """
         o, center, K = self.labelled, None, log_proba.shape[1] - self.first
         columns, p = self.design.shape[1], self.n_features
-        # Of each pair of classes w p_k p_l: on the diagonal stand their sums, no differences, of which there would be
-        # nothing left where rows are sure.
         one, other = self.pairs
-        curvature = log_proba[:, one]
-        curvature += log_proba[:, other]
-        np.exp(curvature, out=curvature)
-        curvature *= self.weight[:, None]
-        if theta:
-            self._add_to_wrong(curvature, log_proba, theta)
+        curvature = self.curvature(log_proba, theta)
         by_row = np.add.reduce(curvature, axis=1)
         mass = 2 * np.add.reduce(by_row)
         if not mass > LEAST_MASS:
@@ -317,6 +313,21 @@ class SmallObjective:
             free = self.constant if self.is_even else self.constant[self.strength[self.constant] == 0]
             own[:, free] = HELD
         return hess, None if center is None else center[:p]
+
+    def curvature(self, log_proba, theta):
+        """Of each pair of classes w p_k p_l, and more of it in rows that are sure of a wrong class; (n, n_pairs).
+
+        On the diagonal of the Hessian stand their sums, no differences, of which there would be nothing left where rows
+        are sure.
+        """
+        one, other = self.pairs
+        curvature = log_proba[:, one]
+        curvature += log_proba[:, other]
+        np.exp(curvature, out=curvature)
+        curvature *= self.weight[:, None]
+        if theta:
+            self._add_to_wrong(curvature, log_proba, theta)
+        return curvature
 
     def _add_to_wrong(self, curvature, log_proba, theta):
         """Add to the curvatures of pairs (n, n_pairs) what rows lack that are sure of a wrong class."""
@@ -373,7 +384,7 @@ class Surroundings:
         self.objective = small.mean_loss(self.log_proba) + self.penalty
         self.grad = small.pull(self.proba - small.target, self.point)
         self.metric = self._metric(theta)
-        self.inner = -self.metric.solve(self.grad)
+        self.inner = self._inner_step()
         self.step = small.whole(self.inner)
         self.whole_grad = small.whole(self.grad)
         self.moved = small.by_class(small.scores(self.inner))
@@ -401,6 +412,13 @@ class Surroundings:
                     self.theta = more if log_proba is self.log_proba else np.nan  # of none that is here
                     return ExactMetric(*hess)
         raise AssertionError("unreachable")
+
+    def _inner_step(self):
+        """Newton's step among the classes that are present."""
+        if self.metric.thinnest > THIN or np.isnan(self.theta):
+            return -self.metric.solve(self.grad)
+        curvature = self.small.curvature(self.log_proba, self.theta)
+        return refined_step(self.small, curvature, self.metric, self.grad)[0]
 
     def along(self, length):
         """F and its derivative so far along the step: no pass over the rows."""
@@ -486,7 +504,8 @@ class Surroundings:
         for _ in range(_ROUNDS):
             if metric is None or metric.slack >= NO_CLAIM:
                 return np.inf
-            square = self._square(log_proba, metric, grad, _SHARE * allowed)
+            curvature = small.curvature(log_proba, 0.0)
+            _, square = refined_step(small, curvature, metric, grad, _SHARE * allowed)
             if not np.isfinite(square):
                 return np.inf
             norm = np.sqrt(square)
@@ -511,26 +530,6 @@ class Surroundings:
             return np.inf
         factor = 0.5 + a / 6 if a < 1e-3 else (a + (1 - a) * np.log1p(-a)) / a**2
         return _SAFETY * square * factor + lost
-
-    def _square(self, log_proba, metric, grad, little):
-        """The square of a gradient in the inverse Hessian, by iterative refinement of the Newton step.
-
-        Infinite where it is neither known to some digits nor known to be at most ``little``. Where columns are nearly
-        equal, rounding errors of the Hessian hide the curvature along their difference. Its products with a step keep
-        it, since scores of the step are formed first, and in these the columns have been subtracted already.
-        """
-        small, proba = self.small, np.exp(log_proba)
-        step, rest, square = np.zeros_like(grad), grad, 0.0
-        for _ in range(_REFINEMENTS):
-            step = step + metric.solve(rest)
-            moved = small.by_class(small.scores(step))
-            image = small.pull(proba * (moved - np.add.reduce(proba * moved, axis=1)[:, None]), step)
-            rest = grad - image
-            square = abs(float(np.vdot(step, grad + rest)))
-            left = 10 * abs(float(np.vdot(rest, metric.solve(rest))))
-            if left <= _ACCURATE * square or square + left <= little:
-                return square + left
-        return np.inf
 
     def _absent(self, allowed):
         """A mask (n, n_classes) of classes that rows are all but certain not to be of.

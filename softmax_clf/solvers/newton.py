@@ -1,6 +1,7 @@
 """Newton's method, for problems so small that the whole Hessian is affordable."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
     -------
     Solution
     """
-    theta, standing, here, known = 0.0, 0, None, (np.inf, False)
+    theta, standing, here, known, best = 0.0, 0, None, (np.inf, False), None
     if solution is None:
         solution, report_here = Solution(point), report
         objective, grad = yield point
@@ -102,7 +103,9 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
                 known = min(known, here.bound(0.0, allowed))
         known = min(known, (objective, True))
         if solution.is_final(point, objective + cost, grad, known[0] + cost, known[1], allowed, max_iter, report_here):
-            return _ended(solution, small)
+            return _ended(solution, best, small)
+        # what float32 cannot hold of large coefficients may cost more than a step gains
+        best = replace(solution) if best is None or solution.objective < best.objective else best
         report_here = report
         if here is None:
             here = small.at(point, theta)
@@ -122,7 +125,7 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
         if ends or cost_there > max(cost + gained, known[0]):
             solution.suboptimality, solution.is_bound = known[0] + cost, known[1]
             solution.reason = ROUNDING
-            return _ended(solution, small)
+            return _ended(solution, best, small)
         promised = -here.slope / 2
         if length < 1.0:
             theta = min(max(_DOUBTED * theta, _BELIEVED), 1.0)
@@ -136,8 +139,10 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
         here = None
 
 
-def _ended(solution, small):
-    """The solution, with its gradient unless its bound says all."""
+def _ended(solution, best, small):
+    """The solution, at the best point unless it has converged, and with its gradient unless its bound says all."""
+    if best is not None and not solution.converged and best.objective < solution.objective:
+        solution = solution.back_at(best)
     if solution.grad is None and not (solution.converged and solution.is_bound):
         solution.grad = small.grad(solution.point)
     return solution

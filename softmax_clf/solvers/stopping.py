@@ -5,6 +5,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 ROUNDING = "rounding errors hide any further decrease of the objective"  # why a solver may stop
+# Times the relative rounding error of the objective: no less is asked for. Bounds count a few more of these errors than
+# there are, and would not get below.
+_DIGITS = 40
 
 
 @dataclass
@@ -78,6 +81,15 @@ class Solution:
         if not self.is_bound and bound <= max(self.suboptimality, target(self.point) if self.converged else 0.0):
             self.suboptimality, self.is_bound = bound, True
 
+    def back_at(self, best):
+        """How it ended, but at a point on its way."""
+        if best.n_iter == self.n_iter:
+            return self
+        # the minimum is nearer to where the solver ended, and better known from there
+        above = best.objective - self.objective + self.suboptimality
+        at = {"point": best.point, "objective": best.objective, "grad": best.grad}
+        return replace(self, **at, suboptimality=above, converged=False)
+
 
 class BestIterate:
     """The point with the least loss on rows that are not fitted, among those that a solver has been at.
@@ -105,13 +117,7 @@ class BestIterate:
 
     def in_place_of(self, solution):
         """The end of a solver with the best point in the place of its own."""
-        best = self.solution
-        if best.n_iter == solution.n_iter:
-            return solution
-        # the minimum is nearer to where the solver ended, and better known from there
-        above = best.objective - solution.objective + solution.suboptimality
-        best = {"point": best.point, "objective": best.objective, "grad": best.grad}
-        return replace(solution, **best, suboptimality=above, converged=False)
+        return solution.back_at(self.solution)
 
 
 def allowed_suboptimality(tol, null_objective, penalty, noise):
@@ -131,7 +137,7 @@ def allowed_suboptimality(tol, null_objective, penalty, noise):
     bound = tol * null_objective
     if penalty == 0:
         return bound
-    return min(bound, max((1e6 * tol) ** 2 * penalty, 10 * noise * null_objective))
+    return min(bound, max((1e6 * tol) ** 2 * penalty, _DIGITS * noise * null_objective))
 
 
 def staleness(objective_there, objective):
