@@ -314,7 +314,8 @@ def main():
     options = parser.parse_args()
     with measure.blas_threads(1):
         counted, iterations, lines = tell(range(options.seed, options.seed + options.problems), options.minutes)
-    told = f"{len(iterations)} problems, from seed {options.seed} on; iterations: median {np.median(iterations):g}, most {max(iterations)}"
+    spread = f"iterations: median {np.median(iterations):g}, most {max(iterations)}"
+    told = f"{len(iterations)} problems, from seed {options.seed} on; {spread}"
     rows = [[str(counted[what]), what] for what in WORDS]
     print(told, *(f"{count:>6} {what}" for count, what in rows), sep="\n")
     if options.name:
