@@ -56,7 +56,7 @@ class SoftmaxClassifier(Documented, CallbackSupportMixin, ClassifierMixin, BaseE
         coef, intercept = coefficients(self, source.n_features, values=looked_at)
         if len(coef) == 1:
             kind = RAW  # of two classes, probabilities are taken from the score
-        offset = checked_offset(offset, source.n_samples, len(self.classes_), source.dtype)
+        offset = checked_offset(offset, source.n_samples, len(self.classes_), source.dtype, relative=kind != RAW)
         # one row is not worth asking how many cores there are
         n_threads = effective_n_threads(self.n_jobs) if source.n_samples * coef.size > 1e6 else 1
         passes = source.passes(1, len(coef), n_threads)

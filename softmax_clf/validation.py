@@ -329,17 +329,27 @@ def weights_of_classes(class_weight, classes, y_index, weight):
     return np.divide(sums.sum() / max(present.sum(), 1), sums, where=present, out=np.zeros(len(classes)))
 
 
-def checked_offset(offset, n_samples, n_classes, dtype=np.float64):
-    """What is added to the scores, (n_samples, n_outputs), or None."""
+def checked_offset(offset, n_samples, n_classes, dtype=np.float64, relative=True):
+    """What is added to the scores, (n_samples, n_outputs), or None.
+
+    If ``relative``, less than the largest of the row: what all classes have in common changes no probability, and as
+    a part of the scores would leave them fewer digits.
+    """
     if offset is None:
         return None
-    offset = check_array(as_numpy(offset, "offset"), dtype=dtype, ensure_2d=False, input_name="offset")
+    relative = relative or n_classes == 2
+    wide = np.float64 if relative else dtype
+    offset = check_array(as_numpy(offset, "offset"), dtype=wide, ensure_2d=False, input_name="offset")
     if offset.shape != (n_samples, n_classes):
         raise ValueError(
             f"Expected offset of shape {(n_samples, n_classes)}, a number for each row and class, got {offset.shape}. "
             "Remedy: give a column for every class, in the order of classes_."
         )
-    return np.ascontiguousarray(offset[:, 1:] - offset[:, :1] if n_classes == 2 else offset)
+    if relative:
+        with np.errstate(over="ignore"):  # infinite scores are told of where they are made
+            offset = offset[:, 1:] - offset[:, :1] if n_classes == 2 else offset - offset.max(axis=1, keepdims=True)
+            offset = offset.astype(dtype, copy=False)
+    return np.ascontiguousarray(offset)
 
 
 def check_validation(early_stopping, X_val, y_val, offset):

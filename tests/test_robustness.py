@@ -270,3 +270,19 @@ def test_input_is_left_as_it_is():
         np.testing.assert_array_equal(array, copy)
         assert not np.shares_memory(array, clf.coef_)
         assert not np.shares_memory(array, clf.intercept_)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_what_offsets_have_in_common_takes_no_digits(n_classes, dtype):
+    """It changes no probability: as part of the scores it would hide X, of a fit that says to have converged."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 4)).astype(dtype), np.arange(60) % n_classes
+    offset = rng.integers(-2, 3, (60, n_classes)) * 1.0
+    shifted = offset + np.where(y, 1e15, -1e15)[:, None]  # where whole numbers are exact
+    usual = SoftmaxRegressionClassifier().fit(X, y, offset=offset)
+    clf = SoftmaxRegressionClassifier().fit(X, y, offset=shifted)
+    np.testing.assert_array_equal(clf.coef_, usual.coef_)
+    proba = clf.predict_proba(X, offset=shifted)
+    np.testing.assert_array_equal(proba, usual.predict_proba(X, offset=offset))
+    assert np.isfinite(SoftmaxRegressionClassifier().fit(X, y, offset=np.full((60, n_classes), 1e300)).objective_)
