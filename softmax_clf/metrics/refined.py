@@ -39,7 +39,7 @@ class _Search:
         small, (one, other) = self.small, self.small.pairs
         moved = small.by_class(small.scores(step))
         between = moved[:, one] - moved[:, other]
-        self.found_noise = len(self.squares) > 1 and self._is_noise(step, between)
+        self.found_noise = self._is_noise(step, between)
         if self.found_noise:
             return np.zeros_like(step)
         flow, errors = self.curvature * between, np.zeros_like(moved)
@@ -98,4 +98,8 @@ def refined_step(small, curvature, metric, grad, little=0.0):
             answer = search.product(steps.send(answer).direction)
         except StopIteration as end:
             found = end.value
-            return found.step, search.square(found) if search.is_known(found) else np.inf
+            break
+    if search.found_noise and np.isinf(found.square):  # all of the gradient is
+        natural = metric.solve(grad)
+        found.step, found.square = -natural, max(float(np.vdot(grad, natural)), 0.0) / 2
+    return found.step, search.square(found) if search.is_known(found) else np.inf
