@@ -290,7 +290,11 @@ class CsrPass:
         else:
             cuts = np.append(np.arange(0, self.n_features, 1 << 14), self.n_features)
             self._run(cuts, lambda t, start, stop, slot: _set_coef(coef, start, stop, self.coef))
-        return np.ascontiguousarray(np.broadcast_to(intercept, self.n_outputs), self.dtype)
+        return self._intercept(intercept)
+
+    def _intercept(self, intercept):
+        """One for each output, in an array that can be written, whatever it was: one compiled kernel."""
+        return np.array(np.broadcast_to(intercept, self.n_outputs), self.dtype)
 
     def _make_pointwise(self):
         if self.pointwise is None:
@@ -416,7 +420,7 @@ class CsrPass:
             rows_of_coef[:, : self.n_outputs] = coef[:, indices].T
             indices = np.arange(len(indices), dtype=indices.dtype)
             indices.flags.writeable = False  # as those of X: one compiled kernel
-            intercept = np.ascontiguousarray(np.broadcast_to(intercept, self.n_outputs), self.dtype)
+            intercept = self._intercept(intercept)
         else:
             intercept = self._set_point(coef, intercept)
             rows_of_coef = self.coef
