@@ -262,8 +262,9 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
             float16, calculated with as float32. Anything else is converted to float64. Finite. Sparse X in CSR format
             is used as it is, beside a transposed copy, and with far more features than rows another one; other formats
             are converted to it. A memory map, or any object with ``shape``, ``dtype`` and row slices such as a dataset
-            of h5py or zarr, is read in slices of some 64 MB, as often as there are passes. Of a Dask array or DataFrame
-            sums are taken in the workers that hold its chunks, of any number of rows, which are computed once: labels,
+            of h5py or zarr, is read in slices of some 64 MB, as often as there are passes; slices of a memory map that
+            have to be converted are copied each time, as ``verbose=1`` says. Of a Dask array or DataFrame sums are
+            taken in the workers that hold its chunks, of any number of rows, which are computed once: labels,
             `sample_weight` and `offset` may be collections, too, cut anywhere, but not target probabilities;
             `early_stopping` takes `X_val` there.
         y : array-like (n_samples,), or (n_samples, n_classes)
