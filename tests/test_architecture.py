@@ -6,8 +6,10 @@ What stands beside (inspection, features, interop, datasets) is imported by none
 """
 
 import ast
+import functools
 import importlib.util
 import itertools
+import json
 import subprocess
 import sys
 import textwrap
@@ -331,13 +333,36 @@ def test_loop_indices_are_intp(name):
             assert not any(narrow in ast.unparse(node) for narrow in ("int8", "int16", "int32"))
 
 
-def run_python(program):
-    """What a fresh interpreter prints."""
+@functools.cache
+def fresh_import():
+    """What a fresh interpreter tells of ``import softmax_clf``, and then of all that this names: one for all tests.
+
+    What numba and scikit-learn bring is there before. numba reports every compilation; the function compiled at the end
+    shows that it does.
+    """
+    program = """
+        import json, sys, threading
+        import numba, sklearn.linear_model
+        from numba.core import event
+        modules, n_threads = set(sys.modules), threading.active_count()
+        with event.install_recorder("numba:compile") as recorder:
+            import softmax_clf
+            told = {"loaded": sorted(set(sys.modules) - modules), "n_compiled": len(recorder.buffer)}
+            told["n_threads"] = threading.active_count() - n_threads
+            numba.njit(lambda x: x + 1)(1)
+            told["n_recorded"] = len(recorder.buffer)
+        told["public"], told["dir"] = softmax_clf.__all__, dir(softmax_clf)
+        for name in dir(softmax_clf):
+            getattr(softmax_clf, name)
+        told["has"] = [hasattr(softmax_clf.inspection, "signed_distances"), hasattr(softmax_clf, "other")]
+        told["loaded_then"] = sorted(set(sys.modules) - modules)
+        print(json.dumps(told))
+    """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    return json.loads(done.stdout)
 
 
 HEAVY = {"matplotlib", "dask", "torch", "pandas", "polars", "rich", "skimage", "onnx", "PIL"}
@@ -348,14 +373,7 @@ def test_import_is_light():
 
     Only what scikit-learn imports by itself (1.9: pandas, where it is installed) may be there.
     """
-    program = """
-        import sys
-        import numba, sklearn.linear_model
-        before = set(sys.modules)
-        import softmax_clf
-        print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
-    """
-    loaded = set(run_python(program))
+    loaded = {name.partition(".")[0] for name in fresh_import()["loaded"]}
     assert "softmax_clf" in loaded
     assert not loaded & HEAVY
 
@@ -369,46 +387,25 @@ def test_heavy_libraries_are_not_even_asked_for(name):
 
 
 def test_import_compiles_nothing():
-    """numba reports every compilation; the function compiled at the end shows that it does."""
-    program = """
-        from numba.core import event
-        with event.install_recorder("numba:compile") as recorder:
-            import softmax_clf
-            n_events = len(recorder.buffer)
-            import numba
-            numba.njit(lambda x: x + 1)(1)
-        print(n_events, len(recorder.buffer) > 0)
-    """
-    assert run_python(program) == ["0", "True"]
+    told = fresh_import()
+    assert told["n_compiled"] == 0
+    assert told["n_recorded"] > 0
 
 
 def test_import_starts_no_thread():
-    program = """
-        import threading
-        import numba, sklearn.linear_model
-        before = threading.active_count()
-        import softmax_clf
-        print(threading.active_count() - before)
-    """
-    assert run_python(program) == ["0"]
+    assert fresh_import()["n_threads"] == 0
 
 
 def test_submodules_are_imported_when_asked_for():
     """``softmax_clf.inspection`` needs no import of its own; dir() names what is public and nothing else."""
-    program = """
-import sys
-import softmax_clf
-assert "softmax_clf.inspection" not in sys.modules
-submodules = ["datasets", "decisions", "features", "inspection", "interop"]
-assert dir(softmax_clf) == sorted([*softmax_clf.__all__, *submodules, "__version__"])
-for name in dir(softmax_clf):
-    getattr(softmax_clf, name)
-assert softmax_clf.inspection.signed_distances
-try:
-    softmax_clf.other
-except AttributeError as error:
-    assert "other" in str(error)
-else:
-    raise AssertionError
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)
+    told = fresh_import()
+    submodules = ["datasets", "decisions", "features", "inspection", "interop"]
+    assert not {f"softmax_clf.{name}" for name in submodules} & set(told["loaded"])
+    assert told["dir"] == sorted([*told["public"], *submodules, "__version__"])
+    assert told["has"] == [True, False]
+
+
+def test_inspection_imports_no_matplotlib():
+    loaded = fresh_import()["loaded_then"]
+    assert "softmax_clf.inspection" in loaded
+    assert "matplotlib" not in loaded

@@ -1,5 +1,6 @@
 """The pages of docs/ speak of what is there."""
 
+import functools
 import importlib.util
 import re
 from collections import Counter
@@ -30,17 +31,18 @@ def test_pages_that_code_names_are_there():
     assert {"method.md", "stopping.md", "kernels.md", "traps.md"} <= named
 
 
-def calibrate():
-    """The module benchmarks/calibrate.py, which reads constants off the code and off the page."""
+@functools.cache
+def constants():
+    """Constants on the page, and those in the code, as benchmarks/calibrate.py reads them."""
     spec = importlib.util.spec_from_file_location("calibrate", ROOT / "benchmarks" / "calibrate.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    return [*module.on_page()], [*module.constants()]
 
 
 def test_constants_are_found():
     """Or a page that lacks them would do."""
-    found = {(place, name): value for place, name, value in calibrate().constants()}
+    found = {(place, name): value for place, name, value in constants()[1]}
     assert found["metrics/kinds.py", "BlocksMetric.slack"] == "10"
     assert found["model_selection/held_out.py", "_WAIT"] == "4"
     assert "0.6" in found["metrics/plan.py", "plan_metric()"].split(", ")
@@ -53,17 +55,15 @@ TUNED = ("solvers/", "metrics/plan.py")
 
 def test_each_constant_has_one_row():
     """Remedy: a row of docs/constants.md, or none where there is no such constant any more."""
-    module = calibrate()
-    rows = Counter((place, name) for place, name, _ in module.on_page())
+    on_page, in_code = constants()
+    rows = Counter((place, name) for place, name, _ in on_page)
     assert max(rows.values()) == 1
-    code = {(place, name) for place, name, _ in module.constants()}
+    code = {(place, name) for place, name, _ in in_code}
     assert not code - rows.keys()
     assert not {row for row in rows.keys() - code if not row[0].startswith(TUNED)}
 
 
 def test_values_on_the_page_are_those_of_the_code():
     """Remedy: python benchmarks/calibrate.py --write, and a look at what the page says of what has changed."""
-    module = calibrate()
-    both = module.on_page(), module.constants()
-    page, code = (sorted(constant for constant in found if not constant[0].startswith(TUNED)) for found in both)
+    page, code = (sorted(constant for constant in found if not constant[0].startswith(TUNED)) for found in constants())
     assert page == code
