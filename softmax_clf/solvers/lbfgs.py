@@ -507,12 +507,12 @@ class _Descent:
         return False
 
     def _first_step(self):
-        """The step to try first: one, but where no curvature was seen yet no further than twice to where F is zero.
+        """The step to try first: one, but where no curvature is known yet no further than twice to where F is zero.
 
         No quadratic that is nowhere below zero has its minimum beyond that. A diagonal promises many times as much
         where features depend on each other; from where such a step leads it takes long to come back.
         """
-        if self.memory.order or not self.slope < 0:
+        if not self.ways.is_plain or self.memory.order or not self.slope < 0:
             return 1.0
         return min(1.0, 2 * self.objective / -self.slope)
 
