@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 from numpy.testing import assert_allclose
 from sklearn.datasets import load_digits, load_iris
 from sklearn.preprocessing import StandardScaler
 
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
 from softmax_clf.inspection import leave_one_out
+from softmax_clf.leave_one_out import Rows
+from softmax_clf.model_selection import left_out, left_out_sample
+from softmax_clf.sources.arrays import ArraySource
 
 IRIS, SPECIES = (values[::3] for values in load_iris(return_X_y=True))
 WEIGHT = np.random.default_rng(0).choice([0.5, 1.0, 3.0], 50)
@@ -64,3 +68,78 @@ def test_a_C_without_an_optimum_is_not_chosen():
     with pytest.warns(UserWarning, match=r"not finite for C in \[inf\]"):
         clf = SoftmaxRegressionClassifierCV([0.1, 10.0, np.inf], cv="loo", fit_intercept=False).fit(X, y)
     assert clf.C_ == 10.0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Many rows: a sample of them is left out exactly
+
+
+def problem(kind, n_classes, n_samples=600):
+    rng = np.random.default_rng(n_classes)
+    X = (rng.standard_normal((n_samples, 12)) + 2.0) / np.arange(1, 13)
+    scores = X @ rng.standard_normal((12, n_classes)) + rng.gumbel(size=(n_samples, n_classes))
+    y = scores.argmax(axis=1)
+    if kind == "sparse":
+        X = scipy.sparse.csr_matrix(np.where(np.abs(X) > 0.2, X, 0.0))
+    given = {}
+    if kind == "weights":
+        given["sample_weight"] = rng.choice([0.0, 0.5, 1.0, 3.0], n_samples)
+    if kind == "offset":
+        given["offset"] = rng.standard_normal((n_samples, n_classes))
+    if kind == "target probabilities":
+        y = np.full((n_samples, n_classes), 0.1 / n_classes) + 0.9 * np.eye(n_classes)[y]
+    return X, y, given
+
+
+KINDS = [
+    ("plain", {}),
+    ("weights", {"standardize": True}),
+    ("sparse", {"fit_intercept": False}),
+    ("offset", {}),
+    ("target probabilities", {}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_sample_of_rows_tells_the_loss_of_all(n_classes, kind, options, monkeypatch):
+    X, y, given = problem(kind, n_classes)
+    Cs = np.logspace(-3, 2, 4)
+    exact = SoftmaxRegressionClassifierCV(Cs, cv="loo", score_tol=0, **options).fit(X, y, **given)
+    assert not exact.score_errors_.any()
+    monkeypatch.setattr(left_out, "is_worth_it", lambda *sizes: True)
+    sampled = SoftmaxRegressionClassifierCV(Cs, cv="loo", **options).fit(X, y, **given)
+    off = np.abs(sampled.scores_ - exact.scores_)[0, 0]
+    errors = sampled.score_errors_[0, 0]
+    assert (errors > 0).all()
+    assert (off <= 4 * errors + 1e-5).all()
+    assert sampled.C_ == exact.C_
+    # far less than being left out costs at these C, and than the standard error of the mean, some 0.04
+    assert (errors < 0.02).all()
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_rows_of_the_sample_are_left_out_exactly(n_classes, monkeypatch):
+    """By the same Newton step as those of the exact way, each by its own system."""
+    X, y, given = problem("weights", n_classes, 60)
+    monkeypatch.setattr(left_out_sample, "_RESIDUAL", 1e-10)
+    C, source = 3.0, ArraySource(X)
+    clf = SoftmaxRegressionClassifier(C, tol=1e-12).fit(X, y, **given)
+    rows = Rows(source, y, n_classes, given["sample_weight"], None, fit_intercept=True, n_threads=1)
+    log_proba = rows.log_proba_without(clf.coef_, clf.intercept_, C)
+    sample = left_out_sample.SampledLeftOut(rows, y, None, 0.1)
+    sample.scores([(clf.coef_, clf.intercept_, C)])
+    every, point = np.arange(len(y)), sample.points[0]
+    state = np.empty((1, point.point.shape[0], len(y)))
+    point.differences.clear()
+    sample._sample(point, every, state, None)
+    rough = sample._losses_of(every, [point])[1, 0]
+    found = rough + np.array(point.differences) * sample.chance / sample.share
+    assert_allclose(found, -log_proba[every, y], rtol=1e-4, atol=1e-8)
+
+
+def test_the_exact_way_is_left_where_it_takes_long():
+    digits, embeddings = (1797, 10, 65), (50_000, 10, 513)
+    assert not left_out_sample.is_worth_it(*digits, n_Cs=20)
+    assert left_out_sample.is_worth_it(*embeddings, n_Cs=20)
+    assert not left_out_sample.is_worth_it(12_000, 1, 11_000, n_Cs=5)  # eigenvectors would take longer

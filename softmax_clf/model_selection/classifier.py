@@ -59,8 +59,12 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         rows is held out, by class where each has rows enough. A row that ``train`` names twice counts twice. 'loo'
         holds out every row by itself, approximately: each C is fitted to all rows, and one Newton step without a row
         tells what it would be without it (:func:`~softmax_clf.inspection.leave_one_out`). There is one "fold" then, of
-        all rows, no L1 penalty, and the score is 'neg_log_loss' or 'accuracy'. The Hessian has to fit into 1 GB, and is
-        made and inverted for each C, which many features times classes make slow.
+        all rows, no L1 penalty, and the score is 'neg_log_loss' or 'accuracy'. The Hessian has to fit into 1 GB. Where
+        it would take long to make and invert it for each C, the mean log-loss is estimated: the steps are taken with a
+        rough Hessian for all rows, which is corrected by the exact steps of a random sample of 8 to 64 of them. Those
+        estimates are free of bias, and `score_errors_` has their standard errors, see `score_tol`. A few rows that lose
+        far more than the others by being left out, as on separable data at a large C, may be missing in the sample:
+        its error is then too small. ``score_tol=0`` leaves out every row exactly, and so does the score 'accuracy'.
     scoring : str or callable, default=None
         Any scorer of scikit-learn, the greater the better. None is 'neg_log_loss': minus the mean cross-entropy of
         the rows held out.
@@ -78,7 +82,9 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         How exactly cells are solved that are not to be chosen: until the mean loss (cross-entropy) of the rows held out
         is estimated to be off by at most so many standard errors of its mean over all folds, or to `tol`, if that comes
         first. Those chosen, the next C on both sides, and all that could be chosen instead are solved to `tol`, and so
-        are all while scores still rise from C to C. 0 solves every cell to `tol`.
+        are all while scores still rise from C to C. 0 solves every cell to `tol`. With ``cv='loo'`` all cells are
+        solved to `tol`; where scores are estimated from a sample, rows are added to it until the scores that may be
+        the best are known to as many standard errors of the mean, or there are 64. 0 has no sample.
     validation_fraction : float, default=0.1
         Used with ``cv='holdout'`` only.
     penalty_factor, coef_bounds, l1_group, fit_intercept, standardize, class_weight, tol, max_iter
@@ -109,7 +115,9 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         of C are fitted together.
     score_errors_ : ndarray (n_folds, n_l1_ratios, n_Cs)
         What the mean loss of the rows held out may be off by in cells that were left before `tol`, an estimate; zero in
-        the others. Other scores are off by about as many of their own standard errors as that loss is of its.
+        the others. Other scores are off by about as many of their own standard errors as that loss is of its. With
+        ``cv='loo'`` the standard error of a score that was estimated from a sample of the rows; all C have the same
+        sample, so that differences are known better.
     coefs_paths_ : ndarray (n_folds, n_l1_ratios, n_Cs, n_outputs, n_features + fit_intercept)
         Coefficients of every cell, as exact as `score_tol` says, the intercept last. A class that the training rows of
         a fold lack has zeros, and as intercept minus infinity. n_outputs is 1 for two classes.
@@ -339,8 +347,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         if left_out is None:
             write_scores(np.ones(scores.shape, bool))
         else:
-            cells = ((*fits.coefficients(0, 0, c, np.float64), C) for c, C in enumerate(fits.Cs))
-            scores[0, 0] = [left_out.score(*cell) for cell in cells]
+            cells = [(*fits.coefficients(0, 0, c, np.float64), float(C)) for c, C in enumerate(fits.Cs)]
+            scores[0, 0], fits.errors[0, 0] = left_out.scores(cells)
         check_scores_finite(scores, fits.l1_ratios, fits.Cs)
         while True:
             chosen = choice.best(scores, fits.Cs)
@@ -464,6 +472,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
                 "factors. Remedy: set cv to an integer, or divide the features by the factors' roots."
             )
         options = {"fit_intercept": self.fit_intercept, "standardize": self.standardize}
+        options["score_tol"] = float(self.score_tol)
         weight = score_params.get("sample_weight")
         return LeftOut(data, measure, weight, n_threads=FitSettings.from_estimator(self).n_threads, **options)
 
