@@ -1,11 +1,13 @@
 """Whole paths of sparse coefficients beside R's glmnet, at equal objectives.
 
 Every solver fits the same sequence of penalties, from the largest at which all coefficients are zero down to a share of
-it, each from where the last one was. Objectives are calculated anew from the coefficients, by NumPy alone, in float64;
-what is shown of them is how far glmnet's and ours are above the smaller of both, relative to the null model's.
+it, each from where the last one was. Objectives are calculated anew from the coefficients, by NumPy, in float64;
+what is shown of them is how far each run is above the least of all, at its worst penalty, relative to the null model's.
+Each solver runs with several tolerances of its own: compared are the fastest that come near enough (`--equal`).
+On one thread that is in seconds of the processor, which hold on a machine that others use, too.
 
-    python benchmarks/sparse.py gaussian blocks genes          # glmnet where Rscript and its package are found
-    python benchmarks/sparse.py embeddings --cifar10 PATH --embeddings DIR --penalties 20
+    python benchmarks/sparse.py                                # glmnet where Rscript and its package are found
+    python benchmarks/sparse.py embeddings --cifar10 PATH --embeddings DIR --tol 1e-4 --thresh 1e-8
 """
 
 import argparse
@@ -118,10 +120,11 @@ def ours(X, y, strengths, l1_ratio, tol, n_jobs, grouped):
     Cs = 1 / (strengths * X.shape[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.process_time()
         options = {"l1_ratio": l1_ratio, "l1_group": "class" if grouped else None}
         _, coefs, intercepts, _ = softmax_regression_path(X, y, Cs=Cs, tol=tol, n_jobs=n_jobs, **options)
-        return time.perf_counter() - start, coefs, intercepts
+        seconds = time.perf_counter() - start, time.process_time() - worked
+        return seconds, coefs, intercepts
 
 
 GLMNET = """
@@ -138,8 +141,8 @@ if (nnz > 0) {
            x = read("data", "double", nnz), Dim = c(n, p))
 } else X <- matrix(read("X", "double", n * p), n, p)
 kind <- if (sizes[5] == 1) "grouped" else "ungrouped"
-seconds <- system.time(fit <- glmnet(X, y, family = "multinomial", alpha = options[1], lambda = strengths,
-  standardize = FALSE, thresh = options[2], type.multinomial = kind, maxit = 1e7))[["elapsed"]]
+seconds <- summary(system.time(fit <- glmnet(X, y, family = "multinomial", alpha = options[1], lambda = strengths,
+  standardize = FALSE, thresh = options[2], type.multinomial = kind, maxit = 1e7)))[c("elapsed", "user", "system")]
 out <- file(file.path(folder, "out"), "wb")
 writeBin(seconds, out)
 writeBin(length(fit$lambda), out)
@@ -152,7 +155,10 @@ close(out)
 
 
 def glmnet(X, y, strengths, l1_ratio, thresh, grouped=False):
-    """Seconds of the fit alone, coefficients and intercepts; fewer penalties where it has given up on some."""
+    """Seconds of the fit alone, by the clock and of the processor, coefficients and intercepts.
+
+    There are fewer penalties where it has given up on some.
+    """
     n, p = X.shape
     n_classes = len(np.unique(y))
     with tempfile.TemporaryDirectory() as name:
@@ -175,7 +181,7 @@ def glmnet(X, y, strengths, l1_ratio, thresh, grouped=False):
         (folder / "fit.R").write_text(GLMNET)
         subprocess.run(["Rscript", folder / "fit.R", folder], check=True)
         with open(folder / "out", "rb") as out:
-            seconds = float(np.fromfile(out, np.float64, 1)[0])
+            elapsed, user, system = np.fromfile(out, np.float64, 3)
             n_fitted = int(np.fromfile(out, np.int32, 1)[0])
             coefs = []
             for _ in range(n_classes):
@@ -185,7 +191,7 @@ def glmnet(X, y, strengths, l1_ratio, thresh, grouped=False):
                 coefs.append(scipy.sparse.csc_matrix((data, indices, indptr), (p, n_fitted)))
             intercepts = np.fromfile(out, np.float64).reshape(n_fitted, n_classes)
     by_penalty = [scipy.sparse.vstack([coef[:, [q]].T for coef in coefs]).tocsr() for q in range(n_fitted)]
-    return seconds, by_penalty, intercepts
+    return (elapsed, user + system), by_penalty, intercepts
 
 
 def objective(X, target, coef, intercept, strength, l1_ratio, grouped):
@@ -200,44 +206,114 @@ def objective(X, target, coef, intercept, strength, l1_ratio, grouped):
     return loss.mean() + strength * ((1 - l1_ratio) / 2 * squares.sum() + l1_ratio * l1)
 
 
+def saga(X, y, strength, l1_ratio, is_near):
+    """CPU seconds of scikit-learn's saga, from zero, with as few epochs as are enough, to a factor of two."""
+    from sklearn.linear_model import LogisticRegression
+
+    n_epochs = 8
+    while True:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            options = {"l1_ratio": l1_ratio, "penalty": "elasticnet", "max_iter": n_epochs, "tol": 0.0}
+            clf = LogisticRegression(C=1 / (strength * X.shape[0]), solver="saga", random_state=0, **options)
+            worked = time.process_time()
+            clf.fit(X, y)
+            worked = time.process_time() - worked
+        if is_near(clf.coef_, clf.intercept_):
+            return worked
+        if worked > MOST_SAGA:
+            return np.inf
+        n_epochs *= 2
+
+
+MOST_SAGA = 15.0  # seconds, after which no more epochs are tried
+
+
 # ---------------------------------------------------------------------------------------------------------- reports
 
 
+class Problem:
+    """One data set with its penalties. Parameters as of :func:`compare`."""
+
+    def __init__(self, name, options):
+        self.name = name
+        self.X, self.y, self.l1_ratio, least = PROBLEMS[name](options)
+        self.l1_ratio, self.grouped = options.l1_ratio or self.l1_ratio, options.grouped
+        self.target = (self.y[:, None] == np.unique(self.y)).astype(np.float64)
+        largest = largest_penalty(self.X, self.target, self.l1_ratio, self.grouped)
+        self.strengths = largest * np.geomspace(1, options.down_to or least, options.penalties)
+        self.null = -self.target.mean(axis=0) @ np.log(self.target.mean(axis=0))
+
+    def objective(self, q, coef, intercept):
+        args = self.strengths[q], self.l1_ratio, self.grouped
+        return objective(self.X, self.target, coef, intercept, *args)
+
+    def runs(self, options):
+        """What each solver found, by its name, its tolerance and its threads."""
+        args, runs = (self.X, self.y), {}
+        for n_jobs in options.jobs:
+            for tol in options.tol:
+                ours(*args, self.strengths[:2], self.l1_ratio, tol, n_jobs, self.grouped)  # compiles
+                runs["ours", tol, n_jobs] = ours(*args, self.strengths, self.l1_ratio, tol, n_jobs, self.grouped)
+        if shutil.which("Rscript") and not options.alone:
+            for thresh in options.thresh:
+                runs["glmnet", thresh, 1] = glmnet(*args, self.strengths, self.l1_ratio, thresh, self.grouped)
+        for who, (seconds, _, _) in runs.items():
+            measure.note(f"{self.name}: {who}: {seconds[1]:.3g} s of the processor")
+        return runs
+
+
 def compare(name, options):
-    X, y, l1_ratio, least = PROBLEMS[name](options)
-    l1_ratio = options.l1_ratio or l1_ratio
-    target = (y[:, None] == np.unique(y)).astype(np.float64)
-    grouped = options.grouped
-    strengths = largest_penalty(X, target, l1_ratio, grouped) * np.geomspace(
-        1, options.down_to or least, options.penalties
-    )
-    null = -target.mean(axis=0) @ np.log(target.mean(axis=0))
-    runs = {}
-    for n_jobs in options.jobs:
-        for tol in options.tol:
-            ours(X, y, strengths[:2], l1_ratio, tol, n_jobs, grouped)  # compiles
-            runs[f"ours, {tol:g}, {n_jobs} threads"] = ours(X, y, strengths, l1_ratio, tol, n_jobs, grouped)
-            measure.note(f"{name}: ours at {tol:g} on {n_jobs}: {runs[f'ours, {tol:g}, {n_jobs} threads'][0]:.3g} s")
-    if shutil.which("Rscript") and not options.alone:
-        for thresh in options.thresh:
-            runs[f"glmnet, {thresh:g}"] = glmnet(X, y, strengths, l1_ratio, thresh, grouped)
-            measure.note(f"{name}: glmnet at {thresh:g}: {runs[f'glmnet, {thresh:g}'][0]:.3g} s")
+    """All runs on one problem, and a line of the fastest of each solver that is near enough to the best."""
+    problem = Problem(name, options)
+    runs = problem.runs(options)
     n_fitted = min(len(coefs) for _, coefs, _ in runs.values())
     values = {
-        who: np.array(
-            [objective(X, target, coefs[q], intercepts[q], strengths[q], l1_ratio, grouped) for q in range(n_fitted)]
-        )
+        who: np.array([problem.objective(q, coefs[q], intercepts[q]) for q in range(n_fitted)])
         for who, (_, coefs, intercepts) in runs.items()
     }
     best = np.min(list(values.values()), axis=0)
-    rows = []
+    shape, rows, near = "x".join(map(str, problem.X.shape)), [], {}
     for who, (seconds, coefs, _) in runs.items():
-        above = (values[who] - best).max() / null
+        above = (values[who] - best).max() / problem.null
         active = np.count_nonzero(np.asarray(abs(scipy.sparse.csr_matrix(coefs[n_fitted - 1])).sum(axis=0)))
+        solver, tol, n_jobs = who
         rows.append(
-            [name, "x".join(map(str, X.shape)), l1_ratio, who, f"{seconds:.3g}", f"{above:.1e}", n_fitted, active]
+            [name, shape, problem.l1_ratio, solver, f"{tol:g}", n_jobs, f"{seconds[0]:.3g}", f"{seconds[1]:.3g}"]
+            + [f"{above:.1e}", n_fitted, active]
         )
-    return rows
+        if above <= options.equal:
+            near.setdefault((solver, n_jobs), []).append((seconds[1] if n_jobs == 1 else seconds[0], tol, seconds))
+    best_of = {key: min(found) for key, found in near.items()}
+    line = [name, shape, problem.l1_ratio]
+    peer = best_of.get(("glmnet", 1))
+    line.append("none" if peer is None else f"{peer[2][1]:.3g} s at {peer[1]:g}")
+    for n_jobs in options.jobs:
+        found = best_of.get(("ours", n_jobs))
+        line.append("none" if found is None else f"{found[0]:.3g} s at {found[1]:g}")
+        which = 1 if n_jobs == 1 else 0  # of the processor on one thread, by the clock on more
+        line.append("-" if found is None or peer is None else f"{peer[2][which] / found[2][which]:.2g}")
+    if options.saga:
+        line.append(beside_saga(problem, best, options))
+    return rows, line
+
+
+def beside_saga(problem, best, options):
+    """How many times as fast single fits are as saga's, from zero to 1e-4 of the null objective; the median."""
+    ratios = []
+    for q in np.linspace(0, len(best) - 1, options.saga + 1).astype(int)[1:]:
+
+        def is_near(coef, intercept, q=q):
+            return problem.objective(q, coef, intercept) - best[q] <= 1e-4 * problem.null
+
+        args = problem.X, problem.y, problem.strengths[q : q + 1], problem.l1_ratio
+        (_, worked), coefs, intercepts = ours(*args, 1e-4, 1, problem.grouped)
+        if not is_near(coefs[0], intercepts[0]):
+            return "none"
+        peer = saga(problem.X, problem.y, problem.strengths[q], problem.l1_ratio, is_near)
+        ratios.append((peer if np.isfinite(peer) else MOST_SAGA) / worked)
+        measure.note(f"{problem.name}: saga {peer:.3g} s, ours {worked:.3g} s")
+    return f"{np.median(ratios):.2g}"
 
 
 def main():
@@ -247,8 +323,12 @@ def main():
     parser.add_argument("--down-to", type=float, help="the least penalty, as a share of the largest")
     parser.add_argument("--l1-ratio", type=float)
     parser.add_argument("--grouped", action="store_true", help="features are in for all classes or for none")
-    parser.add_argument("--tol", type=float, nargs="+", default=[1e-6])
-    parser.add_argument("--thresh", type=float, nargs="+", default=[1e-7], help="glmnet's own tolerance")
+    parser.add_argument("--tol", type=float, nargs="+", default=[1e-3, 1e-4, 1e-5, 1e-6])
+    parser.add_argument(
+        "--thresh", type=float, nargs="+", default=[1e-6, 1e-7, 1e-8, 1e-9], help="glmnet's own tolerance"
+    )
+    parser.add_argument("--equal", type=float, default=1e-6, help="objectives this near the best count as equal")
+    parser.add_argument("--saga", type=int, default=0, help="single fits beside saga, at so many of the penalties")
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--alone", action="store_true", help="without glmnet")
     parser.add_argument("--rows", type=int)
@@ -256,9 +336,15 @@ def main():
     parser.add_argument("--embeddings", metavar="DIR")
     parser.add_argument("--out", metavar="DIR", help="where to write the report")
     options = parser.parse_args()
-    header = ["data", "shape", "l1_ratio", "solver", "seconds", "above the best", "penalties", "active features"]
-    rows = [row for name in options.problems for row in compare(name, options)]
-    table = measure.markdown_table(header, rows)
+    header = ["data", "shape", "l1_ratio", "solver", "tolerance", "threads", "s", "CPU s", "above the best"]
+    header += ["penalties", "active features"]
+    titles = ["data", "shape", "l1_ratio", "glmnet, CPU s"]
+    for n_jobs in options.jobs:
+        titles += [f"ours on {n_jobs}, {'CPU s' if n_jobs == 1 else 's'}", "times as fast"]
+    titles += ["times as fast as saga"] if options.saga else []
+    pairs = [compare(name, options) for name in options.problems]
+    rows, lines = [row for rows, _ in pairs for row in rows], [line for _, line in pairs]
+    table = f"{measure.markdown_table(titles, lines)}\n{measure.markdown_table(header, rows)}"
     if options.out:
         measure.save(
             options.out, "sparse", "Sparse coefficients", table, [dict(zip(header, row, strict=True)) for row in rows]

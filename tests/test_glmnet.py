@@ -1,6 +1,7 @@
 """Coefficients beside those of R's glmnet, kept in tests/glmnet.json: R is not needed here.
 
-`python tests/test_glmnet.py` makes that file anew, by Rscript with the package glmnet.
+`python tests/test_glmnet.py` makes that file anew, by Rscript with the package glmnet, and
+tests/glmnet_vignette.npz, the data of its vignette's section on multinomial models, MultinomialExample.
 """
 
 import json
@@ -15,6 +16,7 @@ import pytest
 from softmax_clf import SoftmaxRegressionClassifier, softmax_regression_path
 
 KEPT = pathlib.Path(__file__).with_name("glmnet.json")
+VIGNETTE = pathlib.Path(__file__).with_name("glmnet_vignette.npz")
 LAMBDAS = [0.1, 0.03, 0.01]
 FACTOR = np.array([0.0, 1.0, 2.0, 0.5, 1.0, 1.0, 1.5, 1.0])
 
@@ -36,6 +38,8 @@ CASES = {
     ),
     "bounds": ("lower.limits = -0.1, upper.limits = 0.3", {"coef_bounds": (-0.1, 0.3), "standardize": True}),
     "non-negative": ("lower.limits = 0", {"coef_bounds": (0, None), "standardize": True}),
+    "vignette": ("", {"standardize": True}),
+    "vignette, grouped": ('type.multinomial = "grouped"', {"standardize": True, "l1_group": "class"}),
 }
 
 SCRIPT = """
@@ -48,8 +52,11 @@ for (k in 1:3) for (q in seq_along(fit$lambda))
 """
 
 
-def data():
-    """A stream of random numbers that NumPy has promised not to change."""
+def data(name):
+    """Those of the vignette, or a stream of random numbers that NumPy has promised not to change."""
+    if name.startswith("vignette"):
+        with np.load(VIGNETTE) as arrays:
+            return arrays["X"], arrays["y"]
     rng = np.random.RandomState(7)
     X = rng.standard_normal((120, 8)) + 0.7 * rng.standard_normal((120, 1))
     X *= np.array([1.0, 2.0, 0.5, 1.0, 3.0, 1.0, 0.2, 1.0])
@@ -57,23 +64,24 @@ def data():
     return np.round(X, 6), scores.argmax(axis=1)
 
 
-def of_glmnet(arguments):
-    """Coefficients (n_lambdas, 3, 8) and intercepts (n_lambdas, 3) by R."""
-    X, y = data()
+def of_glmnet(name):
+    """Coefficients (n_lambdas, 3, n_features), and intercepts after them, by R."""
+    X, y = data(name)
+    arguments = CASES[name][0]
     with tempfile.TemporaryDirectory() as folder:
-        for name, values in (("X", X), ("y", y), ("factors", FACTOR)):
-            np.savetxt(pathlib.Path(folder, f"{name}.csv"), values, "%.6f", delimiter=",")
+        for part, values in (("X", X), ("y", y), ("factors", FACTOR)):
+            np.savetxt(pathlib.Path(folder, f"{part}.csv"), values, "%.17g", delimiter=",")
         script = SCRIPT % (", ".join(map(str, LAMBDAS)), f", {arguments}" if arguments else "")
         pathlib.Path(folder, "fit.R").write_text(script)
         out = subprocess.run(["Rscript", "fit.R"], cwd=folder, check=True, capture_output=True, text=True).stdout
-    rows = np.array([line.split() for line in out.splitlines()], float).reshape(3, len(LAMBDAS), 9)
+    rows = np.array([line.split() for line in out.splitlines()], float).reshape(3, len(LAMBDAS), -1)
     return rows.transpose(1, 0, 2)
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_coefficients_of_glmnet(name):
     """By a classifier for each lambda, and by one path."""
-    X, y = data()
+    X, y = data(name)
     expected = np.array(json.loads(KEPT.read_text())[name])
     coef, intercept = expected[:, :, :-1], expected[:, :, -1]
     params = {"l1_ratio": 1.0, "tol": 1e-13} | CASES[name][1]
@@ -92,8 +100,21 @@ def test_coefficients_of_glmnet(name):
             np.testing.assert_allclose(ours_intercept - ours_intercept.mean(), centred, atol=1e-4)
 
 
+def keep_vignette():
+    """Take the data of the vignette from the package."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = """library(glmnet); data(MultinomialExample)
+        writeBin(as.vector(MultinomialExample$x), "X"); writeBin(as.integer(MultinomialExample$y), "y")"""
+        pathlib.Path(folder, "data.R").write_text(script)
+        subprocess.run(["Rscript", "data.R"], cwd=folder, check=True, capture_output=True)
+        y = np.fromfile(pathlib.Path(folder, "y"), np.int32)
+        X = np.fromfile(pathlib.Path(folder, "X")).reshape(-1, len(y)).T
+    np.savez_compressed(VIGNETTE, X=np.ascontiguousarray(X), y=y.astype(np.int8))
+
+
 if __name__ == "__main__":
-    kept = {name: np.round(of_glmnet(arguments), 8).tolist() for name, (arguments, _) in CASES.items()}
+    keep_vignette()
+    kept = {name: np.round(of_glmnet(name), 8).tolist() for name in CASES}
     KEPT.write_text(
         "{\n" + ",\n".join(f"{json.dumps(name)}: {json.dumps(rows)}" for name, rows in kept.items()) + "\n}\n"
     )
