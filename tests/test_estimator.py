@@ -407,6 +407,18 @@ def test_without_warm_start_the_past_does_not_matter():
 DIGITS, DIGIT = load_digits(return_X_y=True)
 
 
+def test_a_warm_start_at_a_neighbouring_C_saves_iterations():
+    """And from the solution of other rows it leads to the optimum of these all the same."""
+    cold = SoftmaxRegressionClassifier(1.2).fit(DIGITS, DIGIT)
+    clf = SoftmaxRegressionClassifier(1.0, warm_start=True).fit(DIGITS, DIGIT)
+    clf.set_params(C=1.2).fit(DIGITS, DIGIT)
+    assert clf.n_iter_ < 0.75 * cold.n_iter_
+    assert clf.objective_ == pytest.approx(cold.objective_, rel=1e-4)
+    for rows in (DIGITS[::-1], DIGITS):
+        clf.fit(rows, DIGIT)
+    assert clf.objective_ == pytest.approx(cold.objective_, rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
