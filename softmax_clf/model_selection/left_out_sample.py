@@ -9,9 +9,10 @@ Hessian, its inverse, and a product of these for each row. Here it is found
 - exactly for a few rows, by the method of conjugate gradients with H_i, preconditioned by the same matrix.
 
 The mean of the first is corrected by the mean difference of the two over the sample, in which rows are the more likely
-the more they lose by being left out, each weighted by the inverse of its probability: an estimate without bias, whose
-standard error is known (W. G. Cochran, Sampling Techniques, 1977, section 9A.3). All values of C have the same sample,
-so that the differences of their scores are better known than the scores.
+the more they lose by being left out, each weighted by the inverse of its probability: an estimate whose bias is but
+what the solutions lack, and whose standard error is known where few rows do not make up most of it (W. G. Cochran,
+Sampling Techniques, 1977, section 9A.3). All values of C have the same sample, so that the differences of their scores
+are better known than the scores.
 """
 
 from dataclasses import dataclass, field
