@@ -332,8 +332,9 @@ def weights_of_classes(class_weight, classes, y_index, weight):
 def checked_offset(offset, n_samples, n_classes, dtype=np.float64, relative=True):
     """What is added to the scores, (n_samples, n_outputs), or None.
 
-    If ``relative``, less than the largest of the row: what all classes have in common changes no probability, and as
-    a part of the scores would leave them fewer digits.
+    If ``relative``, less the middle one of the row: what all classes have in common changes no probability, and as a
+    part of the scores would leave them fewer digits. (Less the largest, that of a class whose intercept is minus
+    infinity would take those of the others.)
     """
     if offset is None:
         return None
@@ -347,7 +348,11 @@ def checked_offset(offset, n_samples, n_classes, dtype=np.float64, relative=True
         )
     if relative:
         with np.errstate(over="ignore"):  # infinite scores are told of where they are made
-            offset = offset[:, 1:] - offset[:, :1] if n_classes == 2 else offset - offset.max(axis=1, keepdims=True)
+            if n_classes == 2:
+                offset = offset[:, 1:] - offset[:, :1]
+            else:
+                middle = (n_classes - 1) // 2
+                offset = offset - np.partition(offset, middle, axis=1)[:, middle, None]
             offset = offset.astype(dtype, copy=False)
     return np.ascontiguousarray(offset)
 
