@@ -370,7 +370,7 @@ class _Without:
         for rows, Z, weight, scores in self._moved_blocks(moved):
             proba = probas[rows] = probabilities(optimum.scores[rows, None] + scores)
             grad += self._by_point(weight[:, :, None] * (proba - optimum.target[rows, None]), Z)
-        return -_conjugate_gradients(partial(self._product, probas), self._precondition, grad)
+        return -conjugate_gradients(partial(self._product, probas), self._precondition, grad)
 
     def _by_point(self, by_row, Z):
         return (by_row.reshape(len(Z), -1).T @ Z).reshape(len(self.rows), self.optimum.n_outputs, -1)
@@ -402,13 +402,24 @@ class _Without:
         return out + np.einsum("ia,iabj->ibj", np.einsum("iab,ib->ia", self.update, scores), self.response)
 
 
-def _conjugate_gradients(product, precondition, right):
-    """Solutions of several systems, by the preconditioned method of conjugate gradients."""
+def conjugate_gradients(product, precondition, right, *, share=_CG_SHARE, n_steps=_CG_STEPS, start=None):
+    """Solutions of several systems, by the preconditioned method of conjugate gradients.
+
+    ``share`` is what may be left of the residuals of zero, in the norm of the preconditioner; ``start`` may be
+    solutions of similar systems, that are gone along as far as leads down.
+    """
     found, residual = np.zeros_like(right), right.copy()
     direction = z = precondition(residual)
     square = first = np.einsum("iaj,iaj->i", residual, z)
-    for _ in range(_CG_STEPS):
-        going = square > _CG_SHARE**2 * first
+    if start is not None:
+        there = product(start)
+        length = _ratio(np.einsum("iaj,iaj->i", start, right), np.einsum("iaj,iaj->i", start, there))[:, None, None]
+        found += length * start
+        residual -= length * there
+        direction = z = precondition(residual)
+        square = np.einsum("iaj,iaj->i", residual, z)
+    for _ in range(n_steps):
+        going = square > share**2 * first
         if not going.any():
             break
         there = product(direction)

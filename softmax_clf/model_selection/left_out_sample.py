@@ -16,12 +16,13 @@ are better known than the scores.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..kernels.threads import on_one_blas_thread, run_tasks
-from ..leave_one_out import curvatures, log_probabilities, probabilities
+from ..leave_one_out import conjugate_gradients, curvatures, log_probabilities, probabilities
 from ..rows import ABSENT, cross_entropy
 
 _MANY = 2e11  # multiplications of the exact way, some seconds, from which on rows are sampled
@@ -273,7 +274,8 @@ class SampledLeftOut:
             of_row = np.einsum("iab,ibj,ij->ia", own, steps, Z, optimize=True)
             return self._product(passes, state, point, steps) - of_row[:, :, None] * Z[:, None]
 
-        steps = self._solve(point, product, right, start)
+        limits = {"share": _RESIDUAL, "n_steps": _CG_STEPS}
+        steps = conjugate_gradients(product, partial(self._by_metric, point), right, start=start, **limits)
         exact = self._loss(scores + np.einsum("iaj,ij->ia", steps, Z), rows)
         rough = self._losses(Z, offset, rows, [point])[1, 0]
         point.differences.extend(((exact - rough) * self.share[rows] / self.chance[rows]).tolist())
@@ -293,30 +295,6 @@ class SampledLeftOut:
             out[..., -1] += of_intercept.reshape(steps.shape[:2])
         return out
 
-    def _solve(self, point, product, right, start):
-        """Solutions of systems of several rows, by the preconditioned method of conjugate gradients."""
-        first = np.einsum("iaj,iaj->i", right, self._by_metric(point, right))
-        found, residual = np.zeros_like(right), right.copy()
-        if start is not None:  # those of another C: as far along them as leads down
-            there = product(start)
-            length = _ratio(np.einsum("iaj,iaj->i", start, right), np.einsum("iaj,iaj->i", start, there))
-            found += length[:, None, None] * start
-            residual -= length[:, None, None] * there
-        direction = z = self._by_metric(point, residual)
-        square = np.einsum("iaj,iaj->i", residual, z)
-        for _ in range(_CG_STEPS):
-            going = square > _RESIDUAL**2 * first
-            if not going.any():
-                break
-            there = product(direction)
-            length = _ratio(square * going, np.einsum("iaj,iaj->i", direction, there))[:, None, None]
-            found += length * direction
-            residual -= length * there
-            z = self._by_metric(point, residual)
-            before, square = square, np.einsum("iaj,iaj->i", residual, z)
-            direction = z + _ratio(square, before)[:, None, None] * direction
-        return found
-
     def _by_metric(self, point, grads):
         inner = point.vectors.T @ (grads @ self.vectors)
         return (point.vectors @ (inner * point.inverse)) @ self.vectors.T
@@ -328,7 +306,3 @@ def _corrected(point):
 
 def _error(point):
     return np.std(point.differences, ddof=1) / np.sqrt(len(point.differences))
-
-
-def _ratio(a, b):
-    return np.divide(a, b, where=b > 0, out=np.zeros_like(a))
