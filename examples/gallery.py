@@ -32,11 +32,12 @@ def main(args):
     figure = plt.figure(figsize=(10, 8.2), layout="constrained")
     (hyperplanes, evidence), (reliability, path) = figure.subfigures(2, 2, hspace=0.05, height_ratios=(1, 1.2))
 
-    iris = load_iris(as_frame=True)
-    X, y = iris.data[["petal length (cm)", "petal width (cm)"]], iris.target
+    iris = load_iris()
+    X, y = iris.data[:, 2:], iris.target  # of the petals
     clf = SoftmaxRegressionClassifier().fit(X, y)
     ax = hyperplanes.subplots()
-    HyperplaneDisplay.from_estimator(clf, X, y, class_names=iris.target_names, ax=ax)
+    names = {"class_names": iris.target_names, "feature_names": iris.feature_names[2:]}
+    HyperplaneDisplay.from_estimator(clf, X, y, **names, ax=ax)
     ax.set_title("boundaries, and where each score is zero")
 
     digits = load_digits()

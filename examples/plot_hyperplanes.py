@@ -18,18 +18,19 @@ from softmax_clf.inspection import HyperplaneDisplay, boundary_distances, signed
 
 
 def main(args):
-    iris = load_iris(as_frame=True)
-    X, y = iris.data[["petal length (cm)", "petal width (cm)"]], iris.target
-    figure, axes = plt.subplots(3, 1, figsize=(7, 9), layout="constrained", height_ratios=(1, 1, 1.15))
+    iris = load_iris()
+    X, y = iris.data[:, 2:], iris.target  # of the petals
+    names = {"class_names": iris.target_names, "feature_names": iris.feature_names[2:]}
+    figure, axes = plt.subplots(3, 1, figsize=(7, 9), layout="constrained")
     for ax, C in zip(axes, (0.01, 1.0, 100.0), strict=True):
         clf = SoftmaxRegressionClassifier(C).fit(X, y)
-        HyperplaneDisplay.from_estimator(clf, X, y, class_names=iris.target_names, ax=ax, legend=ax is axes[-1])
+        HyperplaneDisplay.from_estimator(clf, X, y, **names, ax=ax, legend=ax is axes[-1])
         ax.set_title(f"C = {C:g}: {clf.score(X, y):.1%} right")
     figure.savefig(args.out, dpi=100)
 
     # The last classifier, in numbers, for a flower near a boundary.
-    row = X.iloc[[77]]
-    print(f"A flower of petal length {row.iloc[0, 0]} cm and width {row.iloc[0, 1]} cm, C = {C:g}:")
+    row = X[[77]]
+    print(f"A flower of petal length {row[0, 0]} cm and width {row[0, 1]} cm, C = {C:g}:")
     to_hyperplanes, between = signed_distances(clf, row)[0], boundary_distances(clf, row)[0]
     for k, name in enumerate(iris.target_names):
         print(f"  {to_hyperplanes[k]:6.2f} cm from where the score of {name} is zero")
