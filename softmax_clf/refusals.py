@@ -31,6 +31,11 @@ def check_shapes(X: Any, y: Any = None) -> None:
             f"{y.shape}: they seem to have changed places. Remedy: fit(X, y). Reshape your data only if X has a single "
             "feature."
         )
+    if len(shape) == 1:
+        raise _texts(X) or ValueError(
+            f"Expected 2D array, X of shape (n_samples, n_features), got 1D array of shape {shape}. Reshape your data: "
+            "np.reshape(X, (-1, 1)) if X has a single feature, np.reshape(X, (1, -1)) if it is a single sample."
+        )
 
 
 @contextmanager
@@ -38,10 +43,15 @@ def explaining_refusals(X: Any) -> Iterator[None]:
     """Say which value of X is the trouble, where scikit-learn's checks refuse it."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, np.exceptions.DTypePromotionError) as error:
         if "contains NaN" in str(error) or "contains infinity" in str(error):
             raise _not_finite(X, str(error)) from None
-        raise _not_numeric(X) or error from None
+        if "Complex data not supported" in str(error):
+            raise ValueError(
+                "Complex data not supported: expected real numbers in X. Remedy: give real and imaginary parts as "
+                "columns of their own."
+            ) from None
+        raise _texts(X) or _not_numeric(X) or error from None
 
 
 def _columns(X):
@@ -78,17 +88,43 @@ def _not_finite(X, message):
     )
 
 
+def _texts(X):
+    """The error for texts in the place of rows, None if these are none."""
+    shape = stored_attribute(X, "shape")
+    is_flat = len(shape) == 1 if isinstance(shape, tuple) else isinstance(X, list | tuple)
+    first = next(iter(X), None) if is_flat else None
+    if not isinstance(first, str):
+        return None
+    return ValueError(
+        f"Expected rows of numbers in X, got texts, which could not be converted to float, the first {_short(first)}. "
+        "Remedy: put sklearn.feature_extraction.text.TfidfVectorizer() before the classifier in a pipeline."
+    )
+
+
+def _short(text):
+    """A text as it is written in code, its beginning where it is long."""
+    text = str(text)  # not a string of NumPy, whose repr says so
+    return repr(text if len(text) <= 40 else text[:40] + "...")
+
+
 def _not_numeric(X):
-    """The error for a column of text, None if there is none."""
+    """The error for a column of text or dates, None if there is none."""
     for name, values in _columns(X):
-        if np.asarray(values).dtype.kind not in "OUST":
+        kind = np.asarray(values).dtype.kind
+        if kind in "mM":
+            return ValueError(
+                f"Expected numbers in X, but {name} holds {'dates' if kind == 'M' else 'lengths of time'}. Remedy: "
+                "make numbers of what is to count, such as the month or the days, or leave the column out."
+            )
+        if kind not in "OUST":
             continue
         for row, value in enumerate(values):
             try:
                 float(value)
             except (TypeError, ValueError):
+                value = _short(value) if isinstance(value, str) else repr(value)
                 return ValueError(
-                    f"Expected numbers in X, but {name} holds {value!r} in row {row}: could not convert it to float. "
+                    f"Expected numbers in X, but {name} holds {value} in row {row}: could not convert it to float. "
                     "Remedy: encode the column, as sklearn.preprocessing.OneHotEncoder does within a "
                     "ColumnTransformer, or leave it out."
                 )

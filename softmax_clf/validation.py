@@ -110,6 +110,11 @@ def targets(y, n_samples, classes=None, *, name="classifier"):
             f"This {name} estimator requires y to be passed, but the target y is None. Remedy: pass "
             "the labels of the rows."
         )
+    if isinstance(y, str):
+        raise ValueError(
+            f"Expected y with a label for each row, got the text {y!r}. Remedy: pass the column of that name, and X "
+            "without it."
+        )
     y = as_numpy(y, "y")
     shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
     soft = len(shape) == 2 and shape[1] > 1

@@ -33,6 +33,13 @@ def with_value(rows, row, column, value):
         (with_value(X.astype(object), 2, 3, "?"), Y, r"column 3 holds '\?' in row 2"),
         (np.zeros((150, 8, 8)), Y, r"got \(150, 8, 8\)\. Remedy: .*Flatten"),
         (Y, X, r"shapes \(150,\) and \(150, 4\): they seem to have changed places\. Remedy: fit\(X, y\)"),
+        (X[:, 0], Y, r"got 1D array of shape \(150,\)\. Reshape your data"),
+        (["good film"] * 150, Y, r"got texts.*the first 'good film'\. Remedy: .*TfidfVectorizer"),
+        (pd.Series(["good film"] * 150), Y, r"got texts.*Remedy: .*TfidfVectorizer"),
+        (np.array([["red"]] * 150), Y, "column 0 holds 'red' in row 0"),
+        (FRAME.assign(day=pd.Timestamp("2020-01-01")), Y, r"column 'day' holds dates\. Remedy"),
+        (X + 1j, Y, r"^Complex data not supported: [^\n]*Remedy: [^\n]*$"),
+        (FRAME, "species", r"got the text 'species'\. Remedy: pass the column"),
         (X, None, r"requires y to be passed, but the target y is None\. Remedy"),
     ],
 )
@@ -41,6 +48,15 @@ def test_rows_that_cannot_be_fitted(kind, rows, labels, message):
     with pytest.raises(ValueError, match=message) as caught:
         kind().fit(rows, labels)
     assert "HistGradientBoosting" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("scoring", "remedy"), [("f1", "'f1_macro' or 'f1_micro'"), ("roc_auc", "'roc_auc_ovr'")])
+def test_scorers_of_two_classes(scoring, remedy):
+    """They are refused before anything is fitted, where there are more; of two classes they are taken."""
+    with pytest.raises(ValueError, match=rf"got '{scoring}' for 3\. Remedy: choose {remedy}"):
+        SoftmaxRegressionClassifierCV([1.0], scoring=scoring).fit(X, Y)
+    assert SoftmaxRegressionClassifierCV([1.0], scoring=scoring).fit(X, Y == 1).score(X, Y == 1) > 0.5
+    SoftmaxRegressionClassifierCV([1.0], scoring=scoring + ("_macro" if scoring == "f1" else "_ovr")).fit(X, Y)
 
 
 def test_weights_by_the_name_of_another_parameter():

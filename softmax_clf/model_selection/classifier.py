@@ -281,7 +281,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         n_train = data.source.n_samples
         if X_val is not None:
             data = data.with_rows(self, X_val, y_val)
-        check_scoring(self.scoring, data.y)
+        check_scoring(self.scoring, data.y, len(data.classes))
         split_params, score_params = self._routed(sample_weight, data, params)
         if X_val is not None:
             folds = [(np.arange(n_train), np.arange(n_train, data.source.n_samples))]
@@ -515,7 +515,7 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
             score_params["sample_weight"] = as_numpy(sample_weight, "sample_weight")
         if routing_enabled():
             score_params = process_routing(self, "score", **score_params).scorer.score
-        check_scoring(self.scoring, y)
+        check_scoring(self.scoring, y, len(self.classes_))
         with naming_incomparable(y, self.classes_):
             return score_on_rows(self.scoring, X, y, np.asarray(self.classes_), score_params, offset)(self)
 

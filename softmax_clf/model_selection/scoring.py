@@ -43,13 +43,22 @@ def scorer_of(scoring):
     return get_scorer(scoring)
 
 
-def check_scoring(scoring, y):
-    """Raise ValueError where target probabilities cannot be scored so."""
+def check_scoring(scoring, y, n_classes):
+    """Raise ValueError where target probabilities, or so many classes, cannot be scored so."""
     if np.ndim(y) == 2 and not (is_log_loss(scoring) or scoring == "accuracy" or callable(scoring)):
         raise ValueError(
             "Expected scoring to be None, 'neg_log_loss', 'accuracy' or a callable for target probabilities, got "
             f"{scoring!r}, which scores labels. Remedy: take one of these, or pass labels as a 1-d y."
         )
+    if n_classes > 2 and isinstance(scoring, str):
+        # scorers of two classes have variants that average over more
+        averages = [f"{scoring}_{how}" for how in ("macro", "micro", "ovr", "ovo")]
+        averages = [name for name in averages if name in get_scorer_names()]
+        if averages:
+            raise ValueError(
+                f"Expected scoring that knows more than two classes, got {scoring!r} for {n_classes}. Remedy: choose "
+                f"{' or '.join(map(repr, averages))}, which average over classes."
+            )
 
 
 def score_on_rows(scoring, X, y, classes, params, offset=None):
