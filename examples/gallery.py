@@ -61,7 +61,7 @@ def main(args):
     clf = SoftmaxRegressionClassifier(C=1e5).fit(X_train, y_train)
     ax = reliability.subplots()
     ReliabilityDisplay.from_estimator(clf, X_test, y_test, name="digits, C = 1e5", ax=ax)
-    ax.set_title("do probabilities come true? bins with counts, 95 %")
+    ax.set_title("do probabilities come true?")
 
     clf = SoftmaxRegressionClassifierCV(np.logspace(-5, 3, 17)).fit(X_train, y_train)
     ax = path.subplots()

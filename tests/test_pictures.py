@@ -1,6 +1,7 @@
 """Pictures that can be read: nothing cut off, nothing on top of another, colours that all eyes tell apart."""
 
 import itertools
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -264,3 +265,52 @@ def test_contributions_say_which_row_class_and_values():
     assert [text.get_text() for text in display.ax_[0].get_yticklabels()] == ["intercept", "length = 4.5", "width = 3"]
     assert [text.get_text() for text in display.ax_[0].texts] == ["+0.00", "-2.00", "+1.00"]
     assert "row 7" in display.ax_[0].get_xlabel()
+
+
+def test_contributions_of_pixels_add_up_to_the_score():
+    """What a panel shows, the sum of its pixels and the intercept above them, is the score above them."""
+    intercept = np.array([0.5, -3.0, 12.25])
+    display = ContributionDisplay(
+        RNG.normal(size=(3, 16)), intercept, None, ["a", "b", "c"], image_shape=(4, 4, 1)
+    ).plot()
+    for panel, added in zip(display.ax_, intercept, strict=True):
+        score, told = (float(re.search(f"{name} ([-+.0-9]+)", panel.get_title())[1]) for name in ("score", "intercept"))
+        assert told == added
+        assert score == pytest.approx(panel.images[0].get_array().sum() + added, abs=0.005)
+
+
+@pytest.mark.parametrize("size", [None, (8.0, 6.0), (4.0, 3.0)], ids=str)
+@pytest.mark.parametrize("n_panels", [1, 3])
+def test_numbers_beside_bars_stay_within_their_panel(n_panels, size):
+    """They lay across its edge where labels on the left took most of the width, as of two classes."""
+    added = np.array([[14.64, -2.65, -14.4]] * n_panels)
+    names = np.array(["petal length (cm)"] * 3)
+    display = ContributionDisplay(added, np.full(n_panels, -14.4), names, ["2 against 1"] * n_panels, values=np.ones(3))
+    display.plot(None if size is None else plt.subplots(figsize=size, layout="constrained")[1])
+    drawn = texts(display.figure_)
+    for panel in display.ax_:
+        frame = panel.get_window_extent()
+        numbers = [drawn[text] for text in panel.texts]
+        assert len(numbers) == 4
+        assert all(frame.x0 <= place.x0 and place.x1 <= frame.x1 for place in numbers)
+
+
+def test_points_of_reliability_are_explained():
+    """Once for all curves of some axes; without numbers only what is drawn."""
+    display = ReliabilityDisplay([CURVE], ["before"]).plot(counts=False)
+    told = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert "each point: 95 % interval" in told
+    display = ReliabilityDisplay([CURVE], ["before"]).plot()
+    ReliabilityDisplay([CURVE], ["after"]).plot(display.ax_)
+    told = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert told.count("each point: 95 % interval, number of predictions") == 1
+    display = ReliabilityDisplay([CURVE] * 3, list("abc"), "per_class").plot()
+    assert "95 % interval, number of predictions" in display.figure_.get_supxlabel()
+
+
+def test_coefficients_that_are_all_zero_are_no_points_of_a_logarithmic_axis():
+    """Lines fell straight down to where there is no zero."""
+    coefs = np.array([0.0, 0.0, 1.0, 2.0])[:, None, None] * [[[1.0], [2.0]]]
+    display = RegularizationPathDisplay.from_path(np.logspace(-2, 1, 4), coefs)
+    for k, line in enumerate(display.ax_.lines):
+        assert_allclose(line.get_ydata(), np.array([np.nan, np.nan, 1.0, 2.0]) * (k + 1))

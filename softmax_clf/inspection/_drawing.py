@@ -17,7 +17,7 @@ MARKERS = (
     *((3, 1, 0), (4, 1, 0), (6, 1, 0), (3, 1, 180), (4, 1, 45), (5, 1, 180)),
 )
 DASHES = ((5, 2), (1.5, 1.5), (8, 2, 1.5, 2), (3, 1), (8, 2, 1.5, 2, 1.5, 2), (10, 3), (2, 4))
-_LETTER = 0.6  # width of a letter, in its size
+LETTER = 0.6  # width of a letter, in its size
 _SMALLEST = 4.0  # points
 AGAINST, FOR = "#2166AC", "#B2182B"  # the classes: blue and red, told apart by all eyes
 
@@ -101,7 +101,7 @@ def fitted(words, room, size, n_lines=2):
     """Words in lines, and the size of the letters, not above size, that make no line wider than the room in inches."""
     wanted = points_of(size)
     for letters in np.arange(wanted, _SMALLEST, -0.5):
-        n_letters = max(int(room * 72 / (_LETTER * letters)), 1)
+        n_letters = max(int(room * 72 / (LETTER * letters)), 1)
         lines = [
             line
             for part in words.split("\n")
@@ -144,8 +144,8 @@ def legend_below(ax, handles=None):
         return
     width, height = room_of(ax) * 72 * (0.86, 0.4)
     for letters in np.arange(points_of("small"), _SMALLEST, -0.5):
-        labels = [textwrap.fill(handle.get_label(), max(int(width / letters / _LETTER - 7), 8)) for handle in handles]
-        wide = (max(len(line) for label in labels for line in label.split("\n")) * _LETTER + 4.5) * letters
+        labels = [textwrap.fill(handle.get_label(), max(int(width / letters / LETTER - 7), 8)) for handle in handles]
+        wide = (max(len(line) for label in labels for line in label.split("\n")) * LETTER + 4.5) * letters
         columns = max(1, min(len(labels), int(width / wide)))
         if sum(label.count("\n") + 1.4 for label in labels) / columns * letters <= height:
             break

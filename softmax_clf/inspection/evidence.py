@@ -6,6 +6,7 @@ from sklearn.utils.validation import check_array
 from ._drawing import (
     AGAINST,
     FOR,
+    LETTER,
     bare,
     check_image_shape,
     color_bar,
@@ -14,6 +15,7 @@ from ._drawing import (
     ink,
     many_axes,
     points_of,
+    room_of,
     short,
     titles,
     to_images,
@@ -212,7 +214,7 @@ class ContributionDisplay:
         self
         """
         chosen = choose(self.names, classes)
-        panel_size = (2.6, 0.9 + 0.27 * (max_features + 2)) if self.image_shape is None else (1.9, 2.4)
+        panel_size = (2.6, 0.9 + 0.27 * (max_features + 2)) if self.image_shape is None else (1.9, 2.6)
         axes = many_axes(self, ax, len(chosen), panel_size)
         added = self.contributions[chosen]
         (self._bars if self.image_shape is None else self._heat_maps)(axes, added, self.intercept[chosen], max_features)
@@ -221,6 +223,8 @@ class ContributionDisplay:
         words = [
             f"{short(self.names[k])}\nscore {scores[k]:.2f}" + (", predicted" if predicted[k] else "") for k in chosen
         ]
+        if self.image_shape is not None:  # which has no pixel for it; bars have one
+            words = [f"{own}\nintercept {self.intercept[k]:+.2f}" for own, k in zip(words, chosen, strict=True)]
         titles(axes, words, chosen=np.flatnonzero(predicted[chosen]))
         return self
 
@@ -238,17 +242,18 @@ class ContributionDisplay:
         if len(others):
             labels.append(f"{len(others)} others")
             bars = np.column_stack([bars, added[:, others].sum(axis=1)])
-        low, high = min(bars.min(), 0), max(bars.max(), 0)
-        margin = 0.32 * ((high - low) or 1.0)  # room for the numbers
-        for panel, widths in zip(axes, bars, strict=True):
+        numbers = [[f"{width:+.2f}" for width in widths] for widths in bars]
+        longest = [max(map(len, words)) for words in (labels, np.ravel(numbers))]
+        for panel, widths, words in zip(axes, bars, numbers, strict=True):
             drawn = panel.barh(range(len(labels)), widths, color=np.where(widths > 0, FOR, AGAINST))
             panel.set_yticks(range(len(labels)), labels)
             panel.axvline(0, color=ink(), linewidth=0.8)
-            panel.set_xlim(low - margin * (low < 0), high + margin * (high > 0))
             panel.invert_yaxis()
             panel.set_xlabel(self._what())
-            size = fit_labels(panel, (2.4, 2.0)) * points_of("x-small")
-            panel.bar_label(drawn, [f"{width:+.2f}" for width in widths], padding=2, fontsize=size)
+            letters = fit_labels(panel, (2.4, 2.0))
+            beside, within = np.multiply(longest, (points_of("medium"), points_of("x-small"))) * letters * LETTER
+            panel.bar_label(drawn, words, padding=2, fontsize=points_of("x-small") * letters)
+            panel.set_xlim(*_with_room(bars, within + 4, _width_in_points(panel, beside + 10)))
             panel.spines[["top", "right"]].set_visible(False)
             if panel is not axes[0] and panel.get_subplotspec() and not panel.get_subplotspec().is_first_col():
                 panel.set_yticklabels([])
@@ -260,3 +265,17 @@ class ContributionDisplay:
             panel.imshow(heat, cmap=diverging(panel), vmin=-limit, vmax=limit)
             bare(panel)
         color_bar(self, axes, limit, self._what())
+
+
+def _width_in_points(ax, beside):
+    """Width of some axes in a row, with labels of some width before the first of them."""
+    spec = ax.get_subplotspec()
+    return room_of(ax)[0] * 72 - beside / (spec.get_gridspec().ncols if spec else 1) - 10
+
+
+def _with_room(bars, label, width):
+    """Ends of an axis that leave room for labels beside bars, of lengths in points, where there is."""
+    low, high = min(float(bars.min()), 0.0), max(float(bars.max()), 0.0)
+    share = min(label / max(width, 1), 0.35)
+    margin = share * ((high - low) or 1.0) / (1 - share * ((low < 0) + (high > 0)))
+    return low - margin * (low < 0), high + margin * (high > 0)

@@ -193,6 +193,8 @@ class RegularizationPathDisplay:
         Cs = self._on_axis(self.Cs)
         middle = values.mean(axis=0)
         n_folds = len(values)
+        if kind != "scores":
+            middle = np.where(middle > 0, middle, np.nan)  # coefficients that are all zero have no place on this axis
         for k, name in enumerate(names):
             name = f"mean of {n_folds} folds" if kind == "scores" and n_folds > 1 else name
             ax.plot(Cs, middle[:, k], color=color(k), marker=marker(k), markersize=4, linewidth=1.3, label=name)
@@ -222,9 +224,10 @@ class RegularizationPathDisplay:
         """Rings for the best mean score and its equals, and lines for what is within a standard error of it."""
         finite = np.where(np.isfinite(mean), mean, -np.inf)
         best = np.flatnonzero(finite >= finite.max())
-        tied = f"best mean: C = {self.Cs[best[0]]:.3g}"
+        what = "best mean" if len(self.scores) > 1 else "best score"
+        tied = f"{what}: C = {self.Cs[best[0]]:.3g}"
         if len(best) > 1:
-            tied = f"best mean, {len(best)} equal: C = " + ", ".join(f"{C:.3g}" for C in self.Cs[best[:4]])
+            tied = f"{what}, {len(best)} equal: C = " + ", ".join(f"{C:.3g}" for C in self.Cs[best[:4]])
             tied += ", ..." if len(best) > 4 else ""
         ring = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "markeredgecolor": ink()}
         ax.plot(Cs[best], mean[best], linestyle="none", label=tied, **ring)

@@ -314,11 +314,11 @@ class ReliabilityDisplay:
             label = f"{self.names[0]}: error of the predicted class (ECE) {self.errors[0]:.3f}"
             axes[0].set(xlabel="probability of the predicted class", ylabel="share that came true")
         else:
-            aspect, label = "auto", "probability of one class, 95 % interval"
+            aspect, label = "auto", None
             axes = many_axes(self, ax, len(self.curves), (2.2, 2.4), 5)
             both = zip(self.names, self.errors, strict=True)
             titles(axes, [f"{short(name)}\nerror of the class {error:.3f}" for name, error in both], "small")
-            note = f"\n{_NOTE}" if self.seem_fitted else ""
+            note = f"\n{_about_points(counts)}" + (f"\n{_NOTE}" if self.seem_fitted else "")
             width, height = 0.9 * self.figure_.bbox.size / self.figure_.dpi
             for words, room, write in (
                 (f"probability of the class{note}", width, self.figure_.supxlabel),
@@ -332,8 +332,10 @@ class ReliabilityDisplay:
                 panel.plot([0, 1], [0, 1], color=faint(panel, 0.6), linestyle=":", label="perfectly calibrated")
             self._draw(panel, curve, n_before, label, counts)
             panel.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), aspect=aspect)
-            if self.seem_fitted and self.kind == "top_label":
-                panel.plot([], [], linestyle="none", label=_NOTE)
+            if self.kind == "top_label":
+                notes = [_about_points(counts)] * (n_before == 0) + [_NOTE] * self.seem_fitted
+                for note in notes:
+                    panel.plot([], [], linestyle="none", label=note)
             fit_labels(panel, (4.0, 3.0) if self.kind == "top_label" else (2.4, 2.4))
         if legend and self.kind == "top_label":
             legend_below(axes[0])
@@ -366,6 +368,10 @@ class ReliabilityDisplay:
             shade = tuple(mixed(np.array([0.6]), color(k), ink()))
             for x, share, n in zip(mean_predicted, share_true, count, strict=True):
                 labels.add(labels.text(str(n), color=shade), _around(ax, x, share))
+
+
+def _about_points(counts):
+    return "each point: 95 % interval" + (", number of predictions" if counts else "")
 
 
 def _around(ax, x, y):
