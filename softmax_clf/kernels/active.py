@@ -430,8 +430,6 @@ def kernels(sparse):
         total = 0.0
         for q in range(n):
             total += share[q]
-        if not abs(total) > 0.0:
-            return 0.0
         before = value(threshold, ridge, hold, origin, residual, by_weight, n_groups, coef, moved, mean)
         # the first of the trail is used no more, and holds what is found
         found, found_shift, average = coefs[0], shifts[0], spare[n_outputs]

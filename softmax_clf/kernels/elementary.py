@@ -85,14 +85,8 @@ class Symbol:
     def __add__(self, other):
         return self.emit("add", self.value, self.operand(other))
 
-    def __radd__(self, other):
-        return self.emit("add", self.operand(other), self.value)
-
     def __sub__(self, other):
         return self.emit("sub", self.value, self.operand(other))
-
-    def __rsub__(self, other):
-        return self.emit("sub", self.operand(other), self.value)
 
     def __mul__(self, other):
         return self.emit("mul", self.value, self.operand(other))
