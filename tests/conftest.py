@@ -13,9 +13,20 @@ if worker and hasattr(os, "sched_setaffinity"):
     threadpool_limits(1)
 
 # No deadline: the first call of a kernel compiles it. Derandomised: a failure on one machine is a failure on all.
-# What a change most often breaks, in a minute or two: the kernels against plain NumPy, the optimum, the estimator's
+# What a change most often breaks, in 100 s of CPU time: the kernels against plain NumPy, the optimum, the estimator's
 # answers to what users give it, and the house's own rules.
-QUICK = ("architecture", "kernels", "reference", "textbook", "refusals", "rows", "early_stopping", "inspection")
+QUICK = (
+    "architecture",
+    "kernels",
+    "reference",
+    "textbook",
+    "refusals",
+    "rows",
+    "early_stopping",
+    "inspection",
+    "pictures",
+    "examples",
+)
 
 
 def pytest_addoption(parser):
