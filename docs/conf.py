@@ -41,6 +41,7 @@ html_baseurl = os.environ.get("DOCS_URL", "")  # where the site is published
 html_copy_source = False
 
 myst_heading_anchors = 4
+autodoc_typehints = "none"  # docstrings have them in words; NumPy's would be written out with private names
 autosummary_generate = True
 autosummary_context = {"public_methods": _gather.public_methods()}
 numpydoc_show_class_members = False

@@ -4,7 +4,8 @@
     python docs/look.py build/site --out pictures    # and what pages look like, at both widths
 
 Looked for: links that lead nowhere, within the site, anchors included; errors in the console; requests that fail or
-leave the site; pictures that do not load; pages that are wider than a phone. Needs playwright and a Chromium, its own
+leave the site; pictures that do not load; pages that are wider than a phone; signatures that name types of which no
+reader has heard, such as those that ``ArrayLike`` is made of. Needs playwright and a Chromium, its own
 (`playwright install chromium`) or the system's.
 """
 
@@ -12,6 +13,7 @@ import argparse
 import functools
 import http.server
 import os
+import re
 import shutil
 import sys
 import threading
@@ -29,6 +31,7 @@ LOOK = """() => ({
     anchors: [...document.querySelectorAll('[id]')].map(e => e.id),
     pictures: [...document.images].map(i => [i.src, i.naturalWidth]),
     excess: document.documentElement.scrollWidth - window.innerWidth,
+    signatures: [...document.querySelectorAll('dt.sig')].map(e => e.textContent),
     smallest: Math.min(...[...document.querySelectorAll('article p, article li')]
         .filter(e => e.offsetParent).map(e => parseFloat(getComputedStyle(e).fontSize)), 99),
 })"""
@@ -79,6 +82,8 @@ def wrong(page):
     problems = [f"picture without pixels: {source}" for source, width in page["pictures"] if not width]
     if page["excess"] > 1:
         problems.append(f"{page['excess']} pixels wider than the window")
+    private = {name for words in page["signatures"] for name in re.findall(r"\b_[A-Z]\w*", words)}
+    problems += [f"a private name in a signature: {name}" for name in sorted(private)]
     if page["smallest"] < 12:
         problems.append(f"letters of {page['smallest']} pixels")
     return problems
