@@ -21,7 +21,7 @@ from softmax_clf.inspection import (
     TemplateDisplay,
     _labels,
 )
-from softmax_clf.inspection._drawing import DASHES, MARKERS, PALETTE, color, dashes, diverging, marker
+from softmax_clf.inspection._drawing import DASHES, MARKERS, PALETTE, color, dashes, diverging, letters_color, marker
 from softmax_clf.inspection.reliability import _seem_fitted, _wilson
 
 plt.switch_backend("Agg")
@@ -187,6 +187,21 @@ def test_zero_has_the_color_of_the_paper(style, paper):
     low, high = np.array(colors(0.1)), np.array(colors(0.9))
     assert low[2] > low[0] + 0.3  # blue
     assert high[0] > high[2] + 0.3  # red
+
+
+def luminance(color):
+    """Relative luminance of a colour, by WCAG 2."""
+    c = np.array(to_rgb(color))
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+
+@pytest.mark.parametrize(("style", "paper"), [("default", "white"), ("dark_background", "black")])
+def test_letters_in_the_color_of_a_class_are_legible(style, paper):
+    """The contrast that WCAG 2 asks of text."""
+    plt.style.use(style)
+    for own in PALETTE:
+        low, high = sorted([luminance(letters_color(own)), luminance(paper)])
+        assert (high + 0.05) / (low + 0.05) >= 4.5
 
 
 # --------------------------------------------------------------------------------------- what they say, by hand

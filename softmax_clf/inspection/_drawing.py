@@ -49,6 +49,11 @@ def mixed(share, first, second):
     return share * first + (1 - share) * second
 
 
+def letters_color(own):
+    """A colour for letters: with as much of the ink as leaves all of PALETTE legible, a contrast of 4.5 (WCAG 2)."""
+    return tuple(mixed(0.6, own, ink()))
+
+
 def faint(ax, share=0.35):
     """A colour between paper and ink, for what is to stand back."""
     return tuple(mixed(share, ink(), ax.get_facecolor()[:3]))

@@ -4,7 +4,19 @@ import numpy as np
 from scipy.spatial import cKDTree
 from sklearn.utils.validation import check_array, column_or_1d
 
-from ._drawing import color, dashes, fit_labels, halo, ink, legend_below, marker, mixed, one_axes, points_of
+from ._drawing import (
+    color,
+    dashes,
+    fit_labels,
+    halo,
+    ink,
+    legend_below,
+    letters_color,
+    marker,
+    mixed,
+    one_axes,
+    points_of,
+)
 from ._labels import label_artist
 from ._linear import check_class_names, check_columns, check_feature_names, take_apart
 
@@ -337,7 +349,7 @@ class HyperplaneDisplay:
             along = np.array([-normal[1], normal[0]])
             line = {"color": own, "linestyle": dashes(k), "linewidth": 1.6, "zorder": 2, "path_effects": halo(ax, 2.6)}
             ax.axline(foot, foot + along, **line)
-            text = labels.text("" if two else name, color=mixed(0.65, own, ink()))
+            text = labels.text("" if two else name, color=letters_color(own))
             style = {"arrowstyle": "-|>", "mutation_scale": 9, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.6}
             arrow = FancyArrowPatch((0, 0), (1, 1), color=own, zorder=4, **style)
             arrow.set(transform=IdentityTransform(), in_layout=False)

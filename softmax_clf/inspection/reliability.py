@@ -13,9 +13,9 @@ from ._drawing import (
     fitted,
     ink,
     legend_below,
+    letters_color,
     many_axes,
     marker,
-    mixed,
     one_axes,
     points_of,
     short,
@@ -365,7 +365,7 @@ class ReliabilityDisplay:
             if labels is None:
                 labels = label_artist(ax, points_of("x-small"))
                 labels.set_gid("counts")
-            shade = tuple(mixed(np.array([0.6]), color(k), ink()))
+            shade = letters_color(color(k))
             for x, share, n in zip(mean_predicted, share_true, count, strict=True):
                 labels.add(labels.text(str(n), color=shade), _around(ax, x, share))
 
