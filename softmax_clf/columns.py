@@ -257,6 +257,8 @@ class Model:
             c.prepare_kernel(*args, bounds[q], bounds[q + 1], self.grad, self.curvature)
 
         run_tasks(task, n_tasks, c.n_threads)
+        if not np.isfinite(self.curvature).all():
+            raise FloatingPointError(f"squares of the data overflow {self.curvature.dtype}")
 
     def descend(self, coef, threshold, ridge, damping, low, high, accuracy, enough):
         """Minimise from the coefficients, with penalties, roughly.

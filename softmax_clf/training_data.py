@@ -267,8 +267,9 @@ def standard_deviations(source, weight, fit_intercept, n_threads):
         source.check_finite(n_threads)
         raise ValueError("Expected X of a size that can be squared, but its variances overflow. Remedy: scale X down.")
     # Squares are those of differences from the mean, of which rounding leaves little, however many rows there are.
-    constant = variance <= np.square(4 * np.finfo(np.float64).eps * mean)
-    return np.where(constant, np.inf if fit_intercept else 1.0, np.sqrt(variance))
+    deviation = np.sqrt(variance)
+    constant = deviation <= 4 * np.finfo(np.float64).eps * np.abs(mean)
+    return np.where(constant, np.inf if fit_intercept else 1.0, deviation)
 
 
 def without_constants(source, weight, fit_intercept, scale):

@@ -62,7 +62,7 @@ def memory_map(X):
 def duplicated(X):
     """CSR with its entries in two halves, which are to be added, in no order."""
     X = sparse.coo_array(X)
-    half = X.data / 2
+    half = np.where(np.isfinite(X.data), X.data / 2, 0.0)
     order = np.random.default_rng(0).permutation(2 * X.nnz)
     data, row, col = (np.concatenate(pair)[order] for pair in ((half, X.data - half), (X.row, X.row), (X.col, X.col)))
     by_row = np.argsort(row, kind="stable")

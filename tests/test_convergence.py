@@ -16,6 +16,7 @@ from softmax_clf.metrics.factors import LowRankFactor
 from softmax_clf.metrics.kinds import BlocksMetric
 from softmax_clf.metrics.plan import BLOCKS, EXACT, KRONECKER, MetricPlan, blocks_bytes, plan_metric
 from softmax_clf.objective import SoftmaxObjective
+from softmax_clf.solvers.line_search import shortened
 from softmax_clf.sources.arrays import ArraySource
 
 GRID = [
@@ -183,6 +184,36 @@ def test_float32_features_whose_squares_underflow(shape, exponent):
     assert scaled.n_iter_ == clf.n_iter_
     assert relative_norm(2.0**exponent * scaled.coef_, clf.coef_) <= 1e-5
     assert scaled.objective_ == pytest.approx(clf.objective_, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("slope", "new_objective", "new_slope"),
+    [(-5e-324, 2.0, 1.0), (-1e-200, 2.0, 1.0), (-1e-300, 1e300, 1.0), (-1e-300, 1.0, -1e300), (-1.0, np.inf, np.nan)],
+)
+def test_a_step_is_shortened_whatever_the_numbers_are(slope, new_objective, new_slope):
+    """A slope underflowed to zero, and was divided by; a square overflowed."""
+    assert 0.1 * 0.3 <= shortened(0.3, 1.0, slope, new_objective, new_slope) <= 0.5 * 0.3
+
+
+def test_coefficients_that_float32_cannot_hold():
+    """Without a penalty to speak of, of features near the least that there are: a fit is of those that it can hold."""
+    rng = np.random.default_rng(0)
+    X, y = (1e-38 * rng.standard_normal((12, 4))).astype(np.float32), rng.integers(3, size=12)
+    clf = SoftmaxRegressionClassifier(1e300, standardize=True, fit_intercept=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        clf.fit(X, y)
+    assert np.isfinite(clf.coef_).all()
+    assert clf.objective_ < np.log(3)
+
+
+def test_features_that_are_constant_and_large():
+    """The square of a mean overflowed, by which it is told that rounding is all that they vary."""
+    X = np.column_stack([np.full(30, 2.0**850), np.random.default_rng(0).standard_normal(30)])
+    clf = SoftmaxRegressionClassifier(standardize=True).fit(X, np.arange(30) % 2)
+    alone = SoftmaxRegressionClassifier(standardize=True).fit(X[:, 1:], np.arange(30) % 2)
+    assert clf.coef_[0, 0] == 0
+    assert np.allclose(clf.coef_[0, 1], alone.coef_[0, 0], rtol=1e-6)
 
 
 def test_weights_of_any_scale():

@@ -9,6 +9,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+from scipy import sparse
 
 import reference
 from softmax_clf.kernels import tiles
@@ -17,6 +18,8 @@ from softmax_clf.kernels.elementary import exp, log1p_float64, log_float64
 from softmax_clf.kernels.jit import processor_features
 from softmax_clf.kernels.softmax import LOG_PROBA, PROBA, RAW
 from softmax_clf.kernels.tiles import VECTOR_BYTES, aligned_empty
+from softmax_clf.sources.arrays import ArraySource
+from softmax_clf.sources.sparse import CsrSource
 
 
 def apply(function, x, out):
@@ -144,6 +147,16 @@ def test_bits_do_not_depend_on_threads(n_threads):
     )
     for a, b in zip(one, several, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("make", [ArraySource, lambda X: CsrSource(sparse.csr_array(X))])
+def test_a_point_that_float32_cannot_hold_has_a_loss_that_is_no_number(make):
+    """So that a line search takes a shorter step; it was a warning, from a cast."""
+    X, y, coef, intercept, *_ = problems(np.random.default_rng(0), 30, 4, 3, 1, np.float32)
+    source, none, first = make(X), np.empty((0, 0), np.float32), np.zeros(1, np.intp)
+    for at in ((1e300 * coef[0], intercept[0]), (coef[0], 1e300 * intercept[0])):
+        loss, *_ = source.passes(1, 3, 1).loss_gradient(source.parts(), *at, y, none, first)
+        assert not np.isfinite(loss).any()
 
 
 @pytest.mark.parametrize("n_classes", [3, 30, 70])

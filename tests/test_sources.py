@@ -24,6 +24,7 @@ from softmax_clf.metrics import curvature
 from softmax_clf.metrics.plan import BLOCKS, EXACT, HEAD, KRONECKER, MetricPlan
 from softmax_clf.objective import SoftmaxObjective
 from softmax_clf.sources.arrays import DTYPES, ArraySource
+from softmax_clf.sources.sparse import CsrSource
 
 IRIS, SPECIES = load_iris(return_X_y=True)
 CANCER, BENIGN = load_breast_cancer(return_X_y=True)
@@ -400,6 +401,18 @@ def test_standardize_with_weights_in_any_unit(unit, fit_intercept, container):
     assert (np.abs(scaled.coef_[:, :4]).max(axis=0) > 0.1).all()
     if fit_intercept:
         assert (scaled.coef_[:, 4] == 0).all()
+
+
+@pytest.mark.parametrize("make", [ArraySource, lambda X: CsrSource(csr_array(X))])
+@pytest.mark.parametrize("unit", [1e-290, 1e299])
+def test_moments_of_small_numbers_with_weights_of_any_size(unit, make):
+    """Sums of small numbers by small weights are none: the search for a point near the mean did not end."""
+    rng = np.random.default_rng(0)
+    X, weight = rng.standard_normal((17, 4)), rng.uniform(0.1, 1, 17)
+    mean, variance = make((1e-39 * X).astype(np.float64)).moments(unit * weight, 1)
+    expected = np.average(X, axis=0, weights=weight)
+    assert_allclose(1e39 * mean, expected, rtol=1e-12)
+    assert_allclose(1e78 * variance, np.average((X - expected) ** 2, axis=0, weights=weight), rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])

@@ -1,16 +1,19 @@
 """Sparse coefficients by working sets: the optimum by its conditions, and a gap that holds."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import PredefinedSplit
+from test_penalty import fit
 
 import problems
 import reference
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
+from softmax_clf.solvers import working_set
 
 CONTAINERS = {"C": np.ascontiguousarray, "F": np.asfortranarray, "CSR": csr_array}
 
@@ -114,6 +117,26 @@ def test_standardised_features():
     np.testing.assert_allclose(clf.coef_ * scale, by_hand.coef_, atol=1e-4)
     sparse = SoftmaxRegressionClassifier(2.0, l1_ratio=1.0, standardize=True, tol=1e-9).fit(csr_array(X), y)
     np.testing.assert_allclose(sparse.coef_, clf.coef_, atol=1e-4)
+
+
+def test_the_penalty_of_coefficients_whose_squares_are_no_numbers():
+    """On the way of a search; without an L2 penalty it was zero times infinity."""
+    fit = SimpleNamespace(ridges=np.zeros(2), thresholds=np.ones(2), columns=SimpleNamespace(is_grouped=False))
+    assert working_set._Fit._penalty(fit, np.array([1e200, -1.0])) == 1e200
+
+
+def test_squares_that_overflow():
+    X, y = wide()
+    with pytest.raises(ValueError, match="squares of the data overflow float64"):
+        SoftmaxRegressionClassifier(l1_ratio=1.0, fit_intercept=False).fit(1e287 * X, y)
+
+
+def test_a_penalty_that_is_next_to_none():
+    """Ratios to it overflowed. A model of the smallest losses that are told from zero is right about every row."""
+    X, y = wide()
+    clf = fit(csr_array(1e4 * X), y, 1e306, l1_ratio=1.0, max_iter=30)
+    assert clf.score(csr_array(1e4 * X), y) == 1.0
+    assert clf.suboptimality_ <= clf.objective_ * (1 + 1e-12)
 
 
 def test_digits_that_rounding_hides():

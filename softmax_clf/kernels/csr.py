@@ -286,7 +286,8 @@ class CsrPass:
         if self.coef is None:
             self.coef = aligned_zeros((self.n_features, self.n_padded), self.dtype)
         if coef.size <= _FEW_COEFFICIENTS:
-            self.coef[:, : self.n_outputs] = coef.T
+            with np.errstate(over="ignore"):  # as in the dense pass
+                self.coef[:, : self.n_outputs] = coef.T
         else:
             cuts = np.append(np.arange(0, self.n_features, 1 << 14), self.n_features)
             self._run(cuts, lambda t, start, stop, slot: _set_coef(coef, start, stop, self.coef))
@@ -294,7 +295,8 @@ class CsrPass:
 
     def _intercept(self, intercept):
         """One for each output, in an array that can be written, whatever it was: one compiled kernel."""
-        return np.array(np.broadcast_to(intercept, self.n_outputs), self.dtype)
+        with np.errstate(over="ignore"):
+            return np.array(np.broadcast_to(intercept, self.n_outputs), self.dtype)
 
     def _make_pointwise(self):
         if self.pointwise is None:

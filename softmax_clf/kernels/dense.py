@@ -396,8 +396,9 @@ class DensePass:
         run_tasks(group, len(bounds) - 1, n_threads)
 
     def _set_point(self, coef, intercept):
-        self.coef[: self.n_outputs, : self.n_features] = coef
-        self.intercept[: self.n_outputs] = intercept
+        with np.errstate(over="ignore"):  # of a trial that float32 cannot hold the loss is no number, and not accepted
+            self.coef[: self.n_outputs, : self.n_features] = coef
+            self.intercept[: self.n_outputs] = intercept
 
     def loss_gradient(self, parts, coef, intercept, y, weight, weighting, offset=None):
         """Weighted cross-entropy and its gradient, summed over the rows.

@@ -226,7 +226,10 @@ class SmallObjective:
         o = self.labelled
         if o.source.dtype == np.float64:
             return 0.0
-        coef, intercept = (part.astype(o.source.dtype).astype(np.float64) for part in o.split(point))
+        with np.errstate(over="ignore"):
+            coef, intercept = (part.astype(o.source.dtype).astype(np.float64) for part in o.split(point))
+        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+            return np.inf
         kept = point.copy()
         scale = 1.0 if o.unscale is None else np.where(o.unscale > 0, o.unscale, np.inf)
         kept[:, : coef.shape[1]] = coef / scale

@@ -24,9 +24,11 @@ def accepts(step, objective, slope, new_objective, new_slope, rounding):
 
 def shortened(step, objective, slope, new_objective, new_slope):
     """The step to try after one that is not accepted."""
-    if not (np.isfinite(new_objective) and np.isfinite(new_slope)):
+    if not (np.isfinite(new_objective) and np.isfinite(new_slope) and step * slope < 0):  # or it underflows
         return 0.1 * step
-    return step * min(max(_cubic_minimiser(step * slope, new_objective - objective, step * new_slope), 0.1), 0.5)
+    with np.errstate(over="ignore", invalid="ignore"):  # it may rise by more than a square can hold
+        share = _cubic_minimiser(step * slope, new_objective - objective, step * new_slope)
+    return step * (min(max(share, 0.1), 0.5) if np.isfinite(share) else 0.1)
 
 
 def _cubic_minimiser(slope, increase, new_slope):

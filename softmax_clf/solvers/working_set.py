@@ -207,7 +207,7 @@ class _Fit:
         return np.linalg.norm(values.reshape(len(self.columns.present), -1), axis=0)
 
     def _penalty(self, at):
-        squares = self.ridges @ np.square(at) / 2
+        squares = np.vdot(self.ridges * at, at) / 2  # of large ones too, whose squares alone are no numbers
         if self.columns.is_grouped:
             norms = self._norms(at)
             return float(self.thresholds[: len(norms)] @ norms + squares)
@@ -249,7 +249,7 @@ class _Fit:
         size, threshold, ridge = size[over], threshold[over], ridge[over]
         if reach is not None:
             return self._gap_within(cross, size, threshold, ridge, reach[over]) + loose
-        shares = [1 - 1 / float((size / threshold).max())] if len(size) else [0.0]
+        shares = [1 - float((threshold / size).min())] if len(size) else [0.0]
         if len(size) and ridge.all():
             shares.append(0.0)
         gaps = []

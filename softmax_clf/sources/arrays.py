@@ -15,6 +15,7 @@ _SMALL = 1 << 24  # bytes: rather copied once than converted at every pass
 _FEW = 100  # rows to begin with; but what is said of all rows must hold for all
 _CALL_ROWS = 4096  # at most these are looked at at a time
 CANCELLED = 1e-6  # a variance that is so small a part of a mean square is a difference without digits
+_MOST_MOVES = 3  # of a point to the mean: but for rounding one will do, and what is no number yet may never be
 _SLICE_BYTES = 1 << 26  # at most, of rows that are summed as one
 
 
@@ -30,14 +31,21 @@ def mean_and_variance(sums, shift, total):
     total : float
         Of the weights.
     """
+    n_moves = 0
     while True:
         first, second = sums(shift)
         offset = first / total
         variance = np.maximum(second / total - offset**2, 0.0)
         # the point may be so far off that there is cancellation: but by now the mean of all is known
-        if not ((variance < CANCELLED * offset**2) & (np.abs(offset) > 1e-8 * np.abs(shift))).any():
+        is_far = (variance < CANCELLED * offset**2) & (np.abs(offset) > 1e-8 * np.abs(shift))
+        if n_moves == _MOST_MOVES or not is_far.any():
             return shift + offset, variance
-        shift = shift + offset
+        shift, n_moves = shift + offset, n_moves + 1
+
+
+def of_moderate_size(weight):
+    """Weights (n_samples,), not all zero, times a power of two: the largest is about one, and no sum is too small."""
+    return np.ldexp(weight, -np.frexp(weight.max())[1])
 
 
 def slice_rows(n_samples, n_features, itemsize):
@@ -97,6 +105,7 @@ class Source:
         # a value near each mean: what is left is squared without cancellation
         shift, total = self.first(weight).mean(axis=0, dtype=np.float64), self.n_samples
         if weight is not None:
+            weight = of_moderate_size(weight)
             total = weight.sum()
         return mean_and_variance(
             lambda shift: self.passes(1, 1, n_threads).moments(self.parts(), shift, weight), shift, total

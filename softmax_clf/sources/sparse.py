@@ -5,7 +5,7 @@ from functools import cached_property
 import numpy as np
 
 from ..kernels.csr import CsrPass
-from .arrays import Source, not_finite
+from .arrays import Source, not_finite, of_moderate_size
 
 _STORED_VALUE = 7  # values of a dense array that take as long in a pass: 6 to 12, measured on one thread
 _MAX_DENSE_FEATURES = 4096  # up to as many, rows are made dense for the sake of a metric
@@ -70,6 +70,7 @@ class CsrSource(Source):
             raise not_finite(self.data[bad[:1]], row, self.indices[bad[:1]])
 
     def moments(self, weight, n_threads):
+        weight = None if weight is None else of_moderate_size(weight)
         total = self.n_samples if weight is None else weight.sum()
         rows, data = self.columns.indices, self.columns.data.astype(np.float64)
         stored = np.ones(len(rows)) if weight is None else weight[rows]
