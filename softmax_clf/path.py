@@ -93,7 +93,10 @@ def softmax_regression_path(
         n_jobs=n_jobs,
         verbose=verbose,
     )
-    estimator._validate_params()
+    try:
+        estimator._validate_params()
+    except ValueError as error:  # which names an estimator that the caller has not made
+        raise type(error)(str(error).replace(type(estimator).__name__, "softmax_regression_path")) from None
     values, l1_ratios = checked_Cs(Cs), checked_l1_ratios([l1_ratio])
     data = TrainingData.from_arguments(estimator, X, y, sample_weight, offset)
     values = from_largest_C(estimator, data, l1_ratios, values)

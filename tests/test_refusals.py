@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.datasets import load_iris
 
-from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
+from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
 from softmax_clf.datasets import open_parquet
 from softmax_clf.features import PatchKMeans
 from softmax_clf.kernels.compiling import announcing_compilation
@@ -57,6 +57,11 @@ def test_scorers_of_two_classes(scoring, remedy):
         SoftmaxRegressionClassifierCV([1.0], scoring=scoring).fit(X, Y)
     assert SoftmaxRegressionClassifierCV([1.0], scoring=scoring).fit(X, Y == 1).score(X, Y == 1) > 0.5
     SoftmaxRegressionClassifierCV([1.0], scoring=scoring + ("_macro" if scoring == "f1" else "_ovr")).fit(X, Y)
+
+
+def test_parameters_of_the_path_are_its_own():
+    with pytest.raises(ValueError, match=r"^The 'Cs' parameter of softmax_regression_path must be.*Got -1 instead"):
+        softmax_regression_path(X, Y, Cs=-1)
 
 
 def test_weights_by_the_name_of_another_parameter():
