@@ -122,7 +122,7 @@ def refused():
 
 
 def every_processor():
-    """Bytes of a vector, and number of registers, by what the processor is said to have."""
+    """Bytes of a vector, number of registers, and the exponential, by what the processor is said to have."""
     for feature, size in (("avx512vl", (64, 32)), ("avx2", (32, 16)), ("neon", (16, 32)), ("sse2", (16, 16))):
         is_arm64 = feature == "neon"
         triple = "aarch64-unknown-linux-gnu" if is_arm64 else "x86_64-unknown-linux-gnu"
@@ -131,6 +131,10 @@ def every_processor():
             patch.object(tiles.llvmlite.binding, "get_process_triple", lambda triple=triple: triple),
         ):
             assert tiles._vector_registers() == size
+    x = np.array(-0.3)[()]
+    for is_fused in (False, True):
+        with patch.object(elementary, "IS_FUSED", is_fused):
+            np.testing.assert_allclose(elementary.exp(x), np.exp(x), rtol=1e-15)
 
 
 def passes():

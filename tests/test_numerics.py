@@ -131,7 +131,7 @@ def test_tiles_are_vectors():
 
 @pytest.mark.parametrize("target", [pytest.param(target, marks=pytest.mark.slow) for target in HERE])
 def test_exponential_on_each_processor(target):
-    """Within 1 ulp in float64 over 10 million points, 1.01 in float32; in vectors of the processor's width."""
+    """Within 1 ulp over 10 million points, and in vectors: of loops LLVM makes 32 bytes, with AVX-512 as well."""
     code = """
     import sys, numba, numpy as np
     from softmax_clf.kernels.elementary import exp
@@ -155,8 +155,8 @@ def test_exponential_on_each_processor(target):
     """
     double, single, registers = run_program(code, limit=300, **TARGETS[target])
     assert float(double) <= 1.0
-    assert float(single) <= 1.01
-    assert ("zmm" in registers, "ymm" in registers) == (target == "AVX-512", target != "generic")
+    assert float(single) <= 1.0
+    assert ("ymm" in registers or "zmm" in registers) == (target != "generic")
     print(target, double, single)
 
 

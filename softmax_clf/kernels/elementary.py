@@ -7,13 +7,16 @@ types that are plain to see.
 
 import numpy as np
 from llvmlite import ir
+from llvmlite.binding import get_process_triple
 from numba import types
 from numba.core import cgutils
 
-from .jit import intrinsic
+from .jit import intrinsic, processor_features
 
 # What a polynomial may be rearranged by: a fused multiply-add, nothing else ("reassoc" ruins it).
 EXACT = {"contract"}
+# Whether that is one instruction, of one rounding. All of 64-bit ARM have it, though some systems do not tell LLVM.
+IS_FUSED = "fma" in processor_features() or get_process_triple().startswith(("aarch64", "arm64"))
 
 
 @intrinsic(min)
@@ -153,6 +156,18 @@ def to_float(n):
     return _cast(n, "sitofp", ("f4", "f8"))
 
 
+def _one_plus(s, r):
+    """1 + r + s r^2 for small r, with as few roundings of what is next to one as there can be.
+
+    Where products and sums are one instruction, that is Horner's scheme: one rounding, and that of 1 + s r times r. As
+    two they would round r + s r^2 twice, and then its sum with one.
+    """
+    one = 1.0 if isinstance(r, Symbol) else r.dtype.type(1)
+    if IS_FUSED:
+        return (s * r + one) * r + one
+    return ((s * r) * r + r) + one
+
+
 def _exp_float64(x):
     """exp(x) for x <= 0 to 1 ulp; below -708, exp(-708) (3e-308) instead of zero.
 
@@ -176,9 +191,8 @@ def _exp_float64(x):
     s = s * r + 4.1666666666666664e-02
     s = s * r + 1.6666666666666666e-01
     s = s * r + 0.5
-    s = (s * r) * r + r
     two_to_n = (to_bits(shifted) + 1023) << 52  # ... and leaves it in the low bits
-    return (s + 1.0) * of_bits(two_to_n)
+    return _one_plus(s, r) * of_bits(two_to_n)
 
 
 def _exp_float32(x):
@@ -193,9 +207,8 @@ def _exp_float32(x):
     s = s * r + np.float32(4.1665795894e-2)
     s = s * r + np.float32(1.6666665459e-1)
     s = s * r + np.float32(5.0000001201e-1)
-    s = (s * r) * r + r
     two_to_n = (to_bits(shifted) + 127) << 23
-    return (s + np.float32(1.0)) * of_bits(two_to_n)
+    return _one_plus(s, r) * of_bits(two_to_n)
 
 
 @traced
