@@ -224,10 +224,6 @@ class Objective(Protocol):
         """What rounding errors of the scores may hide of F - F*."""
         ...
 
-    def gradient_bound(self, grad: Array) -> float:
-        """An upper bound on F - F* that follows from the gradient alone; infinite where none does."""
-        ...
-
 
 class ScoredObjective(Objective, Protocol):
     """An objective whose scores may be known to the solver: see :mod:`~.solvers.subspace`."""

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .columns import Columns, suits_columns
+from .dual import DualBound
 from .kernels.threads import Pieces, on_one_blas_thread
 from .objective import SoftmaxObjective
 from .pooled import PooledObjective, PooledSource, curvature_class
@@ -117,11 +118,7 @@ def rows_of(objective, curvature, start):
 
     Nothing of wide sparse ones: their metric is a diagonal for the most part, with which searches creep as well.
     """
-    source = objective.source
-    if source.is_wide_and_sparse or objective.row_search is None:
-        return None
-    row_bytes = source.n_samples * objective.n_outputs * source.dtype.itemsize
-    n = n_slots(max(source.nbytes / 4, 1e8), row_bytes, start.nbytes)
+    n = _slots_of_rows(objective, start)
     return (
         None
         if n is None
@@ -134,6 +131,15 @@ def rows_of(objective, curvature, start):
             curvature.plan.search_passes,
         )
     )
+
+
+def _slots_of_rows(objective, start):
+    """How many directions of rows a solver may keep; None where that is too few."""
+    source = objective.source
+    if source.is_wide_and_sparse or objective.row_search is None:
+        return None
+    row_bytes = source.n_samples * objective.n_outputs * source.dtype.itemsize
+    return n_slots(max(source.nbytes / 4, 1e8), row_bytes, start.nbytes)
 
 
 def plain_of(objective, curvature):
@@ -173,6 +179,8 @@ def minimise(objective, start, watch, *, tol, max_iter, verbose):
     noise, columns_options, l1_options = 4 * np.finfo(objective.source.dtype).eps, None, None
     target = stopping_rule(tol, objective.null_objective, objective.penalty, objective.blur, noise)
     most_pairs, curvature, make_metric = n_pairs(start.size, _PAIRS_BYTES), None, None
+    has_room = objective.source.is_wide_and_sparse or _slots_of_rows(objective, start) is not None
+    bound = DualBound(objective, with_products=has_room)
     if suits_columns(objective.source, objective.n_outputs, objective.elastic_net):
         columns = Columns(objective)
         columns_options = {"columns": columns, **columns.take_penalty(objective.elastic_net)}
@@ -188,7 +196,7 @@ def minimise(objective, start, watch, *, tol, max_iter, verbose):
         plain = plain_of(objective, curvature) if watch.validation is None else None
         n = most_pairs if plain is None else max(most_pairs, n_pairs(start.size, objective.source.nbytes // 2, most=40))
         memory = Memory(n, Pieces(start.size, objective.n_threads))
-        return {"memory": memory, "rows": rows, "plain": plain}
+        return {"memory": memory, "rows": rows, "plain": plain, "bound": bound}
 
     solver = choose_solver(
         start,
@@ -205,7 +213,9 @@ def minimise(objective, start, watch, *, tol, max_iter, verbose):
     watched = watch.watched()
     solution = run(solver, watched.evaluate, watched)
     if not solution.is_bound:
-        solution.prove(objective.gradient_bound(solution.grad), target)
+        enough = max(solution.suboptimality, target(solution.point) if solution.converged else 0.0)
+        if bound.by_coefficients(solution.grad) <= enough:
+            solution.prove(bound(solution.point, solution.objective, solution.grad, enough), enough)
     watch.end()
     if verbose:
         how = "converged" if solution.converged else "stopped" if solution.stopped else "not converged"

@@ -92,9 +92,35 @@ class SoftmaxObjective(LabelledRows):
         """What rounding errors of the scores at a point may hide of F - F*."""
         return _blur(point[:, self.source.n_features :], self.source.dtype)
 
-    def gradient_bound(self, grad):
-        """As :meth:`~.penalty.ElasticNet.gradient_bound`."""
-        return self.elastic_net.gradient_bound(grad, self.source.n_features)
+    def intercepts(self, array):
+        """The intercepts (n_outputs,) of a point, or a gradient by them; empty without any."""
+        return array[:, self.source.n_features :].ravel()
+
+    def by_output(self, array):
+        """The coefficients of a point, or a gradient by them: a list of arrays (n_outputs, ..)."""
+        return [array[:, : self.source.n_features]]
+
+    def at_intercepts(self, intercepts):
+        """The point of no coefficients, and of intercepts (n_outputs,) if there are any."""
+        point = np.zeros((self.n_outputs, self.n_columns))
+        point[:, self.source.n_features :].T[:] = intercepts
+        return point
+
+    def square(self, parts):
+        """The squared norm of a gradient by coefficients, as :meth:`by_output` has it."""
+        return float(np.vdot(parts[0], parts[0]))
+
+    def as_gradient(self, parts, strength):
+        """Coefficients times a number, both as :meth:`by_output` has them, as what a gradient by them is."""
+        return [strength * parts[0]]
+
+    def mean_of_rows(self, even):
+        """The means of the features, a list of arrays as :meth:`by_output` has them, and the sum of their mean squares.
+
+        ``even`` is the gradient by coefficients where all probabilities are even.
+        """
+        mean, variance = self.moments()
+        return [mean], float(np.sum(mean**2 + variance))
 
     def with_least_penalty(self, point):
         """As :meth:`~.penalty.ElasticNet.with_least_penalty`."""

@@ -158,19 +158,6 @@ class ElasticNet:
         point[present] = rows
         return point
 
-    def gradient_bound(self, grad, n_features):
-        """What F at a point of a gradient is above its minimum at the most, by the penalty's curvature alone.
-
-        Infinite unless there is an L2 penalty of all of them, no L1 penalty and no bounds, and the gradient by the
-        intercepts is zero.
-        """
-        strength = self.l2_reg_strength
-        if not strength or not self.is_smooth or self.is_free is not None or grad[:, n_features:].any():
-            return np.inf
-        by_coef = grad[:, :n_features]
-        with np.errstate(over="ignore"):
-            return float(np.vdot(by_coef, by_coef)) / (2 * strength)
-
 
 def penalty_strength(C, weight_sum, unit=1.0):
     """1/(C S), zero without a penalty, where the penalty of coefficients in some unit is a number."""

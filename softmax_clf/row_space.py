@@ -22,6 +22,7 @@ from .metrics.plan import HEAD, MetricPlan
 from .metrics.small import LEAST_MASS
 from .objective import SoftmaxObjective
 
+_CERTAIN = 40.0  # an intercept beside which the probabilities of the others are rounding errors
 _SHORTER = 2  # times: so much shorter must points be for the sake of a metric that is worse
 
 
@@ -66,6 +67,7 @@ class RowSpaceObjective:
             offset=offset,
         )
         self.offset, self.elastic_net = self.of_head.offset, self.of_head.elastic_net
+        self.n_classes, self.frequency = n_classes, self.of_head.frequency
         self.n_outputs, self.null_objective = self.of_head.n_outputs, self.of_head.null_objective
         self.head_shape = self.n_outputs, self.of_head.n_columns
         self.pieces = Pieces(source.n_samples, n_threads, self.n_outputs)
@@ -124,15 +126,43 @@ class RowSpaceObjective:
         """As that of :class:`~.objective.SoftmaxObjective`."""
         return self.of_head.blur(self.parts(point)[0])
 
-    def gradient_bound(self, grad):
-        """As :meth:`~.objective.SoftmaxObjective.gradient_bound`."""
-        by_head, half_grad, half_products = self.parts(grad)
-        bound = self.of_head.gradient_bound(by_head)
-        return (
-            bound + 4 * float(np.vdot(half_grad, half_products)) / (2 * self.l2_reg_strength)
-            if bound < np.inf
-            else bound
-        )
+    def intercepts(self, array):
+        """As :meth:`~.objective.SoftmaxObjective.intercepts`."""
+        return self.of_head.intercepts(self.parts(array)[0])
+
+    def by_output(self, array):
+        """As :meth:`~.objective.SoftmaxObjective.by_output`."""
+        by_head, first, second = self.parts(array)
+        return [*self.of_head.by_output(by_head), first.T, second.T]
+
+    def at_intercepts(self, intercepts):
+        """As :meth:`~.objective.SoftmaxObjective.at_intercepts`."""
+        point = np.zeros(self.n_outputs * (self.of_head.n_columns + 2 * self.source.n_samples))
+        self.parts(point)[0][:] = self.of_head.at_intercepts(intercepts)
+        return point
+
+    def square(self, parts):
+        """As :meth:`~.objective.SoftmaxObjective.square`."""
+        by_head, half_grad, half_products = parts
+        return self.of_head.square([by_head]) + 4 * float(np.vdot(half_grad, half_products))
+
+    def as_gradient(self, parts, strength):
+        """As :meth:`~.objective.SoftmaxObjective.as_gradient`."""
+        by_head, scores, by_row = parts
+        return [strength * by_head, strength / 2 * by_row, strength / 2 * scores]
+
+    def mean_of_rows(self, even):
+        """As :meth:`~.objective.SoftmaxObjective.mean_of_rows`: a pass; of rare features, squares of the means."""
+        certain = np.zeros(self.n_outputs)
+        certain[0] = _CERTAIN
+        of_first = self.by_output(self.evaluate(self.at_intercepts(certain))[1])
+        mean = [(c[0] - e[0]) / (1 - 1 / self.n_classes) for c, e in zip(of_first, even, strict=True)]
+        square = self.of_head.mean_of_rows(even)[1] if len(mean[0]) else 0.0
+        return mean, square + 4 * float(mean[1] @ mean[2])
+
+    def intercept_step(self, grad):
+        """As :meth:`~.objective.SoftmaxObjective.intercept_step`."""
+        return self.of_head.intercept_step(grad)
 
     def place_head(self, point):
         """Return the head's part of a point, and let the scores of the others there be its objective's offset."""

@@ -1,5 +1,7 @@
 """Rows with their labels and weights, and their probabilities at a point."""
 
+from functools import cached_property
+
 import numpy as np
 from scipy.special import expit, log_expit
 
@@ -78,9 +80,13 @@ class LabelledRows:
         return coef, point[:, n_features] if self.fit_intercept else np.zeros(self.n_outputs)
 
     def moments(self):
-        """Means and variances of the features in the columns of a point."""
-        mean, variance = self.source.moments(self.weight, self.n_threads)
+        """Means and variances of the features in the columns of a point: a pass, the first time."""
+        mean, variance = self._moments
         return (mean, variance) if self.unscale is None else (mean * self.unscale, variance * self.unscale**2)
+
+    @cached_property
+    def _moments(self):
+        return self.source.moments(self.weight, self.n_threads)
 
     def take(self, rows):
         """Some rows in the columns of a point, without that of the intercept, and their offsets or zero."""

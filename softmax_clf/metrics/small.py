@@ -22,6 +22,9 @@ _LARGE, _ROUNDS = 0.3, 5  # lambda L, from which on classes are left out of rows
 _ALIKE = 1e-13  # share of its size by which a feature varies where rounding errors do that
 _SAFETY = 10  # for what rounding errors make of all this
 _UNLIKELY = 1e-3  # probability of a class that a row is sure not to be of
+# A bound takes as long as some of a step does, and is not below what is allowed where half the decrement, with what
+# self-concordance multiplies it by, or what a step leaves of that, is so many times as much.
+_NEAR, _WORTH_A_LOOK = 3.0, 1e3
 _LAST_DIGITS = 1e-14  # share of F that the difference of two values of it may be off by
 _EPS = np.finfo(np.float64).eps
 _TINY = np.finfo(np.float64).tiny
@@ -397,6 +400,7 @@ class Surroundings:
         self.products = small.squares(self.point, self.inner), small.squares(self.inner, self.inner)
         self.weighted_moves = self.moved * small.weight_by_class
         self.slope_of_target = float(np.vdot(self.weighted_moves, small.target))
+        self.has_dual = small.is_even and small.strength > 0  # which asks for a penalty of all features
         self.there = 0.0, self.objective, self.log_proba  # where on the step it was last asked for
         self.dual: Any = None
         self.rest: Any = None
@@ -434,6 +438,15 @@ class Surroundings:
         self.there = length, value, log_proba
         return value, slope + strength * (cross + length * square)
 
+    def may_be_done(self, allowed, after_step=False):
+        """Whether a bound here, or after the step, may be as low as is allowed, by what the step promises."""
+        promised = -self.slope / 2
+        if not self.has_dual:
+            return promised * _SAFETY <= _NEAR * allowed
+        if after_step:
+            return promised * min(self.reach, 1.0) ** 2 <= _WORTH_A_LOOK * allowed
+        return promised <= _NEAR * allowed
+
     def bound(self, length, allowed):
         """What F is above its minimum at the most, after so much of the step.
 
@@ -453,7 +466,7 @@ class Surroundings:
             with one so weak that rounding errors, divided by its strength, exceed what is allowed.
         """
         small = self.small
-        strength = small.strength if small.is_even else 0.0  # the dual asks for a penalty of all features
+        strength = small.strength if self.has_dual else 0.0
         if length != self.there[0]:
             self.along(length)
         value = self.there[1]

@@ -16,6 +16,7 @@ from .ways import CHECK, DIAGONAL, METRIC, Ways
 # gradient in a metric is the largest of so many where a diagonal came before, or it may just happen to be small; of its
 # slack, the first metric that all is checked by needs this share. Metrics are new for so many iterations.
 _STEP_SLACK, _PACE_SLACK, _RECENT, _CHECK_SLACK, _SETTLED = 20, 3, 3, 0.4, 4
+_PROVABLE = 3  # times what is allowed: a bound of the intercepts as they are may be lower than of the best ones
 _STANDING = 200  # iterations in all of which rounding hides what the objective has decreased: there is no more to gain
 _TOGETHER_BYTES = 1 << 22  # of gradients that are solved for at once
 
@@ -262,7 +263,19 @@ def run(solver, evaluate, objective=None):
 
 
 def lbfgs(
-    point, make_metric, *, target, max_iter, noise, report, memory, before=None, rows=None, plain=None, budget=None
+    point,
+    make_metric,
+    *,
+    target,
+    max_iter,
+    noise,
+    report,
+    memory,
+    before=None,
+    rows=None,
+    plain=None,
+    budget=None,
+    bound=None,
 ):
     """Minimise a smooth convex function.
 
@@ -273,7 +286,7 @@ def lbfgs(
        shrunk while the objective stands (W. W. Hager and H. Zhang, SIAM Journal on Optimization 16, 2005, section 2).
     3. Every so often the metric is made anew at the current point (:class:`~.refresh.Refresh`); steps and gradient
        changes, being facts about the function, are kept. Where no step is found, it is made at the origin.
-    4. Stop when the estimate of F - F* is at most ``target(point)``.
+    4. Stop when the estimate of F - F*, or a bound, is at most ``target(point)``.
 
     With ``plain`` it may begin with a diagonal in the place of a metric, or go back to it: see :mod:`~.ways`.
 
@@ -298,13 +311,15 @@ def lbfgs(
     plain : Plain, or None
     budget : Budget, or None
         What all may take.
+    bound : DualBound, or None
+        Of F - F*.
 
     Returns
     -------
     Solution
     """
     budget = Budget() if budget is None else budget
-    descent = _Descent(point, make_metric, target, max_iter, noise, report, memory, rows, plain, budget)
+    descent = _Descent(point, make_metric, target, max_iter, noise, report, memory, rows, plain, budget, bound)
     yield from descent.begin(before)
     while True:
         yield from descent.aim()  # 1.
@@ -352,9 +367,13 @@ class _Descent:
         The share of its promise by which that has brought more or less.
     above : float, or None
         F - F*, where Hessian products tell it.
+    bounded, proven : float
+        F - F* at the most, if the intercepts were the best ones; and as it is, where that is not much above what is
+        allowed.
     """
 
-    def __init__(self, point, make_metric, target, max_iter, noise, report, memory, rows, plain, budget):
+    def __init__(self, point, make_metric, target, max_iter, noise, report, memory, rows, plain, budget, bound):
+        self.bound, self.bounded, self.proven = bound, np.inf, np.inf
         self.point, self.make_metric, self.memory, self.rows = point, make_metric, memory, rows
         self.target, self.max_iter, self.noise, self.report = target, max_iter, noise, report
         self.plain, self.budget, self.ways = plain, budget, Ways(plain, rows, budget, max_iter)
@@ -371,6 +390,8 @@ class _Descent:
     def begin(self, before):
         """Evaluate the start and make a metric there."""
         self.objective, self.grad = yield self.point
+        if self.bound is not None:
+            self.bound.begin(self.point, self.grad)
         self._make_metric()
         self.refresh = Refresh(self.metric, self.objective)
         if before is None:
@@ -407,13 +428,22 @@ class _Descent:
     def aim(self):
         """Find a direction, and whether it leads down."""
         self.allowed, self.newton, self.above = self.target(self.point), None, None
-        if self.ways.takes_newton_steps:
+        self._prove()
+        if self.ways.takes_newton_steps and self.proven > self.allowed:
             yield from self._aim_by_products()
         if self.newton is None:
             self.direction = self.memory.direction(self.scale).reshape(self.point.shape)
         self.slope = self._dot(self.grad, self.direction)
         self.rounding, self.square = self.noise * abs(self.objective), self._dot(self.grad, self.natural)
         self.descends = self.slope < 0 or not self.grad.any()
+
+    def _prove(self):
+        """Find a bound, where it may end the fit."""
+        if self.bound is None:
+            return
+        self.bounded, self.proven = self.bound.by_coefficients(self.grad), np.inf
+        if self.bounded <= _PROVABLE * self.allowed:
+            self.proven = self.bound(self.point, self.objective, self.grad, self.allowed)
 
     def _aim_by_products(self):
         """Find Newton's step, unless that which has led here has left so little that this is the end."""
@@ -452,7 +482,8 @@ class _Descent:
         claim = self.estimate if ways.vouches else max(self.estimate, 2 * allowed)
         if self.newton is not None:  # not taken yet: rows that are sure of a wrong class have hidden 19 times as much
             claim = max(claim, allowed / 2)
-        known = self.point, self.objective, self.grad, claim, False, allowed
+        is_bound = self.proven <= max(claim, allowed)
+        known = self.point, self.objective, self.grad, self.proven if is_bound else claim, is_bound, allowed
         if solution.is_final(*known, self.budget.limit(solution, self.max_iter), self.report):
             return True
         if ways.way == CHECK and self.iteration == ways.began:
@@ -555,7 +586,7 @@ class _Descent:
     def go_on(self):
         """Be where the line search has led, and make another metric where that is due."""
         before, direction, self.at_origin = self.grad, self.direction, False
-        way = self.ways.next(self.iteration, self.pace, self.slope, self.estimate)
+        way = self.ways.next(self.iteration, self.pace, self.slope, self.estimate, self.bounded)
         step, self.point, self.objective, self.grad = self.trial
         self.trial, self.came_by = None, self.newton if step == 1.0 else None
         self.budget.spend(1.0 if self.plain is None else self.plain.iteration_passes)

@@ -20,13 +20,10 @@ _EPS = np.finfo(np.float64).eps
 # L-BFGS, and the searches that it hands over to, may take as many passes as so many Hessians, and so many at least.
 _FIRST, _HESSIANS = 20, 3
 _CHECKED, _SURELY_CHECKED = 0.2, 0.4  # share of its time that a Hessian at its end may take, if that is short or long
-# The bound takes as long as some of a step does, and is not below what is allowed where half the decrement, or what a
-# step leaves of that, is so many times as much.
-_NEAR, _WORTH_A_LOOK = 3.0, 1e3
 _STANDING = 3  # iterations in a row that rounding lets gain nothing
 
 
-def relay(start, curvature, make_metric, *, max_iter, memory, before=None, rows=None, plain=None, **common):
+def relay(start, curvature, make_metric, *, max_iter, memory, before=None, rows=None, plain=None, bound=None, **common):
     """L-BFGS, and then Newton's method where it has not converged in the time that some Hessians take.
 
     Easy problems are done by then, and of others there is no telling how long L-BFGS would take, nor is its estimate to
@@ -36,7 +33,7 @@ def relay(start, curvature, make_metric, *, max_iter, memory, before=None, rows=
     ----------
     start : array float64
     curvature : object with ``plan``, and ``small`` as :func:`newton` takes it
-    make_metric, max_iter, memory, before, rows, plain
+    make_metric, max_iter, memory, before, rows, plain, bound
         As in :func:`~.lbfgs.lbfgs`.
     **common : dict
         For both.
@@ -47,11 +44,11 @@ def relay(start, curvature, make_metric, *, max_iter, memory, before=None, rows=
     """
     exact_passes = curvature.plan.exact_passes
     budget = Budget(max(_FIRST, _HESSIANS * exact_passes))
-    ways = {"memory": memory, "before": before, "rows": rows, "plain": plain}
+    ways = {"memory": memory, "before": before, "rows": rows, "plain": plain, "bound": bound}
     solution = yield from lbfgs(start, make_metric, max_iter=max_iter, budget=budget, **ways, **common)
     share = _CHECKED if solution.n_iter < _FIRST else _SURELY_CHECKED
     taken = solution.n_iter * curvature.plan.iteration_passes
-    left_alone = solution.converged and curvature.plan.exact_passes > share * taken
+    left_alone = solution.converged and (solution.is_bound or curvature.plan.exact_passes > share * taken)
     if left_alone or solution.stopped or solution.n_iter == max_iter or np.isinf(curvature.plan.exact_passes):
         return solution
     return (yield from newton(solution.point, curvature.small, max_iter=max_iter, solution=solution, **common))
@@ -76,7 +73,8 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
         Of any shape.
     small : SmallObjective
         With ``cost_of_rounding(point)``, and ``at(point, theta)``, an object that has ``objective``, ``slope``,
-        ``step``, ``reach``, ``whole_grad``, ``along(length)`` and ``bound(length, allowed)``; and ``grad(point)``.
+        ``step``, ``whole_grad``, ``along(length)``, ``may_be_done(allowed, after_step)`` and
+        ``bound(length, allowed)``; and ``grad(point)``.
     target, max_iter, noise, report
         As in :func:`~.lbfgs.lbfgs`.
     solution : Solution, or None
@@ -99,7 +97,7 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
         if known[0] > allowed:
             here = small.at(point, theta)
             objective, grad = here.objective, here.whole_grad
-            if -here.slope / 2 <= _NEAR * allowed or iteration == max_iter:
+            if here.may_be_done(allowed) or iteration == max_iter:
                 known = min(known, here.bound(0.0, allowed))
         known = min(known, (objective, True))
         if solution.is_final(point, objective + cost, grad, known[0] + cost, known[1], allowed, max_iter, report_here):
@@ -126,15 +124,14 @@ def newton(point, small, *, target, max_iter, noise, report, solution=None):
             solution.suboptimality, solution.is_bound = known[0] + cost, known[1]
             solution.reason = ROUNDING
             return _ended(solution, best, small)
-        promised = -here.slope / 2
         if length < 1.0:
             theta = min(max(_DOUBTED * theta, _BELIEVED), 1.0)
-        elif gained >= _GOOD * promised:
+        elif gained >= _GOOD * -here.slope / 2:
             theta *= _BELIEVED if theta > _LEAST else 0.0
         yield Arrived(trial)
         point, cost, allowed = trial, cost_there, target(trial)
         objective, grad, known = here.objective - gained, None, (np.inf, False)
-        if promised * min(here.reach, 1.0) ** 2 <= _WORTH_A_LOOK * allowed:
+        if here.may_be_done(allowed, after_step=True):
             known = here.bound(length, allowed)
         here = None
 

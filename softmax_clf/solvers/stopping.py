@@ -76,9 +76,9 @@ class Solution:
             self.reason = f"max_iter={max_iter} iterations were done"
         return self.converged or bool(self.reason)
 
-    def prove(self, bound, target):
-        """Put a bound in the place of an estimate, where it is below that or shows what the estimate let one expect."""
-        if not self.is_bound and bound <= max(self.suboptimality, target(self.point) if self.converged else 0.0):
+    def prove(self, bound, enough):
+        """Put a bound in the place of an estimate, where it is low enough."""
+        if bound <= enough:
             self.suboptimality, self.is_bound = bound, True
 
     def back_at(self, best):

@@ -106,6 +106,7 @@ class Ways:
         self.is_last = False  # whether a metric was turned to since all seemed to be done
         self.has_products = rows is not None  # and they have not failed
         self.takes_newton_steps, self.wasted = False, 0.0  # for a check; passes that have led to none
+        self.waits_since = None  # iteration at which a check was put off, for a bound that seemed near
         if plain is not None and plain.begins():
             self.way = DIAGONAL
 
@@ -150,7 +151,7 @@ class Ways:
         self.has_products, self.wasted = False, self.wasted + passes
         self.take(METRIC, iteration)
 
-    def next(self, iteration, pace, slope, estimate):
+    def next(self, iteration, pace, slope, estimate, bounded):
         """The way to take after an iteration; None to go on.
 
         Parameters
@@ -160,14 +161,16 @@ class Ways:
             Since the way was taken.
         slope : float
             Of F along the iteration's direction.
-        estimate : float
-            Of F - F* before it.
+        estimate, bounded : float
+            Of F - F* before it, and at the most.
         """
         if self.plain is None:
             return None
         if self.is_plain:
             self.plain.n_iter += 1
             if self._is_nearly_done(iteration, pace, slope):
+                if self._is_proven_sooner(iteration, pace, bounded):
+                    return None
                 self.is_last = not self._can_check()
                 return METRIC if self.is_last else CHECK
             if self.has_bad_metric:
@@ -176,7 +179,7 @@ class Ways:
             return METRIC if self._pays(iteration, pace, passes, each, passes) else None
         doubtful = 1.0 if self.by_products else _DOUBTFUL
         if not self.vouches and estimate <= doubtful * self.nearly * pace.goal:
-            return CHECK
+            return None if self._is_proven_sooner(iteration, pace, bounded) else CHECK
         if self.takes_newton_steps:
             return DIAGONAL if self.n_shortened else None
         if self.n_shortened >= _MANY_SHORTENED:
@@ -192,6 +195,20 @@ class Ways:
         done = (iteration - self.began) * self.plain.iteration_passes
         passes = self._check_passes() if self._can_check() else self.plain.metric_passes()
         return left <= _SURELY * pace.goal or done >= _CHECK_RENT * (1 + self.n_checked) * passes
+
+    def _is_proven_sooner(self, iteration, pace, bounded):
+        """Whether a bound that falls as F does will have fallen below the goal before a check has been made.
+
+        It is waited for no longer than the check takes.
+        """
+        if not bounded < np.inf or not pace.is_known:
+            return False
+        passes, each = self._check_passes(), self.plain.iteration_passes
+        left = pace.window * max(np.log(bounded / pace.goal), 0.0) / -np.log(pace.ratio)
+        if _TOO_LITTLE * left * each > passes:
+            return False
+        self.waits_since = iteration if self.waits_since is None else self.waits_since
+        return (iteration - self.waits_since) * each <= passes
 
     def checked(self, estimate, goal):
         """Take note of what the check tells where it was made."""
