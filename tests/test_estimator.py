@@ -202,16 +202,7 @@ def test_few_rows_are_not_checked_for_longer_than_they_take(monkeypatch, method,
         assert_array_equal(getattr(clf, method)(made), expected)
 
 
-@pytest.mark.parametrize(
-    "X",
-    [
-        np.zeros((1, 3)),
-        np.zeros(4),
-        np.zeros((0, 4)),
-        np.zeros((1, 4), complex),
-    ],
-    ids=lambda X: f"{X.dtype}{X.shape}",
-)
+@pytest.mark.parametrize("X", [np.zeros((1, 3)), np.zeros((0, 4))], ids=lambda X: f"{X.dtype}{X.shape}")
 def test_errors_of_predictions_are_those_of_scikit_learn(X):
     ours, theirs = (clf.fit(IRIS, SPECIES) for clf in (SoftmaxRegressionClassifier(), LogisticRegression(tol=1e-2)))
     with pytest.raises(ValueError) as expected:  # noqa: PT011
@@ -219,6 +210,19 @@ def test_errors_of_predictions_are_those_of_scikit_learn(X):
     with pytest.raises(type(expected.value)) as found:
         ours.predict_proba(X)
     assert str(found.value).replace(type(ours).__name__, type(theirs).__name__) == str(expected.value)
+
+
+@pytest.mark.parametrize(
+    ("X", "begins"),
+    [(np.zeros(4), "Expected 2D array"), (np.zeros((1, 4), complex), "Complex data not supported")],
+    ids=["1d", "complex"],
+)
+def test_errors_of_predictions_do_not_print_the_rows(X, begins):
+    """They begin as scikit-learn's, which hold all of X: what there is of it and the remedy are enough."""
+    for clf in (SoftmaxRegressionClassifier(), LogisticRegression(tol=1e-2)):
+        with pytest.raises(ValueError, match=f"^{begins}") as found:
+            clf.fit(IRIS, SPECIES).predict_proba(X)
+        assert ("\n" in str(found.value)) == isinstance(clf, LogisticRegression)
 
 
 @pytest.mark.parametrize("method", ["predict", "decision_function", "predict_proba", "predict_log_proba"])
