@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .contracts import Source
+from .messages import or_as_float64
 from .refusals import check_shapes
 from .rows import MeanCrossEntropy, weight_by_class
 from .sources.joined import joined
@@ -269,6 +270,12 @@ def standard_deviations(source, weight, fit_intercept, n_threads):
     # Squares are those of differences from the mean, of which rounding leaves little, however many rows there are.
     deviation = np.sqrt(variance)
     constant = deviation <= 4 * np.finfo(np.float64).eps * np.abs(mean)
+    least = deviation.min(where=~constant, initial=np.inf)
+    if least < 1 / np.finfo(source.dtype).max:
+        raise ValueError(
+            f"Expected X of a size whose inverse {source.dtype} can hold, got a standard deviation of {least:.0e}. "
+            f"Remedy: scale X up{or_as_float64(source.dtype)}."
+        )
     return np.where(constant, np.inf if fit_intercept else 1.0, deviation)
 
 

@@ -30,7 +30,13 @@ class Watch:
     def coefficients(self, point):
         """Fitted attributes of a point."""
         dtype = self.objective.source.dtype
-        coef, intercept = (part.astype(dtype) for part in self.objective.split(point))
+        with np.errstate(over="ignore"):
+            coef, intercept = (part.astype(dtype) for part in self.objective.split(point))
+        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+            raise ValueError(
+                f"Expected X of a size whose coefficients {dtype} can hold, but they overflow. Remedy: scale X "
+                f"up{or_as_float64(dtype)}."
+            )
         return {"classes_": self.classes, "coef_": coef, "intercept_": intercept}
 
     def watched(self):

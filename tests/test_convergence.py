@@ -2,6 +2,7 @@
 
 import tracemalloc
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from softmax_clf.metrics.plan import BLOCKS, EXACT, KRONECKER, MetricPlan, block
 from softmax_clf.objective import SoftmaxObjective
 from softmax_clf.solvers.line_search import shortened
 from softmax_clf.sources.arrays import ArraySource
+from softmax_clf.watch import Watch
 
 GRID = [
     pytest.param(name, C, weighted, fit_intercept, id=f"{name}-C={C:g}{'-weighted' * weighted}{'-b' * fit_intercept}")
@@ -205,6 +207,23 @@ def test_coefficients_that_float32_cannot_hold():
         clf.fit(X, y)
     assert np.isfinite(clf.coef_).all()
     assert clf.objective_ < np.log(3)
+
+
+@pytest.mark.parametrize(("size", "l1_ratio"), [(1e-40, 0.0), (1e-40, 0.5)])
+def test_coefficients_beyond_float32_are_refused(size, l1_ratio):
+    """They were infinite, or the message said that squares overflow, and to scale X down."""
+    X, y = size * np.random.default_rng(0).standard_normal((40, 3)), np.arange(40) % 3
+    X[y == 0] += 2 * size
+    clf = SoftmaxRegressionClassifier(1e3, standardize=True, l1_ratio=l1_ratio)
+    with pytest.raises(ValueError, match="float32 can hold.*Remedy: scale X up, or pass it as float64"):
+        clf.fit(X.astype(np.float32), y)
+    assert np.isfinite(clf.fit(X, y).coef_).all()
+
+
+def test_a_point_beyond_float32_is_refused():
+    objective = SimpleNamespace(source=SimpleNamespace(dtype=np.dtype("float32")), split=lambda point: (point, point))
+    with pytest.raises(ValueError, match="float32 can hold.*Remedy: scale X up, or pass it as float64"):
+        Watch.coefficients(SimpleNamespace(objective=objective), np.array([1e39]))
 
 
 def test_features_that_are_constant_and_large():
