@@ -252,6 +252,15 @@ def test_pickles_run_nothing(tmp_path, monkeypatch, value, protocol):
     assert not (tmp_path / "was_run").exists()
 
 
+@pytest.mark.parametrize("put", [b"r\xff\xff\xff\x0f", b"p268435455\n"])
+def test_pickles_take_no_memory_by_number(tmp_path, put):
+    """A fuzzer's: python's own unpickler makes room for as many values as the number says, here 4 GB."""
+    folder = write_python(tmp_path / "cifar-10-batches-py")
+    (folder / "data_batch_1").write_bytes(b"\x80\x02}" + put + b".")
+    with pytest.raises(ValueError, match="as number 268435455 in a file of"):
+        load_cifar10(folder)
+
+
 def test_pickle_of_no_dictionary(tmp_path):
     folder = write_python(tmp_path / "cifar-10-batches-py")
     (folder / "batches.meta").write_bytes(pickle.dumps([1, 2]))

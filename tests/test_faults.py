@@ -400,7 +400,7 @@ def check():
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs to know how much memory is in use")
-@rounds(60)
+@rounds(100)
 def test_a_limit_of_memory(n_rounds):
     """MemoryError, or a fit where it suffices; the estimator is whole, and fits when there is memory again."""
     code = """
@@ -418,10 +418,12 @@ def test_a_limit_of_memory(n_rounds):
             resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
         check()
-    print(outcomes)
+    print(outcomes.get("MemoryError", 0), outcomes.get("fitted", 0))
     """
-    (line,) = in_program(code, n_rounds, prelude=FIT + LONG_FIT, limit=120 + 15 * n_rounds)
-    assert "MemoryError" in line
+    (line,) = in_program(code, n_rounds, prelude=FIT + LONG_FIT, limit=120 + 4 * n_rounds)
+    n_errors, n_fitted = map(int, line.split())
+    assert n_errors + n_fitted == n_rounds
+    assert n_errors >= n_rounds // 10
     print(line)
 
 

@@ -8,17 +8,21 @@ import pickle
 import sys
 import warnings
 from pathlib import Path
+from zipfile import ZIP_DEFLATED
 
 import joblib
 import numpy as np
 import pytest
+import skops.io
 from sklearn.datasets import load_iris
 from sklearn.exceptions import InconsistentVersionWarning
 
 import softmax_clf
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
+from softmax_clf.interop import SKOPS_TRUSTED
 
 MODELS = Path(__file__).with_name("models")
+SUFFIXES = [".pickle", ".joblib", ".skops"]
 X, y = load_iris(return_X_y=True)
 SPECIES = np.array(["setosa", "versicolor", "virginica"])
 
@@ -36,19 +40,25 @@ def fitted():
 
 
 def save(folder, version):
-    """Write them, by pickle and by joblib, and what they predict."""
+    """Write them, by pickle, joblib and skops, and what they predict."""
     classifiers = fitted()
     (folder / f"{version}.pickle").write_bytes(pickle.dumps(classifiers, protocol=4))
     joblib.dump(classifiers, folder / f"{version}.joblib", compress=3)
+    skops.io.dump(classifiers, folder / f"{version}.skops", compression=ZIP_DEFLATED)
     predicted = {name: clf.predict_proba(X[::15]).tolist() for name, clf in classifiers.items()}
     (folder / f"{version}.json").write_text(json.dumps(predicted))
+
+
+def load(path):
+    if path.suffix == ".pickle":
+        return pickle.loads(path.read_bytes())
+    return joblib.load(path) if path.suffix == ".joblib" else skops.io.load(path, trusted=SKOPS_TRUSTED)
 
 
 def check(folder, version, suffix):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InconsistentVersionWarning)  # scikit-learn's own
-        path = folder / f"{version}{suffix}"
-        classifiers = pickle.loads(path.read_bytes()) if suffix == ".pickle" else joblib.load(path)
+        classifiers = load(folder / f"{version}{suffix}")
     predicted = json.loads((folder / f"{version}.json").read_text())
     assert classifiers.keys() == predicted.keys()
     for name, clf in classifiers.items():
@@ -59,13 +69,13 @@ def check(folder, version, suffix):
     classifiers["plain"].set_params(warm_start=True).fit(X, SPECIES[y])
 
 
-@pytest.mark.parametrize("suffix", [".pickle", ".joblib"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("version", sorted(path.stem for path in MODELS.glob("*.json")))
 def test_models_of_released_versions(version, suffix):
     check(MODELS, version, suffix)
 
 
-@pytest.mark.parametrize("suffix", [".pickle", ".joblib"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_models_of_this_version(tmp_path, suffix):
     """What would be kept if it were released."""
     save(tmp_path, softmax_clf.__version__)

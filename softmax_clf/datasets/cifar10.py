@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import pickle
+import pickletools
 import shutil
 import sys
 import tarfile
@@ -337,11 +338,22 @@ _ALLOWED = {
 }
 
 
+def _check_memo(stream):
+    """Refuse a pickle that numbers what it remembers beyond its length: memory is taken up to that number."""
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > size:
+            raise pickle.UnpicklingError(f"it remembers a value as number {argument} in a file of {size} bytes")
+    stream.seek(0)
+
+
 def _unpickle(name, files):
     """Read a dictionary from a pickle of Python 2 or 3."""
     file = files[name]
     with io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb") as stream:
         try:
+            _check_memo(stream)
             value = _DataUnpickler(stream, encoding="bytes").load()
         except Exception as error:  # damaged pickles raise nearly anything
             raise ValueError(f"{name} cannot be unpickled: {error or type(error).__name__}") from error
