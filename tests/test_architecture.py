@@ -101,7 +101,7 @@ OURS = {
         "sources",
         "kernels",
     },
-    "training_data": {"contracts", "refusals", "validation", "rows", "sources"},
+    "training_data": {"contracts", "messages", "refusals", "validation", "rows", "sources"},
     "refusals": {"sources"},
     "validation": {"sklearn_private", "refusals", "fitted", "labels", "sources", "kernels"},
     "fitting": {"columns", "dual", "row_space", "pooled", "objective", "solvers", "kernels"},
