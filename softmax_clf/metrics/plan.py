@@ -128,6 +128,8 @@ def plan_metric(
     # the Hessian, its factor and its blocks; the rows in float64, as they are, centred, and times a curvature
     elif not (size <= MOST_LAST and 8 * (3 * size**2 + 4 * n * p) <= max(X_bytes, 2.5e8) / n_problems):
         exact = np.inf
+    if in_common:
+        options = [option for option in options if option[0] != BLOCKS]
     if of_all_rows:
         options = [option for option in options if option[0] != EXACT]
         options = [option for option in options if option[1] == n] or options

@@ -40,7 +40,8 @@ class QuadraticCurvature(Curvature):
         super().__init__(rows, *args, **kwargs)
 
     def _plan(self, **options):
-        plan = super()._plan(**options)
+        # blocks of their own know nothing of what couples the classes, which coefficients in use all at once show
+        plan = super()._plan(**{"in_common": True, **options})
         return replace(plan, n_rows=max(plan.n_rows, self._enough_rows(self.rows.n_columns)))
 
     def _enough_rows(self, n_columns):
