@@ -13,21 +13,37 @@ from .sources.arrays import ArraySource
 from .sources.sparse import CsrSource
 
 _TASK_FLOPS = 2e6
-_MAX_STATE = 1 << 26  # bytes of an array of rows by classes, of which there are a dozen
+_MAX_STATE = 1 << 26  # bytes of an array of rows by classes
+_N_STATES = 12  # of which there are so many
+# What working sets take, in nanoseconds of one thread: a row and a coordinate in a sweep; a row and a class in a step,
+# and a step; a row and a coordinate in a fit, until a path has shown what it is.
+_SWEPT, _STEPPED, _STEP, _FORESEEN = 0.5, 45.0, 1e5, 100.0
+# What models of all features take: a fit, and a class; a byte of X and a class; a feature and a coefficient in use, as
+# if there were so many features more; and a share of that on a path.
+_FIT, _OUTPUT, _READ, _MODELLED, _BESIDES, _ON_PATH = 2.7e6, 1.3e6, 0.5, 310.0, 100, 0.5
 
 
 def suits_columns(source, n_outputs, elastic_net):
-    """Whether columns are what to go by: where features outnumber rows, or are sparse, and few may be in use."""
+    """Whether columns are what to go by, at first: where few features may be in use.
+
+    Where they outnumber rows, or are sparse, that is to the end; where rows abound, as long as it pays, see
+    :meth:`Columns.is_dear`.
+    """
     bounds = elastic_net.bounds
     if elastic_net.is_smooth or not (elastic_net.l1_reg_strength or elastic_net.l2_reg_strength):
         return False
     if bounds is not None and not (bounds[0].max() <= 0 <= bounds[1].min()):
         return False
-    if not isinstance(source, ArraySource | CsrSource) or source.X.dtype != source.dtype:
+    if not (isinstance(source, ArraySource) or (isinstance(source, CsrSource) and source.X.dtype == source.dtype)):
         return False
     if 8 * source.n_samples * n_outputs > _MAX_STATE:
         return False
-    return source.n_features > source.n_samples or source.is_wide_and_sparse
+    if source.n_features > source.n_samples or source.is_wide_and_sparse:
+        return True
+    # the columns that are kept, and the states of the rows, take a quarter of X, or 100 MB
+    n_bytes = 8 * source.n_samples * (source.n_features + _N_STATES * n_outputs)
+    is_plain = bounds is None and elastic_net.is_free is None and not elastic_net.is_grouped
+    return is_plain and isinstance(source, ArraySource) and n_bytes <= max(source.nbytes / 4, 1e8)
 
 
 @dataclass
@@ -60,6 +76,12 @@ class Columns:
         Whether the L1 penalty is of norms.
     last, before : Ended, or None
         Where the last fit has ended, and the one before.
+    work, foreseen : float
+        What the fit has taken, and what one takes for each row and coordinate, in nanoseconds.
+    has_another_way : bool
+        Whether there is one.
+    has_given_up : bool
+        Whether the last fit has left the rest to another way.
     """
 
     def __init__(self, labelled, absent=None):
@@ -91,9 +113,26 @@ class Columns:
             self.columns = (self.kept,)
         n_outputs = len(self.present)
         self.proba, self.residual = np.empty((2, n_outputs, n))
-        self.loss, self.work = np.empty(n), np.empty((2, n))
+        self.loss, self.spare = np.empty(n), np.empty((2, n))
         self.scores, self.value, self.last, self.before = None, np.inf, None, None
         self.strength, self.is_grouped = 0.0, False
+        self.work, self.foreseen, self.has_given_up = 0.0, _FORESEEN, False
+        self.has_another_way = not self.sparse and self.n_features <= n
+
+    def is_dear(self, n_coordinates, is_new=False):
+        """Whether a fit had better go on in another way, by what it has taken and what a new set will take."""
+        if not self.has_another_way:
+            return False
+        source, n_outputs = self.labelled.source, self.labelled.n_outputs
+        n_read = source.n_samples * source.n_features * source.dtype.itemsize
+        models = _FIT + (_OUTPUT + _READ * n_read) * n_outputs
+        models += _MODELLED * (self.n_features + _BESIDES) * n_coordinates
+        foreseen = self.foreseen * n_coordinates * len(self.weight) if is_new else 0.0
+        return self.work + foreseen > (models if self.last is None else _ON_PATH * models)
+
+    def learn(self, n_coordinates):
+        """Foresee of the next fit of a path what this one has taken."""
+        self.foreseen = self.work / (max(n_coordinates, 1) * len(self.weight))
 
     def take_penalty(self, elastic_net):
         """Take in a penalty, for the fits from now on.
@@ -140,7 +179,7 @@ class Columns:
     def move_to(self, scores):
         """The rows at these scores; the mean loss."""
         self.scores = scores
-        self.value = row_states(scores, self.target, self.weight, self.proba, self.residual, self.loss, self.work)
+        self.value = row_states(scores, self.target, self.weight, self.proba, self.residual, self.loss, self.spare)
         return self.value
 
     def begin(self, classes, features, coef, intercept):
@@ -213,7 +252,7 @@ class Columns:
 
         The point lies a ``share`` of the way from the probabilities to the targets.
         """
-        return divergence(share, self.target, self.proba, self.weight, self.loss, self.work[0]) if share > 0 else 0.0
+        return divergence(share, self.target, self.proba, self.weight, self.loss, self.spare[0]) if share > 0 else 0.0
 
     def model(self, classes, features):
         """The quadratic model of the loss among some coordinates."""
@@ -271,16 +310,18 @@ class Model:
         gained : float
         """
         c, goal, gained = self.columns, coef.copy(), np.zeros(1)
+        c.work += _STEP + _STEPPED * c.proba.size
         hold = damping * self.curvature
         self.moved[:], self.mean[:], self.shift[:] = 0.0, 0.0, 0.0
         max_sweeps = int(max(2e7 / (10 * len(coef) * c.proba.shape[1] + 1), 12))
         for _ in range(max(200 // max_sweeps, 1)):
-            ended, _ = c.descend_kernel(
+            ended, n_sweeps = c.descend_kernel(
                 c.columns, self.places, self.ends, self.curvature, threshold, ridge, hold, coef, low, high,
                 c.residual, self.spread, self.by_weight, c.proba, c.fit_intercept, accuracy, enough, max_sweeps,
                 self.n_groups, goal, self.shift, self.moved, self.mean, self.work, *self.by_group, *self.trail,
                 *self.small, gained,
             )  # fmt: skip
+            c.work += _SWEPT * n_sweeps * len(coef) * len(c.weight)
             if ended:
                 break
         return goal, gained[0]

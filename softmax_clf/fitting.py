@@ -1,5 +1,7 @@
 """From an objective to its minimum: which metrics and which solver suit it, and when it is to end."""
 
+from functools import cache
+
 import numpy as np
 
 from .columns import Columns, suits_columns
@@ -14,7 +16,7 @@ from .solvers.proximal import proximal_newton
 from .solvers.stopping import allowed_suboptimality
 from .solvers.subspace import Rows, n_slots
 from .solvers.ways import Plain
-from .solvers.working_set import working_set
+from .solvers.working_set import sparse_relay
 
 _PAIRS_BYTES = 3 << 26  # of the solver's memory, where it is kept short: all of it is read in each iteration
 
@@ -63,7 +65,8 @@ def choose_solver(start, curvature, make_metric, *, columns_options, l1_options,
     Parameters
     ----------
     start : array
-    curvature : Curvature
+    curvature : callable () -> Curvature
+        Made where it is needed.
     make_metric : callable
         From a point, and with an L1 penalty or bounds the gradient there, to a metric.
     columns_options : dict or None
@@ -79,13 +82,18 @@ def choose_solver(start, curvature, make_metric, *, columns_options, l1_options,
     -------
     generator
     """
+
+    def by_models(point, solution=None):
+        options = {"exact": curvature().is_exact, "solution": solution, **l1_options, **common}
+        return proximal_newton(point, make_metric, **options)
+
     if columns_options is not None:
-        return working_set(start, **columns_options, **common)
+        return sparse_relay(start, by_models, **columns_options, **common)
     if l1_options is not None:
-        return proximal_newton(start, make_metric, exact=curvature.is_exact, **l1_options, **common)
-    if curvature.is_exact:
-        return newton(start, curvature.small, **common)
-    return relay(start, curvature, make_metric, **lbfgs_options(), **common)
+        return by_models(start)
+    if curvature().is_exact:
+        return newton(start, curvature().small, **common)
+    return relay(start, curvature(), make_metric, **lbfgs_options(), **common)
 
 
 def stopping_rule(tol, null_objective, penalty, blur, noise):
@@ -178,22 +186,26 @@ def minimise(objective, start, watch, *, tol, max_iter, verbose):
     """
     noise, columns_options, l1_options = 4 * np.finfo(objective.source.dtype).eps, None, None
     target = stopping_rule(tol, objective.null_objective, objective.penalty, objective.blur, noise)
-    most_pairs, curvature, make_metric = n_pairs(start.size, _PAIRS_BYTES), None, None
+    most_pairs = n_pairs(start.size, _PAIRS_BYTES)
     has_room = objective.source.is_wide_and_sparse or _slots_of_rows(objective, start) is not None
     bound = DualBound(objective, with_products=has_room)
     if suits_columns(objective.source, objective.n_outputs, objective.elastic_net):
         columns = Columns(objective)
         columns_options = {"columns": columns, **columns.take_penalty(objective.elastic_net)}
-    else:
-        curvature = curvature_of(objective)
-        make_metric = curvature.metric
     if not objective.elastic_net.is_smooth:
         l1_options = {"memory": most_pairs, "nonsmooth": objective.nonsmooth(), "settle": objective.with_least_penalty}
 
+    @cache
+    def curvature():
+        return curvature_of(objective)
+
+    def make_metric(*at):
+        return curvature().metric(*at)
+
     def lbfgs_options():
-        rows = rows_of(objective, curvature, start)
+        rows = rows_of(objective, curvature(), start)
         # with validation rows the way matters too: that of a metric is the straighter one
-        plain = plain_of(objective, curvature) if watch.validation is None else None
+        plain = plain_of(objective, curvature()) if watch.validation is None else None
         n = most_pairs if plain is None else max(most_pairs, n_pairs(start.size, objective.source.nbytes // 2, most=40))
         memory = Memory(n, Pieces(start.size, objective.n_threads))
         return {"memory": memory, "rows": rows, "plain": plain, "bound": bound}

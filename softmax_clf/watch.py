@@ -71,6 +71,8 @@ class Watch:
                 f"iteration {solution.n_iter}: objective {solution.objective:.8g}, above the minimum by an estimated "
                 f"{solution.suboptimality:.1e}{text}"
             )
+        if self.iteration is None and solution.n_iter and self.task is not None:  # of a solver that asks for nothing
+            self.begin()
         if self.iteration is not None:
             stop |= self.iteration.end(lambda: self.coefficients(solution.point))
             self.iteration = None

@@ -17,6 +17,7 @@ from ways import ways
 
 import problems
 import reference
+import softmax_clf.fitting
 import softmax_clf.metrics.quadratic
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
 from softmax_clf.kernels.lasso import GramBlock
@@ -167,6 +168,13 @@ def test_suboptimality_is_not_too_small(name, l1_ratio):
         assert clf.objective_ == pytest.approx(objective.loss(clf.coef_, clf.intercept_), abs=1e-9)
 
 
+@pytest.fixture
+def by_models_alone(monkeypatch):
+    """No working sets before."""
+    monkeypatch.setattr(softmax_clf.fitting, "suits_columns", lambda *args: False)
+
+
+@pytest.mark.usefixtures("by_models_alone")
 def test_few_passes_on_raw_features():
     problem = problems.load("digits")
     clf = SoftmaxRegressionClassifier(l1_ratio=1.0).fit(problem.X, problem.y)
@@ -207,6 +215,7 @@ def test_the_bits_do_not_depend_on_threads(name, l1_ratio):
     np.testing.assert_array_equal(one.intercept_, two.intercept_)
 
 
+@pytest.mark.usefixtures("by_models_alone")
 @pytest.mark.parametrize("C", [0.1, 1.0])
 def test_a_shift_of_all_classes_helps_no_more(C):
     """The cross-entropy does not change with it, so that a solver may be slow to find it."""

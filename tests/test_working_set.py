@@ -1,5 +1,6 @@
 """Sparse coefficients by working sets: the optimum by its conditions, and a gap that holds."""
 
+import itertools
 import warnings
 from types import SimpleNamespace
 
@@ -12,7 +13,10 @@ from test_penalty import fit
 
 import problems
 import reference
+import softmax_clf.fitting
+import softmax_clf.model_selection.fold_paths
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV, softmax_regression_path
+from softmax_clf.columns import Columns, suits_columns
 from softmax_clf.solvers import working_set
 
 CONTAINERS = {"C": np.ascontiguousarray, "F": np.asfortranarray, "CSR": csr_array}
@@ -147,6 +151,107 @@ def test_digits_that_rounding_hides():
     assert clf.suboptimality_ < 1e-12
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Rows that abound: working sets at first, and models of all features where these are cheaper
+
+
+def tall(n_classes=3, n_samples=400, n_features=40, seed=3):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n_samples, 4)) @ rng.standard_normal((4, n_features))
+    X = X + rng.standard_normal((n_samples, n_features)) + np.arange(n_features) % 2
+    y = np.argmax(X[:, :n_classes] + rng.gumbel(size=(n_samples, n_classes)), axis=1)
+    y[:n_classes] = np.arange(n_classes)
+    return X.astype(np.float32).astype(np.float64), y
+
+
+WAYS = ["working sets", "handed on at once", "handed on later", "models"]
+
+
+@pytest.fixture
+def go(monkeypatch):
+    """Let fits take a way."""
+
+    def choose(way):
+        calls = itertools.count()
+        dear = {
+            "working sets": lambda *args, **kwargs: False,
+            "handed on at once": lambda *args, **kwargs: True,
+            "handed on later": lambda *args, **kwargs: next(calls) >= 2,
+        }
+        suits = suits_columns if way in dear else lambda *args: False
+        monkeypatch.setattr(Columns, "is_dear", dear.get(way))
+        for module in (softmax_clf.fitting, softmax_clf.model_selection.fold_paths):
+            monkeypatch.setattr(module, "suits_columns", suits)
+
+    return choose
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize(("container", "C", "l1_ratio"), [("C", 10.0, 1.0), ("F", 0.1, 0.9), ("C", 0.3, 0.1)])
+def test_all_ways_lead_to_one_minimum(go, n_classes, C, l1_ratio, container, variant):
+    X, y = tall(n_classes)
+    rng = np.random.default_rng(1)
+    weight = rng.exponential(size=len(y)) * (rng.uniform(size=len(y)) < 0.9) if variant == "weighted" else None
+    offset = rng.standard_normal((len(y), n_classes)) if variant == "offset" else None
+    target = reference.one_hot(y)
+    if variant == "soft":
+        target = 0.9 * target + 0.1 / n_classes
+    dtype = np.float32 if variant == "float32" else np.float64
+    rows, with_intercept = CONTAINERS[container](X.astype(dtype)), variant != "no intercept"
+    objective = reference.Objective(
+        X, target, C, np.ones(len(y)) if weight is None else weight, with_intercept, offset, l1_ratio
+    )
+    fits = {}
+    for way in WAYS:
+        go(way)
+        clf = SoftmaxRegressionClassifier(C, l1_ratio=l1_ratio, fit_intercept=with_intercept, tol=1e-6)
+        fits[way] = clf.fit(rows, target if variant == "soft" else y, weight, offset=offset)
+        assert clf.converged_
+        assert clf.objective_ == pytest.approx(objective.loss(clf.coef_, clf.intercept_), abs=1e-6)
+    assert fits["working sets"].suboptimality_is_bound_
+    assert fits["handed on later"].n_iter_ > 1
+    least = min(clf.objective_ for clf in fits.values())
+    for clf in fits.values():
+        assert clf.objective_ - least <= clf.suboptimality_ + (1e-9 if dtype == np.float64 else 1e-8)
+
+
+def test_iterations_go_on_where_a_fit_is_handed_on(go):
+    """No iteration is told of twice, nor are there more than are allowed."""
+    X, y = tall()
+    go("handed on later")
+    clf = SoftmaxRegressionClassifier(10.0, l1_ratio=1.0, tol=1e-9).fit(X, y)
+    assert len(clf.loss_curve_) == clf.n_iter_ + 1
+    assert (np.diff(clf.loss_curve_) < 1e-12).all()
+    go("handed on later")
+    with pytest.warns(ConvergenceWarning):
+        few = SoftmaxRegressionClassifier(10.0, l1_ratio=1.0, tol=1e-9, max_iter=3).fit(X, y)
+    assert few.n_iter_ == 3
+    np.testing.assert_array_equal(few.loss_curve_, clf.loss_curve_[:4])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_path_is_its_fits_whatever_the_way(go, way):
+    X, y = tall()
+    Cs = np.geomspace(0.01, 5, 8)
+    go("models")
+    cold = [SoftmaxRegressionClassifier(C, l1_ratio=1.0, tol=1e-9).fit(X, y).coef_ for C in Cs]
+    go(way)
+    _, coefs, _, _ = softmax_regression_path(X, y, Cs=Cs, l1_ratio=1.0, tol=1e-9)
+    np.testing.assert_allclose(coefs, cold, atol=1e-4)
+
+
+def test_what_is_dear():
+    """Few coefficients among rows that hardly outnumber features are for working sets; many among many are not."""
+    clf = {}
+    for name, (n_samples, n_features, C) in {"few": (300, 200, 0.02), "many": (20_000, 20, 10.0)}.items():
+        X, y = tall(n_samples=n_samples, n_features=n_features)
+        clf[name] = SoftmaxRegressionClassifier(C, l1_ratio=1.0, tol=1e-4).fit(X, y)
+    assert clf["few"].suboptimality_is_bound_
+    assert not clf["many"].suboptimality_is_bound_
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # glmnet 4.1 of R, family = "multinomial", standardize = FALSE, thresh = 1e-16: alpha, lambda, intercepts of mean zero,
 # and (class, feature): coefficient
 GLMNET = [

@@ -15,7 +15,7 @@ from ..solvers.newton import newton, relay
 from ..solvers.proximal import proximal_newton
 from ..solvers.stopping import allowed_suboptimality
 from ..solvers.subspace import Rows, n_slots, search
-from ..solvers.working_set import working_set
+from ..solvers.working_set import sparse_relay
 from .fold_metrics import FoldMetrics, FoldRows
 from .lockstep import Lockstep
 from .memory import N_PAIRS, searched_bytes
@@ -138,9 +138,13 @@ class FoldPaths:
         """On, along the line through the last two solutions in log(C): 15 % fewer passes than from the last."""
         (log_C_before, points_before), (last_log_C, last_points) = self.trail[0], self.trail[-1]
         gap = last_log_C - log_C_before
-        if self.columns or not (gap > 0 and np.isfinite(log_C)):
+        if not (gap > 0 and np.isfinite(log_C)):
             return last_points
-        return last_points + min((log_C - last_log_C) / gap, 1.0) * (last_points - points_before)
+        ahead = last_points + min((log_C - last_log_C) / gap, 1.0) * (last_points - points_before)
+        for m, columns in enumerate(self.columns or []):
+            if not columns.has_given_up:  # working sets go ahead by themselves
+                ahead[m] = last_points[m]
+        return ahead
 
     # ------------------------------------------------------------------------------------------------ one fold's solver
 
@@ -155,12 +159,11 @@ class FoldPaths:
         }
         curvature = self.metrics.curvatures[m]
         elastic_net = self.stack.elastic_nets[m]
-        if self._goes_by_columns():
-            return working_set(start, self.columns[m], **self.columns[m].take_penalty(elastic_net), **common)
+        if self._goes_by_columns() and not self.columns[m].has_given_up:
+            options = self.columns[m].take_penalty(elastic_net) | common
+            return sparse_relay(start, partial(self._by_models, m, common), columns=self.columns[m], **options)
         if not elastic_net.is_smooth:
-            common |= {"nonsmooth": self.stack.nonsmooth(m), "settle": partial(self.stack.with_least_penalty, m)}
-            common["exact"] = curvature.is_exact
-            return proximal_newton(start, make_metric, memory=N_PAIRS, **common)
+            return self._by_models(m, common, start)
         if curvature.is_exact:
             return newton(start, curvature.small, **common)
         rows = self._searched_rows(m)
@@ -168,6 +171,12 @@ class FoldPaths:
             return search(start, rows=rows, **common)
         common |= {"memory": self.memories[m], "before": self.ends[m], "rows": rows}
         return relay(start, curvature, make_metric, **common)
+
+    def _by_models(self, m, common, start, solution=None):
+        """The solver of one fold by models of all features."""
+        common = common | {"nonsmooth": self.stack.nonsmooth(m), "settle": partial(self.stack.with_least_penalty, m)}
+        common |= {"exact": self.metrics.curvatures[m].is_exact, "solution": solution}
+        return proximal_newton(start, self.metrics.maker(m), memory=N_PAIRS, **common)
 
     def _report(self, m, solution):
         """Take note of where the solver of one fold is; whether that is far enough."""

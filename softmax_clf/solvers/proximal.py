@@ -258,7 +258,9 @@ def shift_of_least_penalty(values, l1, l2):
     return np.where(stays, 0.0, shift)
 
 
-def proximal_newton(point, make_metric, *, nonsmooth, settle, target, max_iter, noise, report, memory=20, exact=False):
+def proximal_newton(
+    point, make_metric, *, nonsmooth, settle, target, max_iter, noise, report, memory=20, exact=False, solution=None
+):
     """Minimise a smooth convex function f plus a penalty that has no derivative, F(w) = f(w) + h(w).
 
     A generator that yields points and is sent (f, its gradient), as :func:`~.lbfgs.lbfgs`.
@@ -295,12 +297,14 @@ def proximal_newton(point, make_metric, *, nonsmooth, settle, target, max_iter, 
         Pairs kept.
     exact : bool
         The metric is the Hessian: it is made anew at each point, and no pairs are kept.
+    solution : Solution, or None
+        Of another solver, that has ended at the point and is gone on from.
 
     Returns
     -------
     Solution
     """
-    descent = _Descent(point, make_metric, nonsmooth, settle, target, noise, 0 if exact else memory, exact)
+    descent = _Descent(point, make_metric, nonsmooth, settle, target, noise, 0 if exact else memory, exact, solution)
     yield from descent.begin()
     while True:
         descent.aim()  # 1.
@@ -328,18 +332,22 @@ class _Descent:
         What columns that the metric does not know may add to it.
     """
 
-    def __init__(self, point, make_metric, nonsmooth, settle, target, noise, memory, exact):
+    def __init__(self, point, make_metric, nonsmooth, settle, target, noise, memory, exact, solution):
         self.point, self.make_metric, self.nonsmooth, self.settle = point, make_metric, nonsmooth, settle
         self.target, self.noise, self.memory, self.exact = target, noise, memory, exact
-        self.pairs, self.damping, self.iteration = _Pairs(memory), _DAMPING, 0
-        self.solution, self.at_origin = Solution(point), False
+        self.pairs, self.damping = _Pairs(memory), _DAMPING
+        self.solution, self.at_origin = Solution(point) if solution is None else solution, False
+        self.is_reported = bool(self.solution.loss_curve)  # by the solver before
+        if self.is_reported:
+            self.solution.loss_curve.pop()
+        self.iteration = len(self.solution.loss_curve)
 
     def begin(self):
         """Take the objective at the start."""
         smooth, self.grad = yield self.point
         self.objective = smooth + self.nonsmooth.value(self.point)
         made = self.make_metric(self.point, self.grad)
-        self.metric, self.refresh = made.matrix, Refresh(made, self.objective)
+        self.metric, self.refresh = made.matrix, Refresh(made, self.objective, self.iteration)
 
     def aim(self):
         """Minimise the model, to more digits where it seems to be the last; and estimate F - F*."""
@@ -363,6 +371,8 @@ class _Descent:
     def stops(self, max_iter, report):
         """Take in the iteration; whether it is the last."""
         args = self.point, self.objective, self.grad, self.estimate, False, self.target(self.point)
+        if self.is_reported:
+            self.is_reported, report = False, lambda solution: False
         return self.solution.is_final(*args, max_iter, report)
 
     def search(self):

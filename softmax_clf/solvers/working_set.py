@@ -14,6 +14,7 @@ _LEAST_SET = 50  # coordinates that a set may grow by, or as many as there are i
 _SHARE = 0.5  # of what is allowed, that a working set may leave to be gained
 _BACKTRACKS = 30
 _STANDING = 3  # steps in a row that gain nothing, for rounding
+_LARGE = 1e150  # the squares of larger derivatives may overflow
 _EPS, _TINY = np.finfo(np.float64).eps, np.finfo(np.float64).tiny
 
 
@@ -30,7 +31,8 @@ def working_set(point, columns, *, threshold, ridge, target, max_iter, report, b
        Statistical Software 33, 2010), with the whole Hessian: between classes too. It is extrapolated (Q. Bertrand et
        al., Beyond L1: faster and better sparse models with skglm, NeurIPS 2022).
     3. Once the set has little left to gain, intercepts are balanced and the gradient by all coefficients is taken.
-    4. Stop when the duality gap is at most ``target(point)``.
+    4. Stop when the duality gap is at most ``target(point)``; or, with neither convergence nor a reason, where it has
+       become so dear that another solver had better go on.
 
     The gap: probabilities p of the rows, moved a share of the way to the targets y until no derivative exceeds its
     threshold, are a point of the dual. With u the derivatives of the loss by the coefficients w there,
@@ -65,6 +67,29 @@ def working_set(point, columns, *, threshold, ridge, target, max_iter, report, b
     return _Fit(point, columns, threshold, ridge, bounds, target, max_iter, report).run()
 
 
+def sparse_relay(point, go_on, **options):
+    """Working sets, and then :func:`~.proximal.proximal_newton` where that is cheaper.
+
+    How many coefficients are in use at the end nobody knows before: few make columns the cheaper way by far.
+
+    Parameters
+    ----------
+    point : array
+    go_on : callable (point, Solution) -> generator
+        That solver, from where another has ended.
+    **options : dict
+        As of :func:`working_set`.
+
+    Returns
+    -------
+    Solution
+    """
+    solution = yield from working_set(point, **options)
+    if solution.converged or solution.reason:
+        return solution
+    return (yield from go_on(solution.point, solution))
+
+
 @dataclass
 class Ended:
     """Where a fit has ended: the strength of its L1 penalty, coefficients that are not zero, and the gradient."""
@@ -93,49 +118,78 @@ class _Fit:
         self.intercept = point[present, p] if columns.fit_intercept else np.zeros(len(present))
         self.solution, self.lower, self.allowed, self.damping = Solution(point), 0.0, None, 0.0
         self.is_bound = bool((threshold + ridge).all())
+        self.grad, self.standing, self.gives_up, self.follows = None, 0, False, False
 
     def run(self):
+        ended = self._begin()
+        while not ended and not self.gives_up:
+            ended = self._on_set() or self._grow()
+        self.columns.has_given_up = self.gives_up
+        if self.gives_up:
+            return self.solution
+        c, used = self.columns, self.at != 0
+        if self.follows:
+            c.learn(len(self.numbers))
+        grad = c.gradient() if self.grad is None else self.grad
+        c.before, c.last = c.last, Ended(c.strength, self.numbers[used], self.at[used], grad)
+        self.solution.grad = self._whole_grad(grad.values)
+        return self.solution
+
+    def _begin(self):
+        """Choose the first set, and go ahead on a path; whether it has ended."""
         c, last = self.columns, self.columns.last
+        c.work = 0.0
         follows = last is not None and np.array_equal(last.numbers, self.numbers) and np.array_equal(last.coef, self.at)
         if follows:
             self.at = self._ahead()
         c.begin(*np.divmod(self.numbers, c.n_features), self.at, self.intercept)
         if follows:
-            grad = last.grad
+            self.grad = last.grad
             bound = np.maximum(2 - last.strength / max(c.strength, _TINY), 0.5) * self.threshold
         else:
             self.intercept = self.intercept + c.balance()
-            grad, bound = c.gradient(), self.threshold
-        self._choose(np.union1d(self.numbers, self._steepest(grad, bound)))
-        ended = self._record() if follows else self._check(grad)
-        while not ended:
-            grad, standing, least = None, 0, np.inf
-            for step in range(_MAX_STEPS):
-                moved = self._step(_LAST_ACCURACY if standing else _ACCURACY)
-                self.model.update()
-                left = self._gap(self.model.grad, *self._terms_of_set())
-                standing = 0 if moved or left < 0.9 * least else standing + 1
-                least = min(left, least)
-                if standing == _STANDING or left <= _SHARE * self.allowed or step == _MAX_STEPS - 1:
-                    self.intercept += c.balance()
-                    grad = c.gradient()
-                    ended = self._check(grad)
-                    break
-                ended = self._record()
-                if ended:
-                    break
-            if not ended:
-                numbers = np.union1d(self.numbers, self._steepest(grad, self.threshold))
-                if standing == _STANDING and len(numbers) == len(self.numbers):
-                    self.solution.reason, ended = ROUNDING, True
-                else:
-                    self._choose(numbers)
-        grad = c.gradient() if grad is None else grad
-        used = self.at != 0
-        c.before = c.last
-        c.last = Ended(c.strength, self.numbers[used], self.at[used], grad)
-        self.solution.grad = self._whole_grad(grad.values)
-        return self.solution
+            self.grad, bound = c.gradient(), self.threshold
+        numbers = np.union1d(self.numbers, self._steepest(self.grad, bound))
+        overflows = self.grad.steepest.max(initial=0.0) > _LARGE  # models tell of that
+        self.gives_up = c.is_dear(len(numbers), is_new=True) or (c.has_another_way and overflows)
+        if self.gives_up:
+            return False
+        self._choose(numbers)
+        self.follows = follows
+        return self._record() if follows else self._check(self.grad)
+
+    def _on_set(self):
+        """Go to where the set has little left to gain, and take the gradient there; whether it has ended."""
+        self.grad, self.standing, least = None, 0, np.inf
+        for _ in range(_MAX_STEPS - 1):
+            moved = self._step(_LAST_ACCURACY if self.standing else _ACCURACY)
+            self.model.update()
+            left = self._gap(self.model.grad, *self._terms_of_set())
+            self.standing = 0 if moved or left < 0.9 * least else self.standing + 1
+            least = min(left, least)
+            if self.standing == _STANDING or left <= _SHARE * self.allowed:
+                break
+            if self._record():
+                return True
+            self.gives_up = self.columns.is_dear(len(self.numbers))
+            if self.gives_up:
+                return False
+        self.intercept += self.columns.balance()
+        self.grad = self.columns.gradient()
+        return self._check(self.grad)
+
+    def _grow(self):
+        """Take into the set what violates the conditions of the optimum; whether rounding hides all that is left."""
+        if self.gives_up:
+            return False
+        numbers = np.union1d(self.numbers, self._steepest(self.grad, self.threshold))
+        if self.standing == _STANDING and len(numbers) == len(self.numbers):
+            self.solution.reason = ROUNDING
+            return True
+        self.gives_up = self.columns.is_dear(len(numbers), is_new=True)
+        if not self.gives_up:
+            self._choose(numbers)
+        return False
 
     def _ahead(self):
         """On in a line through the last two solutions, but for what is zero or would change its sign."""
