@@ -165,8 +165,9 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         Whether `suboptimality_` is a bound that holds, but for rounding errors, or an estimate. It is a bound for small
         problems with an L2 penalty, but for one so weak that rounding errors are more than `tol` over its strength;
         and for others where the penalty is so strong that the gradient tells enough, as a rule with a small `C`.
-        With an L1 penalty it is one, the duality gap, where features outnumber rows or are sparse and thousands. With
-        features that no penalty counts, by `penalty_factor`, it is an estimate.
+        With an L1 penalty it is one, the duality gap, of fits that end on working sets: where features outnumber rows,
+        or are sparse and thousands, or few coefficients are in use. With features that no penalty counts, by
+        `penalty_factor`, it is an estimate.
     loss_curve_ : list of float
         F at the start and after each iteration.
     validation_loss_curve_ : list of float

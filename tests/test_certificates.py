@@ -267,7 +267,7 @@ def test_means_far_from_zero_in_float32(n, C, shift):
 
 
 def test_what_is_a_bound():
-    """Newton's fits with a penalty; others where the penalty's curvature alone is enough; never with an L1 penalty."""
+    """Newton's fits with a penalty; others where the gradient tells enough; L1 penalties on working sets."""
     X, y = load_digits(return_X_y=True)
     assert SoftmaxRegressionClassifier().fit(X[:100, 20:30], y[:100] % 3).suboptimality_is_bound_
     strong = SoftmaxRegressionClassifier(C=1e-6, fit_intercept=False).fit(X, y)
@@ -275,7 +275,13 @@ def test_what_is_a_bound():
     best = SoftmaxRegressionClassifier(C=1e-6, fit_intercept=False, tol=1e-12).fit(X, y).objective_
     assert strong.objective_ - best <= strong.suboptimality_ + 1e-15 * best
     assert not SoftmaxRegressionClassifier().fit(X, y).suboptimality_is_bound_
-    assert not SoftmaxRegressionClassifier(l1_ratio=0.5).fit(X[:100, 20:30], y[:100] % 3).suboptimality_is_bound_
+    few, labels = X[:100, 20:30], y[:100] % 3
+    sparse = SoftmaxRegressionClassifier(l1_ratio=0.5).fit(few, labels)
+    assert sparse.suboptimality_is_bound_
+    best = SoftmaxRegressionClassifier(l1_ratio=0.5, tol=1e-12).fit(few, labels).objective_
+    assert sparse.objective_ - best <= sparse.suboptimality_ + 1e-15 * best
+    bounded = SoftmaxRegressionClassifier(l1_ratio=0.5, coef_bounds=(0.0, np.inf)).fit(few, labels)
+    assert not bounded.suboptimality_is_bound_
 
 
 def test_newton_takes_over(monkeypatch):
