@@ -928,3 +928,30 @@ def test_one_transpose_of_sparse_rows_at_a_time(monkeypatch):
     monkeypatch.setattr(SoftmaxRegressionClassifier, "fit", counted)
     SoftmaxRegressionClassifierCV(Cs=[1.0], cv=2).fit(X, y)
     assert kept == [[]]
+
+
+def test_a_metric_of_a_hard_fold_serves_the_next_C():
+    """Unless it is too stiff there by more than a factor; and it counts as stale by what it is too stiff."""
+
+    class Curved:
+        rows, elastic_net, n_made = SimpleNamespace(null_objective=2.0), SimpleNamespace(l2_reg_strength=1.0), 0
+
+        def metric_of_all_rows(self, point):
+            self.n_made += 1
+            return ScheduledMetric(None, 8, 100.0)
+
+    curved = Curved()
+    metrics = FoldMetrics(None, [curved], np.zeros((1, 3), bool), 100.0)
+    metrics.loss[0] = 0.25
+    first = metrics.maker_of_all_rows(0)(np.zeros((3, 4)))
+    assert (first.objective_there, first.is_handed_on, curved.n_made) == (0.5, False, 1)
+    curved.elastic_net = SimpleNamespace(l2_reg_strength=0.2)
+    make = metrics.maker_of_all_rows(0)
+    handed_on = make(np.zeros((3, 4)))
+    assert (handed_on.objective_there, handed_on.is_handed_on, curved.n_made) == (2.5, True, 1)
+    assert not make(np.zeros((3, 4))).is_handed_on  # where it has turned out bad
+    assert curved.n_made == 2
+    for strength in (0.01, 0.0):
+        curved.elastic_net = SimpleNamespace(l2_reg_strength=strength)
+        assert not metrics.maker_of_all_rows(0)(np.zeros((3, 4))).is_handed_on
+    assert curved.n_made == 4

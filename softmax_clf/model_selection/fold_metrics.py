@@ -18,6 +18,7 @@ from ..penalty import ElasticNet
 from ..rows import LabelledRows
 
 _SHARED_NOISE = 0.2  # relative difference of two folds' Hessians up to which they share a metric
+_MOST_STIFF = 10  # times that a metric of all rows may be too stiff where the next C takes it over
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ class FoldMetrics:
         self.is_hard = np.zeros(len(curvatures), bool)
         self.points = {}  # where each fold is: not where its line search tries, which may be far out
         self.loss = np.ones(len(curvatures))  # there, in units of the null model's objective
-        self.last_shared = None
+        self.last_shared, self.newest_call, self.n_made = None, -1, 0
+        self.of_all_rows = [None] * len(curvatures)  # of each fold the last one, and the strength of the penalty in it
 
     @classmethod
     def of_kind(cls, kind, rows, elastic_nets, absent, passes_so_far):
@@ -164,15 +166,29 @@ class FoldMetrics:
     def maker_of_all_rows(self, m):
         """A function from a point to a metric for one fold that leaves out no row, for a fold that is hard.
 
-        It is the fold's own: rows of high leverage are in some folds and not in others.
+        It is the fold's own: rows of high leverage are in some folds and not in others. It takes as long as a hundred
+        passes, and so serves the next C, too, for which it is too stiff by what the penalty has become weaker at most.
         """
         curvature, absent = self.curvatures[m], self.absent[m]
+        calls = itertools.count()
 
         def make(point):
+            strength = curvature.elastic_net.l2_reg_strength
+            if next(calls) == 0 and self.of_all_rows[m] is not None:
+                last, strength_there = self.of_all_rows[m]
+                if strength_there <= _MOST_STIFF * strength:
+                    there = last.objective_there * max(strength_there / strength, 1.0)
+                    return replace(last, objective_there=there, is_handed_on=True)
             self.n_made += 1
-            self.is_hard[m] = True
-            metric = curvature.metric_of_all_rows(point)
-            return metric.with_matrix(AmongClasses(metric.matrix, ~absent)) if absent.any() else metric
+            self.is_hard[m], self.of_all_rows[m] = True, None  # the memory of the last is the new one's
+            metric = replace(
+                curvature.metric_of_all_rows(point),
+                objective_there=float(self.loss[m]) * curvature.rows.null_objective,
+            )
+            if absent.any():
+                metric = metric.with_matrix(AmongClasses(metric.matrix, ~absent))
+            self.of_all_rows[m] = metric, strength
+            return metric
 
         return make
 

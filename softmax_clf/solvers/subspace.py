@@ -190,13 +190,13 @@ class _Service:
     ----------
     metric : Metric
     objective : float
-        Where it was made.
+        Where it begins.
     wait : int
         Iterations that it serves at least.
     """
 
     def __init__(self, metric, objective, wait=0):
-        self.metric, self.objective, self.wait = metric, objective, wait
+        self.metric, self.objective, self.wait = metric, max(objective, metric.objective_there), wait
         self.decrements, self.gains = [], []
 
     def add(self, decrement, gained):
