@@ -34,9 +34,9 @@ def apply(function, x, out):
 @pytest.mark.parametrize(
     ("function", "exact", "low", "high", "dtype"),
     [
-        (exp, np.exp, -708.0, 0.0, np.float64),
+        (exp, np.exp, -700.0, 0.0, np.float64),
         (exp, np.exp, -1e-3, 0.0, np.float64),
-        (exp, np.exp, -87.0, 0.0, np.float32),
+        (exp, np.exp, -80.0, 0.0, np.float32),
         (log_float64, np.log, 1.0, 1000.0, np.float64),
         (log_float64, np.log, 1.0, 1.001, np.float64),
         (log1p_float64, np.log1p, 0.0, 1e-12, np.float64),
@@ -59,7 +59,8 @@ def test_exp_at_its_ends(dtype):
     out = np.empty_like(x)
     apply(exp, x, out)
     np.testing.assert_array_equal(out[:2], 1.0)
-    assert 0 < out[2] < 1e-37
+    # not zero, and no number with which arithmetic is slow, nor are probabilities and their products with weights
+    assert 1e3 * np.finfo(dtype).tiny < out[2] < 1e-34
     assert np.isnan(out[3])
 
 
