@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from .callbacks import CallbackSupportMixin
 from .documentation import Documented
 from .fitted import check_values, coefficients
+from .kernels.elementary import LOWEST_FLOAT32, LOWEST_FLOAT64
 from .kernels.softmax import LOG_PROBA, PROBA, RAW
 from .kernels.threads import effective_n_threads
 from .labels import places
@@ -66,7 +67,8 @@ class SoftmaxClassifier(Documented, CallbackSupportMixin, ClassifierMixin, BaseE
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # where X has fewer digits than they
             passes.predict(source.parts(), coef, intercept, kind, out, offset)
         finite = np.isfinite(out).all()  # NaN or infinity in a row of X make all of its scores so
-        if not looked_at and not (finite and (kind != PROBA or out.min() > 2 * np.finfo(out.dtype).tiny)):
+        least = np.exp(LOWEST_FLOAT32 if out.itemsize == 4 else LOWEST_FLOAT64)
+        if not looked_at and not (finite and (kind != PROBA or out.min() > 2 * least)):
             check_values(coef, intercept)  # where one is minus infinity, a probability is the least there is
         if not finite:
             source.check_finite(n_threads)

@@ -17,6 +17,8 @@ from .jit import intrinsic, processor_features
 EXACT = {"contract"}
 # Whether that is one instruction, of one rounding. All of 64-bit ARM have it, though some systems do not tell LLVM.
 IS_FUSED = "fma" in processor_features() or get_process_triple().startswith(("aarch64", "arm64"))
+#: exponents for which the exponential of lower ones is taken
+LOWEST_FLOAT64, LOWEST_FLOAT32 = -700.0, -80.0
 
 
 @intrinsic(min)
@@ -177,7 +179,7 @@ def _exp_float64(x):
     Cody and Waite's reduction by a two-part ln 2, then the Taylor polynomial of degree 13 on
     [-ln2/2, ln2/2] (W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980, ch. 6).
     """
-    x = select(x < -700.0, -700.0, x)  # written so that NaN stays NaN
+    x = select(x < LOWEST_FLOAT64, LOWEST_FLOAT64, x)  # written so that NaN stays NaN
     shifted = x * 1.4426950408889634 + 6755399441055744.0  # adding 1.5 * 2^52 rounds to an integer ...
     n = shifted - 6755399441055744.0
     r = x - n * 6.93147180369123816490e-01
@@ -200,7 +202,7 @@ def _exp_float64(x):
 
 def _exp_float32(x):
     """exp(x) for x <= 0 to 1 ulp in float32; below -80, exp(-80) (2e-35). As :func:`_exp_float64`."""
-    x = select(x < np.float32(-80.0), np.float32(-80.0), x)
+    x = select(x < np.float32(LOWEST_FLOAT32), np.float32(LOWEST_FLOAT32), x)
     shifted = x * np.float32(1.44269504) + np.float32(12582912.0)
     n = shifted - np.float32(12582912.0)
     r = x - n * np.float32(0.693359375)
