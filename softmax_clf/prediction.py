@@ -25,6 +25,7 @@ from .sources.arrays import as_numpy, is_foreign, is_lazy
 from .validation import as_source, checked_offset, checked_weight, naming_incomparable, targets_among
 
 _FEW_VALUES, _FEW_ROWS = 1 << 14, 8  # more coefficients are looked at, for so few rows, only where scores are odd
+_LEAST_PROBA = {4: 2 * np.exp(LOWEST_FLOAT32), 8: 2 * np.exp(LOWEST_FLOAT64)}  # by itemsize: twice the floor of kernels
 
 Classifier = TypeVar("Classifier", bound="SoftmaxClassifier")
 
@@ -67,8 +68,7 @@ class SoftmaxClassifier(Documented, CallbackSupportMixin, ClassifierMixin, BaseE
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # where X has fewer digits than they
             passes.predict(source.parts(), coef, intercept, kind, out, offset)
         finite = np.isfinite(out).all()  # NaN or infinity in a row of X make all of its scores so
-        least = np.exp(LOWEST_FLOAT32 if out.itemsize == 4 else LOWEST_FLOAT64)
-        if not looked_at and not (finite and (kind != PROBA or out.min() > 2 * least)):
+        if not looked_at and not (finite and (kind != PROBA or out.min() > _LEAST_PROBA[out.itemsize])):
             check_values(coef, intercept)  # where one is minus infinity, a probability is the least there is
         if not finite:
             source.check_finite(n_threads)

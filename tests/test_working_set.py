@@ -36,11 +36,8 @@ def wide(n_classes=3, n_samples=60, n_features=150, seed=0):
 VARIANTS = ["plain", "weighted", "offset", "soft", "float32", "no intercept"]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize(("container", "l1_ratio"), [("C", 1.0), ("CSR", 0.9), ("F", 0.1), ("CSR", 1.0)])
-def test_conditions_of_the_optimum(n_classes, l1_ratio, container, variant):
-    X, y = wide(n_classes)
+def of_variant(variant, y, n_classes):
+    """Weights, offsets, target probabilities, and the dtype of X."""
     rng = np.random.default_rng(1)
     weight = rng.exponential(size=len(y)) * (rng.uniform(size=len(y)) < 0.9) if variant == "weighted" else None
     offset = rng.standard_normal((len(y), n_classes)) if variant == "offset" else None
@@ -48,6 +45,15 @@ def test_conditions_of_the_optimum(n_classes, l1_ratio, container, variant):
     if variant == "soft":
         target = 0.9 * target + 0.1 / n_classes
     dtype = np.float32 if variant == "float32" else np.float64
+    return weight, offset, target, dtype
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize(("container", "l1_ratio"), [("C", 1.0), ("CSR", 0.9), ("F", 0.1), ("CSR", 1.0)])
+def test_conditions_of_the_optimum(n_classes, l1_ratio, container, variant):
+    X, y = wide(n_classes)
+    weight, offset, target, dtype = of_variant(variant, y, n_classes)
     with_intercept = variant != "no intercept"
     rows = CONTAINERS[container](X.astype(dtype))
     common = {"l1_ratio": l1_ratio, "fit_intercept": with_intercept}
@@ -191,13 +197,7 @@ def go(monkeypatch):
 @pytest.mark.parametrize(("container", "C", "l1_ratio"), [("C", 10.0, 1.0), ("F", 0.1, 0.9), ("C", 0.3, 0.1)])
 def test_all_ways_lead_to_one_minimum(go, n_classes, C, l1_ratio, container, variant):
     X, y = tall(n_classes)
-    rng = np.random.default_rng(1)
-    weight = rng.exponential(size=len(y)) * (rng.uniform(size=len(y)) < 0.9) if variant == "weighted" else None
-    offset = rng.standard_normal((len(y), n_classes)) if variant == "offset" else None
-    target = reference.one_hot(y)
-    if variant == "soft":
-        target = 0.9 * target + 0.1 / n_classes
-    dtype = np.float32 if variant == "float32" else np.float64
+    weight, offset, target, dtype = of_variant(variant, y, n_classes)
     rows, with_intercept = CONTAINERS[container](X.astype(dtype)), variant != "no intercept"
     objective = reference.Objective(
         X, target, C, np.ones(len(y)) if weight is None else weight, with_intercept, offset, l1_ratio

@@ -133,7 +133,8 @@ def plan_metric(
     if of_all_rows:
         options = [option for option in options if option[0] != EXACT]
         options = [option for option in options if option[1] == n] or options
-        options = [option for option in options if (option[0] == BLOCKS) != in_common] or options
+        if not in_common:
+            options = [option for option in options if option[0] == BLOCKS] or options
     kind, n_rows, _, _, made = min(options, key=lambda o: o[2] * one_pass * n_problems + o[3] * o[4])
     # beside its pass an iteration costs some 0.2 ms in Python; one of searches 0.5 ms, two passes, and searches
     search = 2 + (4e7 + 7e3 * n * K) / one_pass
