@@ -65,10 +65,13 @@ def pool_triangles(products, mean_product, offset, quadrants, distance, pooled_o
         for j in range(d):
             whitened = projected[j] - mean_product[j]
             sqnorm += whitened * whitened
-        total = np.float32(0)
         for j in range(k):
             # Rounding can leave a little below zero where a patch is a centroid.
             distance[j] = math.sqrt(max(sqnorm + offset[j] - np.float32(2) * cross[j], np.float32(0)))
+        # In a loop that stores nothing. A loop that stores is compiled twice, in lanes and one by one, and which of the
+        # two runs is up to how near in memory its arrays lie: a sum would have other bits by where they happen to be.
+        total = np.float32(0)
+        for j in range(k):
             total += distance[j]
         mean = total / np.float32(k)
         pooled = pooled_out[quadrants[i]]
