@@ -239,13 +239,15 @@ def bounds_of_point(bounds, scale):
     if bounds is None or scale is None:
         return bounds
     left_out = np.isinf(scale)
-    low, high = (side * np.where(left_out, 1.0, scale) for side in bounds)
+    with np.errstate(over="ignore"):  # one that is beyond all numbers is none
+        low, high = (side * np.where(left_out, 1.0, scale) for side in bounds)
     return np.where(left_out, -np.inf, low), np.where(left_out, np.inf, high)
 
 
 def put_within(coef, bounds):
     """Coefficients (.., n_outputs, n_features) within bounds, or the nearest to them that their dtype has."""
-    return np.clip(coef, *(side.astype(coef.dtype) for side in bounds))
+    with np.errstate(over="ignore"):  # beyond what float32 holds is no bound
+        return np.clip(coef, *(side.astype(coef.dtype) for side in bounds))
 
 
 def unit_of(source, weight):

@@ -51,6 +51,18 @@ def test_conditions_of_the_optimum(container, shape, n_classes, l1_ratio, bounds
         assert clf.objective_ == pytest.approx(objective.loss(clf.coef_, clf.intercept_), abs=1e-6)
 
 
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bounds_beyond_all_numbers(dtype, standardize):
+    """Of float32, or in the units of standardised features."""
+    X, y = data(60, 5, 3)
+    X = (1e10 * X).astype(dtype) if standardize else X.astype(dtype)
+    for l1_ratio in (0.0, 0.5):
+        params = {"l1_ratio": l1_ratio, "standardize": standardize, "tol": 1e-9}
+        free, clf = fit(X, y, **params), fit(X, y, coef_bounds=(-1e300, 1e300), **params)
+        np.testing.assert_allclose(clf.coef_, free.coef_, atol=1e-3 * np.abs(free.coef_).max())
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("C", [1.0, np.inf])
 def test_against_scipy(n_classes, C):

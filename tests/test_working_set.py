@@ -149,6 +149,16 @@ def test_a_penalty_that_is_next_to_none():
     assert clf.suboptimality_ <= clf.objective_ * (1 + 1e-12)
 
 
+@pytest.mark.parametrize("parameters", [{}, {"coef_bounds": (0.0, np.inf)}, {"l1_group": "class"}])
+@pytest.mark.parametrize("l1_ratio", [1e-3, 0.5, 0.999])
+def test_an_l2_penalty_that_is_next_to_none(l1_ratio, parameters):
+    """What may be gained without an L1 penalty is squares over its strength, and no number: another bound holds."""
+    X, y = wide()
+    clf = fit(csr_array(X), y, 1e306, l1_ratio=l1_ratio, max_iter=30, **parameters)
+    assert clf.suboptimality_ <= clf.objective_ * (1 + 1e-12)
+    assert np.isfinite(clf.coef_).all()
+
+
 def test_digits_that_rounding_hides():
     """A gap of nothing cannot be had: it ends, and says so."""
     X, y = wide()

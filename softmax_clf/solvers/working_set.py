@@ -312,7 +312,8 @@ class _Fit:
             excess = (1 - share) * size - threshold
             excess = excess[excess > 0]
             if share == 0.0 and len(excess):
-                gap += float((np.square(excess) / (2 * ridge)).sum())
+                with np.errstate(over="ignore"):  # infinite beside a penalty that is next to none: the other is less
+                    gap += float((np.square(excess) / (2 * ridge)).sum())
             gaps.append(gap)
         return max(min(gaps), 0.0) + loose
 
@@ -324,9 +325,10 @@ class _Fit:
         for share in shares:
             excess = np.maximum((1 - share) * size - threshold, 0.0)
             excess[endless] = 0.0
-            way = np.minimum(np.divide(excess, ridge, where=ridge > 0, out=np.full(len(ridge), np.inf)), reach)
-            way[endless] = 0.0
-            gain = float((excess * way - ridge * np.square(way) / 2).sum())
+            with np.errstate(over="ignore"):  # infinite beside a penalty that is next to none
+                way = np.minimum(np.divide(excess, ridge, where=ridge > 0, out=np.full(len(ridge), np.inf)), reach)
+                way[endless] = 0.0
+                gain = float((way * (excess - np.minimum(ridge * way, excess) / 2)).sum())
             gaps.append(self.columns.divergence(share) + self.penalty + (1 - share) * cross + gain)
         return max(min(gaps), 0.0)
 
