@@ -220,6 +220,18 @@ def test_normals_point_to_the_positive_side():
     assert_allclose((head - foot) / np.linalg.norm(head - foot), [0.6, 0.8], atol=1e-6)
 
 
+@pytest.mark.parametrize("legend", [False, True])
+def test_a_picture_says_which_lines_are_not_in_it(legend):
+    """Of its own classes, with a legend or without: of three pictures with one legend it spoke of the last."""
+    clf = LogisticRegression()
+    clf.classes_, clf.n_features_in_ = np.arange(3), 2
+    clf.coef_, clf.intercept_ = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), np.array([0.0, 50.0, -50.0])
+    X = np.array([[-3.0, -3.0], [3.0, 3.0]])
+    display = HyperplaneDisplay.from_estimator(clf, X, class_names=["a", "b", "c"], legend=legend)
+    assert display.ax_.get_xlabel().splitlines()[1:] == ["score 0 not in sight: b, c"]
+    assert "sight" not in display.plot(hyperplanes=False).ax_.get_xlabel()
+
+
 def test_wilson_interval():
     """None of ten: from 0 to z^2 / (n + z^2)."""
     z2 = 1.959964**2
@@ -249,6 +261,19 @@ def test_counts_and_intervals_of_reliability():
     segments = bars[2][0].get_segments()
     assert_allclose(segments[0][:, 1], np.ravel(_wilson(0.0, 10)), atol=1e-9)
     assert "10" not in {text.get_text() for text in texts(display.plot(counts=False).figure_)}
+
+
+def test_bins_of_one_size_are_told_once():
+    """The same number stood at each of their points, one over the other; numbers are never smaller than 6 points."""
+    middle = np.linspace(0.9, 0.99, 10)
+    display = ReliabilityDisplay([(middle, middle, np.array([124] * 4 + [125] * 6))], ["name"]).plot()
+    written = {text.get_text() for text in texts(display.figure_)}
+    assert not written & {"124", "125"}
+    assert "124 or 125 predictions each point" in " ".join(" ".join(written).split())
+    display = ReliabilityDisplay([(middle, middle, np.arange(124, 134))], ["name"]).plot()
+    numbers = [text for text in texts(display.figure_) if text.get_text().isdigit()]
+    assert numbers
+    assert min(text.get_fontsize() for text in numbers) >= 6
 
 
 def test_the_best_its_equals_and_1se_are_marked():
@@ -292,6 +317,16 @@ def test_contributions_of_pixels_add_up_to_the_score():
         score, told = (float(re.search(f"{name} ([-+.0-9]+)", panel.get_title())[1]) for name in ("score", "intercept"))
         assert told == added
         assert score == pytest.approx(panel.images[0].get_array().sum() + added, abs=0.005)
+
+
+@pytest.mark.parametrize("n_panels", [1, 3])
+def test_bars_have_most_of_their_figure(n_panels):
+    """Of one class they had half of its width: labels took the other."""
+    names = np.array(["petal length (cm)"] * 3)
+    display = ContributionDisplay(np.ones((n_panels, 3)), np.ones(n_panels), names, ["a"] * n_panels, values=np.ones(3))
+    figure = display.plot().figure_
+    figure.draw_without_rendering()
+    assert sum(panel.get_window_extent().width for panel in display.ax_) > 0.55 * figure.bbox.width
 
 
 @pytest.mark.parametrize("size", [None, (8.0, 6.0), (4.0, 3.0)], ids=str)

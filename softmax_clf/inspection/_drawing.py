@@ -190,7 +190,7 @@ def one_axes(display, ax, **figure_options):
     return ax
 
 
-def many_axes(display, ax, n_panels, panel_size, n_cols=5):
+def many_axes(display, ax, n_panels, panel_size, n_cols=5, beside=1.0):
     """Axes for some panels: a new figure's, cells within one axes, or those given; as one_axes otherwise.
 
     Parameters
@@ -202,6 +202,8 @@ def many_axes(display, ax, n_panels, panel_size, n_cols=5):
         Width and height of a panel in inches, in a new figure.
     n_cols : int
         Most panels side by side.
+    beside : float
+        Width in inches of what stands beside them, in a new figure.
 
     Returns
     -------
@@ -213,7 +215,7 @@ def many_axes(display, ax, n_panels, panel_size, n_cols=5):
     if ax is None:
         figure, axes = plt.subplots(
             *(n_rows, n_cols),
-            figsize=(panel_size[0] * n_cols + 1.0, panel_size[1] * n_rows),
+            figsize=(panel_size[0] * n_cols + beside, panel_size[1] * n_rows),
             layout="constrained",
             squeeze=False,
         )

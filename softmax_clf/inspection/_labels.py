@@ -5,10 +5,9 @@ import numpy as np
 from ._drawing import halo
 
 _SHRINK = 0.88  # of the size of the letters, as long as some names find no place
-_SMALLEST = 4.0  # points
 
 
-def label_artist(ax, size):
+def label_artist(ax, size, smallest=4.0):
     """An artist that places labels on ax whenever it is drawn, at any size and resolution.
 
     Labels stay within the axes and do not hide each other: their letters are made smaller where there are too many,
@@ -17,8 +16,8 @@ def label_artist(ax, size):
     Parameters
     ----------
     ax : Axes
-    size : float
-        Of the letters, in points, where there is room.
+    size, smallest : float
+        Of the letters, in points: where there is room, and where there is little.
     """
     from matplotlib.artist import Artist  # only when drawing
 
@@ -27,7 +26,7 @@ def label_artist(ax, size):
 
         zorder = 4.5
 
-    artist = Labels(ax, size)
+    artist = Labels(ax, size, smallest)
     artist.set_in_layout(False)
     ax.add_artist(artist)
     return artist
@@ -36,9 +35,9 @@ def label_artist(ax, size):
 class _Labels:
     """What :func:`label_artist` returns, but for what makes it an artist of matplotlib."""
 
-    def __init__(self, ax, size):
+    def __init__(self, ax, size, smallest):
         super().__init__()
-        self.panel, self.size, self.labels = ax, size, []
+        self.panel, self.size, self.smallest, self.labels = ax, size, smallest, []
 
     def text(self, words, **options):
         """A text to be placed, with an edge that keeps it legible on lines."""
@@ -66,7 +65,7 @@ class _Labels:
 
     def draw(self, renderer):
         frame, letters, best = self.panel.get_window_extent(renderer), self.size, None
-        while best is None or (len(best[1]) < len(self.labels) and letters >= _SMALLEST):
+        while best is None or (len(best[1]) < len(self.labels) and letters >= self.smallest):
             places = self._places(renderer, frame, letters)
             if best is None or len(places) > len(best[1]):
                 best = letters, places

@@ -214,14 +214,20 @@ class ContributionDisplay:
         self
         """
         chosen = choose(self.names, classes)
-        panel_size = (2.6, 0.9 + 0.27 * (max_features + 2)) if self.image_shape is None else (1.9, 2.6)
-        axes = many_axes(self, ax, len(chosen), panel_size)
-        added = self.contributions[chosen]
-        (self._bars if self.image_shape is None else self._heat_maps)(axes, added, self.intercept[chosen], max_features)
+        if self.image_shape is None:
+            labels, bars = self._labelled(chosen, max_features)
+            beside = max(map(len, labels)) * LETTER * points_of("medium") / 72
+            axes = many_axes(self, ax, len(chosen), (2.6, 1.2 + 0.27 * len(labels)), beside=beside)
+            self._bars(axes, labels, bars)
+        else:
+            axes = many_axes(self, ax, len(chosen), (1.9, 2.6))
+            self._heat_maps(axes, self.contributions[chosen])
         scores = self.contributions.sum(axis=1) + self.intercept
         predicted = scores > 0 if len(scores) == 1 else scores == scores.max()
+        names = [short(self.names[k], 24 if len(chosen) > 1 else 40) for k in chosen]
         words = [
-            f"{short(self.names[k])}\nscore {scores[k]:.2f}" + (", predicted" if predicted[k] else "") for k in chosen
+            f"{name}\nscore {scores[k]:.2f}" + (", predicted" if predicted[k] else "")
+            for name, k in zip(names, chosen, strict=True)
         ]
         if self.image_shape is not None:  # which has no pixel for it; bars have one
             words = [f"{own}\nintercept {self.intercept[k]:+.2f}" for own, k in zip(words, chosen, strict=True)]
@@ -231,7 +237,9 @@ class ContributionDisplay:
     def _what(self):
         return "adds to the score (nats)" + (f"\nof {self.sample_name}" if self.sample_name else "")
 
-    def _bars(self, axes, added, intercept, max_features):
+    def _labelled(self, chosen, max_features):
+        """Labels, and what each of the chosen outputs has beside them: an array (len(chosen), len(labels))."""
+        added, intercept = self.contributions[chosen], self.intercept[chosen]
         # The same features in the same order for all classes, so that bars can be compared along a line.
         order = np.argsort(-np.abs(added).max(axis=0), kind="stable")
         shown, others = order[:max_features], order[max_features:]
@@ -242,6 +250,9 @@ class ContributionDisplay:
         if len(others):
             labels.append(f"{len(others)} others")
             bars = np.column_stack([bars, added[:, others].sum(axis=1)])
+        return labels, bars
+
+    def _bars(self, axes, labels, bars):
         numbers = [[f"{width:+.2f}" for width in widths] for widths in bars]
         longest = [max(map(len, words)) for words in (labels, np.ravel(numbers))]
         for panel, widths, words in zip(axes, bars, numbers, strict=True):
@@ -258,7 +269,7 @@ class ContributionDisplay:
             if panel is not axes[0] and panel.get_subplotspec() and not panel.get_subplotspec().is_first_col():
                 panel.set_yticklabels([])
 
-    def _heat_maps(self, axes, added, intercept, max_features):
+    def _heat_maps(self, axes, added):
         maps = to_images(added, self.image_shape, self.channels_first).sum(axis=3)
         limit = np.abs(maps).max() or 1.0
         for panel, heat in zip(axes, maps, strict=True):

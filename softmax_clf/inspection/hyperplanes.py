@@ -135,8 +135,9 @@ class HyperplaneDisplay:
 
     The regions have the colour of the predicted class, the paler the less probable it is, and its name. Solid lines
     are the boundaries between regions; a dashed line is where the score of a class is zero, with the name of the class
-    and an arrow along the normal w_k, to where the score grows. For two classes both lines are one. Up to 20 classes
-    have colours of their own. Names are placed when the picture is drawn: smaller ones where there is little room.
+    and an arrow along the normal w_k, to where the score grows; below stand the classes whose line is not in sight. For
+    two classes both lines are one. Up to 20 classes have colours of their own. Names are placed when the picture is
+    drawn: smaller ones where there is little room.
 
     Parameters
     ----------
@@ -291,14 +292,17 @@ class HyperplaneDisplay:
         if self.y is None:
             ax.scatter(*self.X.T, color=ink(), s=8, zorder=3)
 
-        ax.set(xlim=(left, right), ylim=(bottom, top), xlabel=self.feature_names[0], ylabel=self.feature_names[1])
+        along, up = self.feature_names
+        note = self._out_of_sight() if hyperplanes else ""
+        ax.set(xlim=(left, right), ylim=(bottom, top), xlabel=f"{along}\n{note}" if note else along, ylabel=up)
         fit_labels(ax)
         labels = label_artist(ax, points_of("medium"))
         for k, name in enumerate(self.class_names):
             self._name_region(ax, labels, k, name, winner == k)
-        out_of_sight = self._draw_hyperplanes(ax, labels) if hyperplanes else []
+        if hyperplanes:
+            self._draw_hyperplanes(ax, labels)
         if legend:
-            self._explain(ax, hyperplanes, out_of_sight)
+            self._explain(ax, hyperplanes)
         return self
 
     def _name_region(self, ax, labels, k, name, mask):
@@ -329,47 +333,51 @@ class HyperplaneDisplay:
 
         labels.add(text, candidates)
 
+    def _is_in_sight(self):
+        """Of each output, whether its score is zero anywhere in the picture."""
+        corners = np.array([[x, y] for x in self.extent[:2] for y in self.extent[2:]]) @ self.coef.T + self.intercept
+        return (corners.min(axis=0) < 0) & (corners.max(axis=0) > 0)
+
+    def _out_of_sight(self):
+        """Which classes have no line in the picture, in words; empty where all have."""
+        names = self.class_names[1:] if len(self.coef) == 1 else self.class_names
+        names = [name for name, there in zip(names, self._is_in_sight(), strict=True) if not there]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return f"score 0 not in sight: {', '.join(names[:3])}{more}" if names else ""
+
     def _draw_hyperplanes(self, ax, labels):
-        """The lines, with their names; returns the names of those out of sight."""
+        """The lines that are in sight, with their names."""
         from matplotlib.patches import FancyArrowPatch
         from matplotlib.transforms import IdentityTransform
 
         left, right, bottom, top = self.extent
-        center, out_of_sight = np.array([left + right, bottom + top]) / 2, []
-        for k, (normal, offset) in enumerate(zip(self.coef, self.intercept, strict=True)):
-            two = len(self.coef) == 1
-            own, name = (ink(), self.class_names[1]) if two else (color(k), self.class_names[k])
-            corners = np.array([[left, bottom], [left, top], [right, bottom], [right, top]]) @ normal + offset
-            if corners.min() >= 0 or corners.max() <= 0:  # or no hyperplane at all
-                out_of_sight.append(name)
-                continue
+        center, two = np.array([left + right, bottom + top]) / 2, len(self.coef) == 1
+        for k in np.flatnonzero(self._is_in_sight()):
+            normal, offset, name = self.coef[k], self.intercept[k], self.class_names[k]
+            own, style = (ink(), "solid") if two else (color(k), dashes(k))
             norm = np.linalg.norm(normal)
             normal = normal / norm
             foot = center - (center @ normal + offset / norm) * normal  # of the perpendicular from the centre
             along = np.array([-normal[1], normal[0]])
-            line = {"color": own, "linestyle": dashes(k), "linewidth": 1.6, "zorder": 2, "path_effects": halo(ax, 2.6)}
+            line = {"color": own, "linestyle": style, "linewidth": 1.6, "zorder": 2, "path_effects": halo(ax, 2.6)}
             ax.axline(foot, foot + along, **line)
             text = labels.text("" if two else name, color=letters_color(own))
-            style = {"arrowstyle": "-|>", "mutation_scale": 9, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.6}
-            arrow = FancyArrowPatch((0, 0), (1, 1), color=own, zorder=4, **style)
+            head = {"arrowstyle": "-|>", "mutation_scale": 9, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.6}
+            arrow = FancyArrowPatch((0, 0), (1, 1), color=own, zorder=4, **head)
             arrow.set(transform=IdentityTransform(), in_layout=False)
             ax.add_patch(arrow)
             labels.add(text, _along(ax, foot, along), (arrow, _beside(ax, normal)))
-        return out_of_sight
 
-    def _explain(self, ax, hyperplanes, out_of_sight):
+    def _explain(self, ax, hyperplanes):
         from matplotlib.lines import Line2D
 
-        handles = [Line2D([], [], color=ink(), linewidth=1.2, label="boundary between classes")]
-        if hyperplanes:
-            what = f"score of {self.class_names[1]}" if len(self.coef) == 1 else "score of a class"
-            label = f"{what} is 0, grows along the arrow"
-            handles.append(Line2D([], [], color=ink(), linestyle=dashes(0), linewidth=1.6, label=label))
-        if out_of_sight:
-            names = ", ".join(out_of_sight[:3]) + (
-                f" and {len(out_of_sight) - 3} more" if len(out_of_sight) > 3 else ""
-            )
-            handles.append(Line2D([], [], linestyle="none", label=f"score 0 not in sight: {names}"))
+        boundary, zero = "boundary between classes", "is 0, grows along the arrow"
+        if hyperplanes and len(self.coef) == 1:  # one line for both
+            boundary += f": score of {self.class_names[1]} {zero}"
+        handles = [Line2D([], [], color=ink(), linewidth=1.2, label=boundary)]
+        if hyperplanes and len(self.coef) > 1:
+            style = {"color": ink(), "linestyle": dashes(0), "linewidth": 1.6}
+            handles.append(Line2D([], [], **style, label=f"score of a class {zero}"))
         legend_below(ax, handles)
 
 

@@ -25,8 +25,10 @@ from ._labels import label_artist
 from ._linear import check_class_names, n_columns
 
 _KINDS = ("top_label", "per_class")
-_NOTE = "these look like the rows that were fitted: too good"
+_NOTE = "these look like the rows that were fitted: no test"
 _STRATEGIES = ("uniform", "quantile")
+_INTERVAL = "each point: 95 % interval"
+_SMALLEST = 6.0  # points, of numbers beside points
 
 
 def expected_calibration_error(y, proba, *, classes=None, n_bins=10, strategy="uniform", kind="top_label"):
@@ -161,10 +163,10 @@ def _seem_fitted(y, proba, classes):
 class ReliabilityDisplay:
     """How often predictions come true, against how probable they are said to be; the diagonal is perfect.
 
-    Below the diagonal a classifier is overconfident, above it underconfident. Each bin has its number of predictions,
-    and the interval (Wilson's, of 95 %) in which the share that comes true would be found on more of them: where the
-    diagonal runs through it, nothing speaks against the probabilities. The predicted class makes one curve, each class
-    by itself a panel.
+    Below the diagonal a classifier is overconfident, above it underconfident. Each bin has the interval (Wilson's, of
+    95 %) in which the share that comes true would be found on more predictions: where the diagonal runs through it,
+    nothing speaks against the probabilities. The number of predictions stands beside each point, where there is room,
+    or below where it is the same for all. The predicted class makes one curve, each class by itself a panel.
 
     Parameters
     ----------
@@ -301,28 +303,31 @@ class ReliabilityDisplay:
         ax : Axes or, for 'per_class', array-like of Axes, default=None
             None makes a figure; for 'per_class' one is divided into panels.
         counts : bool, default=True
-            Whether to write the number of predictions beside each point.
+            Whether to say how many predictions each point stands for.
         legend : bool, default=True
 
         Returns
         -------
         self
         """
+        numbers = counts and not self._even_count()
         if self.kind == "top_label":
             aspect = "equal" if ax is None else "auto"  # in a row of axes a fixed shape would leave no room
             axes = [one_axes(self, ax, figsize=(5.2, 5.4))]
             label = f"{self.names[0]}: error of the predicted class (ECE) {self.errors[0]:.3f}"
+            label += f", {self._even_count()} each point" if counts and self._even_count() else ""
             axes[0].set(xlabel="probability of the predicted class", ylabel="share that came true")
         else:
             aspect, label = "auto", None
             axes = many_axes(self, ax, len(self.curves), (2.2, 2.4), 5)
             both = zip(self.names, self.errors, strict=True)
             titles(axes, [f"{short(name)}\nerror of the class {error:.3f}" for name, error in both], "small")
-            note = f"\n{_about_points(counts)}" + (f"\n{_NOTE}" if self.seem_fitted else "")
+            about = f"{_INTERVAL}, {self._even_count()}" if counts and self._even_count() else _about_points(numbers)
+            note = f"\n{about}" + (f"\n{_NOTE}" if self.seem_fitted else "")
             width, height = 0.9 * self.figure_.bbox.size / self.figure_.dpi
             for words, room, write in (
                 (f"probability of the class{note}", width, self.figure_.supxlabel),
-                ("share of the rows that are of it", height, self.figure_.supylabel),
+                ("share of the rows that belong to it", height, self.figure_.supylabel),
             ):
                 text, letters = fitted(words, room, "medium")
                 write(text, fontsize=letters)
@@ -330,10 +335,10 @@ class ReliabilityDisplay:
         for panel, curve in zip(axes, self.curves, strict=True):
             if n_before == 0:
                 panel.plot([0, 1], [0, 1], color=faint(panel, 0.6), linestyle=":", label="perfectly calibrated")
-            self._draw(panel, curve, n_before, label, counts)
+            self._draw(panel, curve, n_before, label, numbers)
             panel.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), aspect=aspect)
             if self.kind == "top_label":
-                notes = [_about_points(counts)] * (n_before == 0) + [_NOTE] * self.seem_fitted
+                notes = [_about_points(numbers)] * (n_before == 0) + [_NOTE] * self.seem_fitted
                 for note in notes:
                     panel.plot([], [], linestyle="none", label=note)
             fit_labels(panel, (4.0, 3.0) if self.kind == "top_label" else (2.4, 2.4))
@@ -341,7 +346,15 @@ class ReliabilityDisplay:
             legend_below(axes[0])
         return self
 
-    def _draw(self, ax, curve, k, label, counts):
+    def _even_count(self):
+        """How many predictions there are in a bin, in words; empty where bins differ by more than one."""
+        counts = np.concatenate([count for _, _, count in self.curves])
+        least, most = counts.min(), counts.max()
+        if most - least > 1:
+            return ""
+        return f"{most} predictions" if most == least else f"{least} or {most} predictions"
+
+    def _draw(self, ax, curve, k, label, numbers):
         """A curve with the interval of each point and, where there is room, its number of predictions."""
         mean_predicted, share_true, count = curve
         low, high = _wilson(share_true, count)
@@ -359,19 +372,19 @@ class ReliabilityDisplay:
             zorder=3,
             label=label,
         )
-        if counts:
+        if numbers:
             # one for all curves of the axes, so that it keeps their numbers apart
             labels = next((artist for artist in ax.artists if artist.get_gid() == "counts"), None)
             if labels is None:
-                labels = label_artist(ax, points_of("x-small"))
+                labels = label_artist(ax, points_of("small"), _SMALLEST)
                 labels.set_gid("counts")
             shade = letters_color(color(k))
             for x, share, n in zip(mean_predicted, share_true, count, strict=True):
                 labels.add(labels.text(str(n), color=shade), _around(ax, x, share))
 
 
-def _about_points(counts):
-    return "each point: 95 % interval" + (", number of predictions" if counts else "")
+def _about_points(numbers):
+    return _INTERVAL + (", number of predictions" if numbers else "")
 
 
 def _around(ax, x, y):
@@ -379,7 +392,7 @@ def _around(ax, x, y):
 
     def candidates(width, height, point):
         at = ax.transData.transform([x, y])
-        for far in (1.0, 1.8, 2.6):
+        for far in (1.0, 1.8, 2.6, 3.4):
             for dx, dy in ((1, -0.7), (1, 0.7), (-1, 0.7), (-1, -0.7), (1, 0), (-1, 0)):
                 yield (*(at + (dx * (width / 2 + 5 * point), dy * far * (height / 2 + 2 * point))), 0.0)
 
