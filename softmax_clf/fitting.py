@@ -231,8 +231,9 @@ def minimise(objective, start, watch, *, tol, max_iter, verbose):
     watch.end()
     if verbose:
         how = "converged" if solution.converged else "stopped" if solution.stopped else "not converged"
+        by = "at most" if solution.is_bound else "an estimated"
         print(
             f"{how} after {solution.n_iter} iterations and {objective.n_passes:g} passes: objective "
-            f"{solution.objective:.8g}, above the minimum by an estimated {solution.suboptimality:.1e}"
+            f"{solution.objective:.8g}, above the minimum by {by} {solution.suboptimality:.1e}"
         )
     return solution

@@ -1,6 +1,7 @@
 """The regularisation path: coefficients for many values of C."""
 
 import warnings
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -97,6 +98,11 @@ def softmax_regression_path(
         estimator._validate_params()
     except ValueError as error:  # which names an estimator that the caller has not made
         raise type(error)(str(error).replace(type(estimator).__name__, "softmax_regression_path")) from None
+    if not (l1_ratio is None or (isinstance(l1_ratio, Real) and 0 <= float(l1_ratio) <= 1)):
+        raise ValueError(
+            f"Expected l1_ratio to be a number from 0 to 1, got {l1_ratio!r}. Remedy: give one, such as 0.5; "
+            "SoftmaxRegressionClassifierCV tries several."
+        )
     values, l1_ratios = checked_Cs(Cs), checked_l1_ratios([l1_ratio])
     data = TrainingData.from_arguments(estimator, X, y, sample_weight, offset)
     values = from_largest_C(estimator, data, l1_ratios, values)

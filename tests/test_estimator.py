@@ -550,10 +550,16 @@ def test_verbose(capfd):
     out, _ = capfd.readouterr()
     assert out.strip()
     assert_array_equal(clf.coef_, SoftmaxRegressionClassifier().fit(IRIS, SPECIES).coef_)
-    SoftmaxRegressionClassifier(verbose=2).fit(IRIS, SPECIES)
-    more, _ = capfd.readouterr()
-    assert len(more.splitlines()) > iterations(clf)
-    assert all("estimated" in line and "at most" not in line for line in more.splitlines())
+    kinds = set()
+    for data, labels in ((IRIS, SPECIES), (DIGITS, DIGIT)):  # an end by a bound, and one by an estimate
+        clf = SoftmaxRegressionClassifier(verbose=2).fit(data, labels)
+        *more, last = capfd.readouterr().out.splitlines()
+        assert len(more) >= iterations(clf)
+        assert all("estimated" in line and "at most" not in line for line in more)
+        is_bound = clf.suboptimality_is_bound_
+        assert ("at most" in last, "estimated" in last) == (is_bound, not is_bound)
+        kinds.add(is_bound)
+    assert kinds == {False, True}
 
 
 def test_tolerance_zero_ends():

@@ -855,6 +855,9 @@ def test_path_checks_its_parameters():
     problem = problems.load("iris")
     with pytest.raises(ValueError, match="tol"):
         softmax_regression_path(problem.X, problem.y, tol=-1)
+    for l1_ratio in (2, -0.5, "much", [0.5]):
+        with pytest.raises(ValueError, match="Expected l1_ratio to be"):
+            softmax_regression_path(problem.X, problem.y, l1_ratio=l1_ratio)
     with pytest.warns(ConvergenceWarning, match="of 1 fits"):
         softmax_regression_path(problem.X, problem.y, Cs=[1.0], max_iter=0)
 
