@@ -101,7 +101,7 @@ class Columns:
                 self.target /= np.where(sums > 0, sums, 1.0)
         self.offset = 0.0 if o.offset is None else np.ascontiguousarray(o.offset.T[self.present], np.float64)
         self.sparse = isinstance(source, CsrSource)
-        self.add_scores_kernel, self.prepare_kernel, self.descend_kernel = kernels(self.sparse)
+        self.add_scores_kernel, self.prepare_kernel, self.descend_kernel = kernels(self.sparse, False)
         self.factor = o.unscale
         if self.sparse:
             c = source.columns
@@ -143,6 +143,7 @@ class Columns:
             Strengths of the L1 and of the L2 penalty by feature, and bounds by coordinate.
         """
         self.strength, self.is_grouped = elastic_net.l1_reg_strength, elastic_net.is_grouped
+        self.descend_kernel = kernels(self.sparse, self.is_grouped)[-1]
         threshold, ridge = np.empty((2, self.n_features))
         threshold[:], ridge[:] = elastic_net.l1_by_feature, elastic_net.l2_by_feature
         if self.factor is not None:

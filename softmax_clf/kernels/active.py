@@ -239,8 +239,8 @@ def sparse_gradient(columns, residual, start, stop, work, grad_out):
 
 
 @lru_cache
-def kernels(sparse):
-    """``add_scores``, ``prepare`` and ``descend`` for columns of one kind."""
+def kernels(sparse, grouped):
+    """``add_scores``, ``prepare`` and ``descend`` for columns of one kind, going by coordinate or by group."""
     dot, square, add, move, move_all = _SPARSE if sparse else _DENSE
 
     @jit(fastmath=EXACT, _nrt=True)
@@ -263,7 +263,7 @@ def kernels(sparse):
             grad_out[a] = dot(columns, slots[a], residual[classes[a]])
             curvature_out[a] = square(columns, slots[a], curvature[classes[a]])
 
-    @jit(fastmath=EXACT, _nrt=True)
+    @jit_part(fastmath=EXACT, _nrt=True)
     def sweep(
         columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high,
         residual, spread, by_weight, proba, with_intercept, everywhere,
@@ -317,7 +317,7 @@ def kernels(sparse):
                 mean[i] += p[i] * scores[i]
         return gained
 
-    @jit(fastmath=EXACT, _nrt=True)
+    @jit_part(fastmath=EXACT, _nrt=True)
     def sweep_groups(
         columns, slots, curvature, threshold, ridge, hold, origin, residual, spread, by_weight, proba,
         with_intercept, everywhere, n_groups, coef, shift, moved, mean, work, current, steps,
@@ -377,7 +377,7 @@ def kernels(sparse):
                 move_all(columns, slots[j], change, by_weight, proba, moved, mean, current, work[0])
         return gained
 
-    @jit(fastmath=_SUM)
+    @jit_part(fastmath=_SUM)
     def value(threshold, ridge, hold, origin, residual, by_weight, n_groups, coef, moved, mean):
         """The model's value at a step, less that at none but for what no coordinate changes."""
         total = 0.0
@@ -397,7 +397,7 @@ def kernels(sparse):
             total += threshold[j] * np.sqrt(square)
         return total
 
-    @jit(fastmath=EXACT, _nrt=True)
+    @jit_part(fastmath=EXACT, _nrt=True)
     def extrapolate(
         columns, slots, ends, threshold, ridge, hold, origin, low, high, residual, by_weight, proba, n_groups,
         coef, shift, moved, mean, coefs, shifts, spare, gram, share,
@@ -467,21 +467,29 @@ def kernels(sparse):
         mean[:] = average
         return gained
 
-    @jit(fastmath=EXACT, _nrt=True)
-    def one_round(
+    @jit_part(fastmath=EXACT, _nrt=True)
+    def round_of_groups(
         columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
         by_weight, proba, with_intercept, everywhere, n_groups, coef, shift, moved, mean, work, current, steps,
     ):  # fmt: skip
-        """A sweep by coordinate or by group."""
-        if n_groups > 0:
-            return sweep_groups(
-                columns, slots, curvature, threshold, ridge, hold, origin, residual, spread, by_weight, proba,
-                with_intercept, everywhere, n_groups, coef, shift, moved, mean, work, current, steps,
-            )  # fmt: skip
+        """A sweep by group."""
+        return sweep_groups(
+            columns, slots, curvature, threshold, ridge, hold, origin, residual, spread, by_weight, proba,
+            with_intercept, everywhere, n_groups, coef, shift, moved, mean, work, current, steps,
+        )  # fmt: skip
+
+    @jit_part(fastmath=EXACT, _nrt=True)
+    def round_of_coordinates(
+        columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
+        by_weight, proba, with_intercept, everywhere, n_groups, coef, shift, moved, mean, work, current, steps,
+    ):  # fmt: skip
+        """A sweep by coordinate."""
         return sweep(
             columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
             by_weight, proba, with_intercept, everywhere, coef, shift, moved, mean, work,
         )  # fmt: skip
+
+    one_round = round_of_groups if grouped else round_of_coordinates  # to compile both takes half as long again
 
     @jit(fastmath=EXACT, _nrt=True)
     def descend(
