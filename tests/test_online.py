@@ -547,15 +547,17 @@ def test_merging_is_recursive_least_squares():
 
 
 @pytest.mark.parametrize(
-    ("other", "match"),
+    ("make", "match"),
     [
-        (SoftmaxRegressionClassifier(), "one without"),
-        (SoftmaxRegressionClassifier(C=2.0).partial_fit(IRIS, SPECIES), "same C and fit_intercept"),
-        (SoftmaxRegressionClassifier().partial_fit(IRIS[SPECIES < 2], SPECIES[SPECIES < 2]), "same classes"),
-        (SoftmaxRegressionClassifier().partial_fit(IRIS[:, :3], SPECIES), "same features"),
+        (lambda clf: clf, "one without"),
+        (lambda clf: clf.set_params(C=2.0).partial_fit(IRIS, SPECIES), "same C and fit_intercept"),
+        (lambda clf: clf.partial_fit(IRIS[SPECIES < 2], SPECIES[SPECIES < 2]), "same classes"),
+        (lambda clf: clf.partial_fit(IRIS[:, :3], SPECIES), "same features"),
     ],
+    ids=["no stream", "C", "classes", "features"],
 )
-def test_streams_that_cannot_be_merged(other, match):
+def test_streams_that_cannot_be_merged(make, match):
+    other = make(SoftmaxRegressionClassifier())
     clf = SoftmaxRegressionClassifier().partial_fit(IRIS, SPECIES)
     before = clf.coef_.copy()
     with pytest.raises(ValueError, match=match):
