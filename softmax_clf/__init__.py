@@ -19,7 +19,7 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_SUBMODULES = ("datasets", "decisions", "features", "inspection", "interop")
+_SUBMODULES = ("datasets", "decisions", "features", "inspection", "interop", "sums")
 
 
 def __getattr__(name: str) -> Any:

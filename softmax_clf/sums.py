@@ -29,6 +29,8 @@ from .rows import MeanCrossEntropy, cross_entropy, log_proba_of_two
 from .sources.arrays import DTYPES, ArraySource
 from .sources.sparse import CsrSource
 
+__all__ = ["Shard", "combine", "fit_sums"]
+
 _TAKEN = 1 << 12  # rows that are copied at a time
 
 
