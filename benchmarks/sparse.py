@@ -253,7 +253,7 @@ class Problem:
         args, runs = (self.X, self.y), {}
         for n_jobs in options.jobs:
             for tol in options.tol:
-                ours(*args, self.strengths[:2], self.l1_ratio, tol, n_jobs, self.grouped)  # compiles
+                ours(*args, self.strengths[:5], self.l1_ratio, tol, n_jobs, self.grouped)  # compiles, or loads
                 runs["ours", tol, n_jobs] = ours(*args, self.strengths, self.l1_ratio, tol, n_jobs, self.grouped)
         if shutil.which("Rscript") and not options.alone:
             for thresh in options.thresh:
@@ -323,9 +323,9 @@ def main():
     parser.add_argument("--down-to", type=float, help="the least penalty, as a share of the largest")
     parser.add_argument("--l1-ratio", type=float)
     parser.add_argument("--grouped", action="store_true", help="features are in for all classes or for none")
-    parser.add_argument("--tol", type=float, nargs="+", default=[1e-3, 1e-4, 1e-5, 1e-6])
+    parser.add_argument("--tol", type=float, nargs="+", default=[1e-2, 1e-3, 1e-4, 1e-5, 1e-6])
     parser.add_argument(
-        "--thresh", type=float, nargs="+", default=[1e-6, 1e-7, 1e-8, 1e-9], help="glmnet's own tolerance"
+        "--thresh", type=float, nargs="+", default=[1e-5, 1e-6, 1e-7, 1e-8, 1e-9], help="glmnet's own tolerance"
     )
     parser.add_argument("--equal", type=float, default=1e-6, help="objectives this near the best count as equal")
     parser.add_argument("--saga", type=int, default=0, help="single fits beside saga, at so many of the penalties")

@@ -4,10 +4,11 @@ See docs/method.md.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from .kernels.active import divergence, kernels, row_states, sparse_gradient
+from .kernels.active import curvatures, divergence, kernels, row_states, sparse_gradient
 from .kernels.threads import run_tasks
 from .sources.arrays import ArraySource
 from .sources.sparse import CsrSource
@@ -99,7 +100,7 @@ class Columns:
             if o.n_outputs > 1:  # rows that weigh nothing may be of outputs that are held alone
                 sums = self.target.sum(axis=0)
                 self.target /= np.where(sums > 0, sums, 1.0)
-        self.offset = 0.0 if o.offset is None else np.ascontiguousarray(o.offset.T[self.present], np.float64)
+        self.offset = None if o.offset is None else np.ascontiguousarray(o.offset.T[self.present], np.float64)
         self.sparse = isinstance(source, CsrSource)
         self.add_scores_kernel, self.prepare_kernel, self.descend_kernel = kernels(self.sparse, False)
         self.factor = o.unscale
@@ -114,7 +115,8 @@ class Columns:
         n_outputs = len(self.present)
         self.proba, self.residual = np.empty((2, n_outputs, n))
         self.loss, self.spare = np.empty(n), np.empty((2, n))
-        self.scores, self.value, self.last, self.before = None, np.inf, None, None
+        self.scores: Any = None
+        self.value, self.last, self.before = np.inf, None, None
         self.strength, self.is_grouped = 0.0, False
         self.work, self.foreseen, self.has_given_up = 0.0, _FORESEEN, False
         self.has_another_way = not self.sparse and self.n_features <= n
@@ -191,16 +193,24 @@ class Columns:
             self.add_scores_kernel(self.columns, places, classes, coef, scores)
             if not self.sparse:
                 scores += np.bincount(classes, coef * self.center[features], len(scores))[:, None]
-        return self.move_to(scores + intercept[:, None] + self.offset)
+        scores += intercept[:, None]
+        if self.offset is not None:
+            scores += self.offset
+        return self.move_to(scores)
 
-    def balance(self):
-        """Take the intercepts to where they are best; their step."""
+    def unbalanced(self):
+        """What intercepts that are not at their best add to the duality gap, by a careful estimate."""
+        return float(np.abs(self.residual.sum(axis=1)).sum()) * (1 + float(np.abs(self.scores).max()))
+
+    def balance(self, enough=0.0):
+        """Take the intercepts to where they are best, or to where so much is left of :meth:`unbalanced`; their step."""
         step = np.zeros(len(self.present))
         if not self.fit_intercept:
             return step
+        enough /= 1 + float(np.abs(self.scores).max())
         for _ in range(10):
             slope = self.residual.sum(axis=1)
-            if np.abs(slope).max() <= 1e-14:
+            if np.abs(slope).max() <= 1e-14 or np.abs(slope).sum() <= enough:
                 break
             by_weight = self.proba * self.weight
             hess = np.diag(by_weight.sum(axis=1)) - by_weight @ self.proba.T
@@ -219,8 +229,9 @@ class Columns:
 
     def gradient(self):
         """The gradient of the mean loss by the coefficients, a :class:`Gradient`."""
-        source, p = self.labelled.source, self.n_features
-        grad, steepest = np.empty((len(self.present), p)), np.empty(p)
+        source, p, n_outputs = self.labelled.source, self.n_features, len(self.present)
+        # of sparse columns one after the other, as they are made
+        grad, steepest = np.empty((p, n_outputs)).T if self.sparse else np.empty((n_outputs, p)), np.empty(p)
         stored = source.X.nnz if self.sparse else source.X.size
         n_tasks = int(min(max(stored * len(grad) / _TASK_FLOPS, 1), 64, p))
         if self.sparse:  # as many stored values a task
@@ -234,11 +245,11 @@ class Columns:
         def task(q, slot):
             some = slice(bounds[q], bounds[q + 1])
             if self.sparse:
-                sparse_gradient(self.columns, by_row, some.start, some.stop, np.empty(len(grad)), grad)
-            else:
-                np.matmul(self.residual, source.X[:, some].astype(np.float64, copy=False), out=grad[:, some])
-                if self.factor is not None:
-                    grad[:, some] *= self.factor[some]
+                sparse_gradient(self.columns, by_row, some.start, some.stop, self.is_grouped, grad.T, steepest)
+                return
+            np.matmul(self.residual, source.X[:, some].astype(np.float64, copy=False), out=grad[:, some])
+            if self.factor is not None:
+                grad[:, some] *= self.factor[some]
             # while it lies in cache
             if self.is_grouped:
                 np.sqrt(np.square(grad[:, some]).sum(axis=0), out=steepest[some])
@@ -275,6 +286,7 @@ class Model:
         self.ends = np.searchsorted(classes, np.arange(n_outputs + 1))
         size = len(classes)
         self.by_weight, self.spread = np.empty((2, n_outputs, n))
+        self.mass = np.zeros(n_outputs)
         self.grad, self.curvature = np.empty((2, size))
         self.moved, self.mean, self.work = np.empty((n_outputs, n)), np.empty(n), np.empty((2, n))
         self.n_groups = size // n_outputs if columns.is_grouped else 0
@@ -286,8 +298,9 @@ class Model:
     def update(self):
         """Make it anew at the point where the rows are."""
         c = self.columns
-        np.multiply(c.proba, c.weight, out=self.by_weight)
-        np.multiply(self.by_weight, 1 - c.proba, out=self.spread)
+        curvatures(c.proba, c.weight, self.by_weight, self.spread)
+        if c.fit_intercept:
+            self.spread.sum(axis=1, out=self.mass)
         size = len(self.classes)
         n_tasks = int(min(max(4 * size * c.proba.shape[1] / _TASK_FLOPS, 1), 64))
         bounds = [size * q // n_tasks for q in range(n_tasks + 1)]
@@ -318,7 +331,7 @@ class Model:
         for _ in range(max(200 // max_sweeps, 1)):
             ended, n_sweeps = c.descend_kernel(
                 c.columns, self.places, self.ends, self.curvature, threshold, ridge, hold, coef, low, high,
-                c.residual, self.spread, self.by_weight, c.proba, c.fit_intercept, accuracy, enough, max_sweeps,
+                c.residual, self.spread, self.by_weight, c.proba, self.mass, accuracy, enough, max_sweeps,
                 self.n_groups, goal, self.shift, self.moved, self.mean, self.work, *self.by_group, *self.trail,
                 *self.small, gained,
             )  # fmt: skip

@@ -1,6 +1,7 @@
 """Choosing C: every cell of the table is a fit of its own, however much of the work is shared."""
 
 import gc
+import os
 import re
 import tracemalloc
 import warnings
@@ -958,3 +959,17 @@ def test_a_metric_of_a_hard_fold_serves_the_next_C():
         curved.elastic_net = SimpleNamespace(l2_reg_strength=strength)
         assert not metrics.maker_of_all_rows(0)(np.zeros((3, 4))).is_handed_on
     assert curved.n_made == 4
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs to know how much memory is in use")
+def test_zeros_of_a_path_take_no_memory():
+    """64 MB with a number in each MB, as coefficients of many features are; pages of 2 MB would be all of it."""
+
+    def resident():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before, paths = resident(), memory.untouched_zeros((16, 1 << 19), np.float64)
+    paths[:, :: 1 << 17] = 1.0
+    assert resident() - before < 1 << 23
+    assert paths.sum() == 64

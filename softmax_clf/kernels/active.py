@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .elementary import EXACT, exp
+from .elementary import EXACT, exp, log1p_float64, log_float64
 from .jit import jit, jit_part
 from .softmax import _SUM
 
@@ -19,7 +19,7 @@ _ROUNDING = 1e-12  # share by which sums of what lies on a bound may be off it
 
 # ------------------------------------------------------------------------------------------------------------ columns
 # Dense ones are ``(X,)`` with X (n_columns, n_samples); sparse ones ``(data, indices, indptr, factor)``, the CSC format
-# and what each column is multiplied by.
+# and what each column is multiplied by. Indices of rows are not negative; numba would look whether they are.
 
 
 @jit_part(fastmath=_SUM)
@@ -59,7 +59,7 @@ def _sparse_dot(columns, j, v):
     data, indices, indptr, factor = columns
     total = 0.0
     for q in range(indptr[j], indptr[j + 1]):
-        total += data[q] * v[indices[q]]
+        total += data[q] * v[np.uintp(indices[q])]
     return total * factor[j]
 
 
@@ -69,7 +69,7 @@ def _sparse_square(columns, j, v):
     total = 0.0
     for q in range(indptr[j], indptr[j + 1]):
         x = np.float64(data[q])
-        total += x * x * v[indices[q]]
+        total += x * x * v[np.uintp(indices[q])]
     return total * factor[j] * factor[j]
 
 
@@ -78,7 +78,7 @@ def _sparse_add(columns, j, change, v):
     data, indices, indptr, factor = columns
     change *= factor[j]
     for q in range(indptr[j], indptr[j + 1]):
-        v[indices[q]] += change * data[q]
+        v[np.uintp(indices[q])] += change * data[q]
 
 
 @jit_part(fastmath=EXACT)
@@ -86,7 +86,7 @@ def _sparse_move(columns, j, change, curvature, scores, residual):
     data, indices, indptr, factor = columns
     change *= factor[j]
     for q in range(indptr[j], indptr[j + 1]):
-        i = indices[q]
+        i = np.uintp(indices[q])
         step = change * data[q]
         scores[i] += step
         residual[i] += step * curvature[i]
@@ -116,7 +116,7 @@ def _dense_move_all(columns, j, change, by_weight, proba, moved, mean, current, 
 def _sparse_move_all(columns, j, change, by_weight, proba, moved, mean, current, total):
     data, indices, indptr, factor = columns
     for e in range(indptr[j], indptr[j + 1]):
-        i = indices[e]
+        i = np.uintp(indices[e])
         x, average = factor[j] * data[e], 0.0
         for k in range(len(change)):
             average += change[k] * proba[k, i]
@@ -131,6 +131,25 @@ _SPARSE = _sparse_dot, _sparse_square, _sparse_add, _sparse_move, _sparse_move_a
 
 
 # --------------------------------------------------------------------------------------------------------------- rows
+
+
+@jit_part(fastmath=_SUM)
+def _dot(a, b):
+    total = 0.0
+    for i in range(len(a)):
+        total += a[i] * b[i]
+    return total
+
+
+@jit_part(fastmath=_SUM)
+def _residual(base, by_weight, moved, mean, current):
+    """The residual of one class where scores have changed, into ``current``, and its sum."""
+    total = 0.0
+    for i in range(len(current)):
+        r = base[i] + by_weight[i] * (moved[i] - mean[i])
+        current[i] = r
+        total += r
+    return total
 
 
 @jit(fastmath=EXACT, _nrt=True)
@@ -156,7 +175,7 @@ def row_states(scores, target, weight, proba_out, residual_out, loss_out, work):
             e = exp(-abs(z[i]))
             p[i] = (1.0 if z[i] >= 0.0 else e) / (1.0 + e)
             residual_out[0, i] = weight[i] * (p[i] - y[i])
-            loss_out[i] = max(z[i], 0.0) - y[i] * z[i] + np.log1p(e)
+            loss_out[i] = max(z[i], 0.0) - y[i] * z[i] + log1p_float64(e)
     else:
         largest, total = work[0], work[1]
         for i in range(n):
@@ -172,7 +191,7 @@ def row_states(scores, target, weight, proba_out, residual_out, loss_out, work):
                 p[i] = exp(z[i] - largest[i])
                 total[i] += p[i]
         for i in range(n):
-            loss_out[i] = np.log(total[i])
+            loss_out[i] = log_float64(total[i])
             total[i] = 1.0 / total[i]
         for k in range(n_outputs):
             z, p, y, r = scores[k], proba_out[k], target[k], residual_out[k]
@@ -180,10 +199,7 @@ def row_states(scores, target, weight, proba_out, residual_out, loss_out, work):
                 p[i] *= total[i]
                 r[i] = weight[i] * (p[i] - y[i])
                 loss_out[i] += y[i] * (largest[i] - z[i])
-    loss = 0.0
-    for i in range(n):
-        loss += weight[i] * loss_out[i]
-    return loss
+    return _dot(weight, loss_out)
 
 
 @jit(fastmath=EXACT, _nrt=True)
@@ -208,34 +224,54 @@ def divergence(share, target, proba, weight, loss, work):
             apart = y[i] - p[i]
             rest = p[i] if n_outputs > 1 else p[i] * (1.0 - p[i])
             work[i] += apart * apart / (rest + 1e-300)
-    total = 0.0
     for i in range(n):
-        total += weight[i] * min(share * loss[i], share * share * work[i])
-    return total
+        work[i] = min(share * loss[i], share * share * work[i])
+    return _dot(weight, work)
 
 
 @jit(fastmath=EXACT, _nrt=True)
-def sparse_gradient(columns, residual, start, stop, work, grad_out):
+def curvatures(proba, weight, by_weight_out, spread_out):
+    """What a quadratic model takes of the rows: ``weight * proba``, and that times ``1 - proba``.
+
+    Parameters
+    ----------
+    proba : (n_outputs, n_samples) float64                  # IN
+    weight : (n_samples,) float64                           # IN
+    by_weight_out, spread_out : (n_outputs, n_samples)      # OUT
+    """
+    for k in range(len(proba)):
+        p, q, s = proba[k], by_weight_out[k], spread_out[k]
+        for i in range(len(p)):
+            q[i] = p[i] * weight[i]
+            s[i] = q[i] * (1.0 - p[i])
+
+
+@jit(fastmath=EXACT, _nrt=True)
+def sparse_gradient(columns, residual, start, stop, is_grouped, grad_out, steepest_out):
     """The product of some columns, sparse as above, with the residuals of the rows.
 
     Parameters
     ----------
     residual : (n_samples, n_outputs) float64               # IN
     start, stop : intp                                      # IN
-    work : (n_outputs,) float64                             # workspace
-    grad_out : (n_outputs, n_columns) float64               # OUT
+    is_grouped : bool                                       # IN
+    grad_out : (n_columns, n_outputs) float64               # OUT
+    steepest_out : (n_columns,) float64                     # OUT the largest size of each column's, or their norm
     """
     data, indices, indptr, factor = columns
-    n_outputs = len(work)
     for j in range(start, stop):
-        for k in range(n_outputs):
-            work[k] = 0.0
+        g, square, most = grad_out[j], 0.0, 0.0
+        for k in range(len(g)):
+            g[k] = 0.0
         for q in range(indptr[j], indptr[j + 1]):
-            x, r = data[q], residual[indices[q]]
-            for k in range(n_outputs):
-                work[k] += x * r[k]
-        for k in range(n_outputs):
-            grad_out[k, j] = work[k] * factor[j]
+            x, r = data[q], residual[np.uintp(indices[q])]
+            for k in range(len(g)):
+                g[k] += x * r[k]
+        for k in range(len(g)):
+            g[k] *= factor[j]
+            square += g[k] * g[k]
+            most = max(most, abs(g[k]))
+        steepest_out[j] = np.sqrt(square) if is_grouped else most
 
 
 @lru_cache
@@ -266,7 +302,7 @@ def kernels(sparse, grouped):
     @jit_part(fastmath=EXACT, _nrt=True)
     def sweep(
         columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high,
-        residual, spread, by_weight, proba, with_intercept, everywhere,
+        residual, spread, by_weight, proba, mass, everywhere,
         coef, shift, moved, mean, work,
     ):  # fmt: skip
         """One coordinate after the other to its minimum, once around; by how much that gains.
@@ -277,24 +313,17 @@ def kernels(sparse, grouped):
         current, scores = work[0], work[1]
         gained = 0.0
         for k in range(n_outputs):
-            if ends[k + 1] == ends[k] and not with_intercept:
+            if ends[k + 1] == ends[k] and not mass[k] > 0.0:
                 continue
-            q, d, own, base, p = by_weight[k], moved[k], spread[k], residual[k], proba[k]
+            d, own, p, step = moved[k], spread[k], proba[k], 0.0
+            slope = _residual(residual[k], by_weight[k], d, mean, current)
+            if mass[k] > 0.0:
+                step = -slope / mass[k]
+                shift[k] += step
+                gained -= step * slope / 2
             for i in range(n):
-                current[i] = base[i] + q[i] * (d[i] - mean[i])
-                scores[i] = 0.0
-            if with_intercept:
-                slope, total = 0.0, 0.0
-                for i in range(n):
-                    slope += current[i]
-                    total += own[i]
-                if total > 0.0:
-                    step = -slope / total
-                    shift[k] += step
-                    gained -= step * slope / 2
-                    for i in range(n):
-                        scores[i] += step
-                        current[i] += step * own[i]
+                scores[i] = step
+                current[i] += step * own[i]
             for a in range(ends[k], ends[k + 1]):
                 old = coef[a]
                 if old == 0.0 and not everywhere and threshold[a] > 0.0:
@@ -320,7 +349,7 @@ def kernels(sparse, grouped):
     @jit_part(fastmath=EXACT, _nrt=True)
     def sweep_groups(
         columns, slots, curvature, threshold, ridge, hold, origin, residual, spread, by_weight, proba,
-        with_intercept, everywhere, n_groups, coef, shift, moved, mean, work, current, steps,
+        mass, everywhere, n_groups, coef, shift, moved, mean, work, current, steps,
     ):  # fmt: skip
         """As `sweep`, by one feature after the other, all classes at once, with the norm of its coefficients.
 
@@ -329,23 +358,18 @@ def kernels(sparse, grouped):
         """
         n_outputs, n = residual.shape
         gained = 0.0
-        for k in range(n_outputs if with_intercept else 0):
-            q, d, own, base, p = by_weight[k], moved[k], spread[k], residual[k], proba[k]
-            slope, total = 0.0, 0.0
-            for i in range(n):
-                slope += base[i] + q[i] * (d[i] - mean[i])
-                total += own[i]
-            if total > 0.0:
-                step = -slope / total
+        for k in range(n_outputs):
+            d, p = moved[k], proba[k]
+            if mass[k] > 0.0:
+                slope = _residual(residual[k], by_weight[k], d, mean, current[k])
+                step = -slope / mass[k]
                 shift[k] += step
                 gained -= step * slope / 2
                 for i in range(n):
                     d[i] += step
                     mean[i] += step * p[i]
         for k in range(n_outputs):
-            q, d, base, r = by_weight[k], moved[k], residual[k], current[k]
-            for i in range(n):
-                r[i] = base[i] + q[i] * (d[i] - mean[i])
+            _residual(residual[k], by_weight[k], moved[k], mean, current[k])
         slope, change = steps[0], steps[1]
         for j in range(n_groups):
             before, stiffness = 0.0, 0.0
@@ -470,23 +494,23 @@ def kernels(sparse, grouped):
     @jit_part(fastmath=EXACT, _nrt=True)
     def round_of_groups(
         columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
-        by_weight, proba, with_intercept, everywhere, n_groups, coef, shift, moved, mean, work, current, steps,
+        by_weight, proba, mass, everywhere, n_groups, coef, shift, moved, mean, work, current, steps,
     ):  # fmt: skip
         """A sweep by group."""
         return sweep_groups(
             columns, slots, curvature, threshold, ridge, hold, origin, residual, spread, by_weight, proba,
-            with_intercept, everywhere, n_groups, coef, shift, moved, mean, work, current, steps,
+            mass, everywhere, n_groups, coef, shift, moved, mean, work, current, steps,
         )  # fmt: skip
 
     @jit_part(fastmath=EXACT, _nrt=True)
     def round_of_coordinates(
         columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
-        by_weight, proba, with_intercept, everywhere, n_groups, coef, shift, moved, mean, work, current, steps,
+        by_weight, proba, mass, everywhere, n_groups, coef, shift, moved, mean, work, current, steps,
     ):  # fmt: skip
         """A sweep by coordinate."""
         return sweep(
             columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
-            by_weight, proba, with_intercept, everywhere, coef, shift, moved, mean, work,
+            by_weight, proba, mass, everywhere, coef, shift, moved, mean, work,
         )  # fmt: skip
 
     one_round = round_of_groups if grouped else round_of_coordinates  # to compile both takes half as long again
@@ -494,7 +518,7 @@ def kernels(sparse, grouped):
     @jit(fastmath=EXACT, _nrt=True)
     def descend(
         columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high,
-        residual, spread, by_weight, proba, with_intercept, accuracy, enough, max_sweeps, n_groups,
+        residual, spread, by_weight, proba, mass, accuracy, enough, max_sweeps, n_groups,
         coef, shift, moved, mean, work, current, steps, coefs, shifts, spare, gram, share, gained_out,
     ):  # fmt: skip
         """Go down in the quadratic model of the loss around a point, plus the penalties, over some coordinates.
@@ -506,7 +530,8 @@ def kernels(sparse, grouped):
             second derivatives; strengths of the L1 and the L2 penalty; what holds a coefficient to its origin; bounds
         residual, spread, by_weight, proba : (n_outputs, n_samples)     # IN with weight w and probabilities p:
             w (p - y), w p (1 - p), w p, p
-        with_intercept : bool                                           # IN
+        mass : (n_outputs,) float64                                     # IN the sums of ``spread``, zero without
+            intercepts
         accuracy, enough : float64                                      # IN it ends where a sweep gains less than
             this share of all that was gained, or less than ``enough``
         max_sweeps : intp                                               # IN
@@ -526,7 +551,7 @@ def kernels(sparse, grouped):
         while n_sweeps < max_sweeps:
             gained = one_round(
                 columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
-                by_weight, proba, with_intercept, True, n_groups, coef, shift, moved, mean, work, current, steps,
+                by_weight, proba, mass, True, n_groups, coef, shift, moved, mean, work, current, steps,
             )  # fmt: skip
             gained_out[0] += gained
             n_sweeps += 1
@@ -538,7 +563,7 @@ def kernels(sparse, grouped):
             while n_sweeps < max_sweeps:
                 gained = one_round(
                     columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
-                    by_weight, proba, with_intercept, False, n_groups, coef, shift, moved, mean, work, current, steps,
+                    by_weight, proba, mass, False, n_groups, coef, shift, moved, mean, work, current, steps,
                 )  # fmt: skip
                 n_sweeps += 1
                 place += 1

@@ -64,7 +64,7 @@ class FoldPaths:
             self.columns = [Columns(rows, absent) for rows, absent in folds]
         self.noise = 4 * np.finfo(source.dtype).eps
         shape = self.n_folds, self.stack.n_outputs, source.n_features + int(settings.fit_intercept)
-        self.trail = [(np.nan, np.zeros(shape))]  # log(C) and points, of the last two C
+        self.trail = [(np.nan, list(np.zeros(shape)))]  # log(C) and points, of the last two C
         size = shape[1] * shape[2]
         self.memories = [Memory(N_PAIRS, Pieces(size, 1)) for _ in range(self.n_folds)]
         self.ends = [None] * self.n_folds  # the last point of each and the gradient there
@@ -114,7 +114,7 @@ class FoldPaths:
         self.ends = [None if s.grad is None else (s.point, s.grad) for s in solutions]
         taken = (stack.n_passes - n_passes) / self.n_folds
         self.n_passes = max(self.n_passes, round(taken))  # few, with a dear metric, do not make the next C easy
-        self.trail = [self.trail[-1], (np.log(C), np.stack([solution.point for solution in solutions]))]
+        self.trail = [self.trail[-1], (np.log(C), [solution.point for solution in solutions])]
         if self.settings.verbose > 1:
             ratio = f"l1_ratio={self.l1_ratio:.4g}, " if self.l1_ratio else ""
             print(f"{ratio}C={C:.4g}: {taken:.1f} passes a fold, {self.metrics.n_made} metrics in all")
@@ -140,11 +140,15 @@ class FoldPaths:
         gap = last_log_C - log_C_before
         if not (gap > 0 and np.isfinite(log_C)):
             return last_points
-        ahead = last_points + min((log_C - last_log_C) / gap, 1.0) * (last_points - points_before)
-        for m, columns in enumerate(self.columns or []):
-            if not columns.has_given_up:  # working sets go ahead by themselves
-                ahead[m] = last_points[m]
-        return ahead
+        share = min((log_C - last_log_C) / gap, 1.0)
+        return [
+            last if self._goes_ahead(m) else last + share * (last - before)
+            for m, (before, last) in enumerate(zip(points_before, last_points, strict=True))
+        ]
+
+    def _goes_ahead(self, m):
+        """Whether the solver of a fold goes on along that line by itself, as working sets do."""
+        return self.columns is not None and not self.columns[m].has_given_up
 
     # ------------------------------------------------------------------------------------------------ one fold's solver
 
@@ -160,7 +164,7 @@ class FoldPaths:
         curvature = self.metrics.curvatures[m]
         elastic_net = self.stack.elastic_nets[m]
         if self._goes_by_columns() and not self.columns[m].has_given_up:
-            options = self.columns[m].take_penalty(elastic_net) | common
+            options = self.columns[m].take_penalty(elastic_net) | common | {"with_grad": False}
             return sparse_relay(start, partial(self._by_models, m, common), columns=self.columns[m], **options)
         if not elastic_net.is_smooth:
             return self._by_models(m, common, start)
@@ -227,8 +231,17 @@ class FoldPaths:
 
     def dev_ratio(self, solutions):
         """The share of the null model's deviance that each fold's solution explains."""
-        loss = [s.objective - self.stack.penalty(m, s.point) for m, s in enumerate(solutions)]
-        return 1 - np.array(loss) / self.stack.null_objective
+        known = [self.stack.penalty(m, s.point) if s.penalty is None else s.penalty for m, s in enumerate(solutions)]
+        loss = np.array([s.objective for s in solutions]) - known
+        return 1 - loss / self.stack.null_objective
+
+    def put_coefficients(self, m, solution, out):
+        """Write what a fold has found into zeros (n_outputs, n_features): where known, only what is not zero."""
+        used, unscale = solution.nonzero, self.stack.unscale
+        if used is None:
+            out[:] = self.stack.split([m], solution.point[None])[0][0]
+        else:
+            out[used] = solution.point[used] if unscale is None else solution.point[used] * unscale[m, used[1]]
 
     def held_out_scores(self, solutions):
         """Minus the mean loss and the accuracy of rows held out, means over folds."""

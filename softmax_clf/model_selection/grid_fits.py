@@ -16,7 +16,7 @@ from ..validation import checked_bounds, checked_factor, checked_group
 from .fold_paths import FoldPaths
 from .grid import explains_no_more
 from .held_out import HeldOut, ScoreWatch
-from .memory import turns_of_folds
+from .memory import turns_of_folds, untouched_zeros
 
 _WATCHED_BYTES = 1 << 25  # what rows that are held out may take while the folds of a turn are solved, see `HeldOut`
 
@@ -72,7 +72,7 @@ class GridFits:
         source = data.source
         n_columns = source.n_features + int(settings.fit_intercept)
         shape = len(trains), len(l1_ratios), len(Cs)
-        self.paths = np.empty((*shape, data.n_outputs, n_columns), source.dtype)
+        self.paths = untouched_zeros((*shape, data.n_outputs, n_columns), source.dtype)
         self.n_iters, self.dev_ratio, self.errors = np.empty(shape, np.intp), np.empty(shape), np.zeros(shape)
         self.converged, self.is_exact = np.empty((2, *shape), bool)
         self.weight_sums = np.empty(len(trains))  # of each fold's training rows
@@ -186,10 +186,13 @@ class GridFits:
     def _store(self, paths, turn, r, c, solutions):
         """Keep what the folds of a turn have found for one C."""
         p = self.data.source.n_features
-        coef, intercept = paths.coefficients(solutions)
-        self.paths[turn, r, c, :, :p] = coef if self.bounds is None else put_within(coef, self.bounds)
-        if self.settings.fit_intercept:
-            self.paths[turn, r, c, :, -1] = np.where(paths.stack.absent, -np.inf, intercept)
+        for m, solution in enumerate(solutions):
+            there = self.paths[turn.start + m, r, c]
+            paths.put_coefficients(m, solution, there[:, :p])
+            if self.bounds is not None:
+                there[:, :p] = put_within(there[:, :p], self.bounds)
+            if self.settings.fit_intercept:
+                there[:, p] = np.where(paths.stack.absent[m], -np.inf, solution.point[:, p])
         self.n_iters[turn, r, c] = [s.n_iter for s in solutions]
         self.converged[turn, r, c] = [s.converged or s.stopped for s in solutions]
         self.dev_ratio[turn, r, c] = paths.dev_ratio(solutions)
@@ -221,6 +224,7 @@ class GridFits:
                     if unsolved[c]:
                         n_before = self.n_iters[turn, r, c].copy()
                         start = paths.points_at(self.paths[turn, r, c])
+                        self.paths[turn, r, c] = 0.0
                         self._store(paths, turn, r, c, paths.minimise_at(self.Cs[c], start))
                         self.n_iters[turn, r, c] += n_before
                         changed[turn, r, c] = True

@@ -34,6 +34,10 @@ class Solution:
         Why it stopped, to be read after "it stopped because".
     loss_curve : list of float
         F before the first iteration and after each.
+    penalty : float, or None
+        The second part of F at the point, where the solver knows it.
+    nonzero : tuple of array of intp, or None
+        Outputs and features of the coefficients of the point that are not zero, where the solver knows of few.
     """
 
     point: np.ndarray
@@ -46,6 +50,8 @@ class Solution:
     n_iter: int = 0
     reason: str = ""
     loss_curve: list = field(default_factory=list)
+    penalty: float | None = None
+    nonzero: tuple | None = None
 
     def is_final(self, point, objective, grad, suboptimality, is_bound, allowed, max_iter, report):
         """Take in an iteration and tell of it; whether it is the last.
@@ -87,7 +93,7 @@ class Solution:
             return self
         # the minimum is nearer to where the solver ended, and better known from there
         above = best.objective - self.objective + self.suboptimality
-        at = {"point": best.point, "objective": best.objective, "grad": best.grad}
+        at = {name: getattr(best, name) for name in ("point", "objective", "grad", "penalty", "nonzero")}
         return replace(self, **at, suboptimality=above, converged=False)
 
 

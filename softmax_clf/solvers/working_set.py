@@ -12,13 +12,14 @@ _GROUPED = 1e-2  # share of that where steps are along the gradient, of which ma
 _MAX_STEPS = 30  # on one working set
 _LEAST_SET = 50  # coordinates that a set may grow by, or as many as there are in it
 _SHARE = 0.5  # of what is allowed, that a working set may leave to be gained
+_UNBALANCED = 1e-6  # of what is allowed, what intercepts may be off by
 _BACKTRACKS = 30
 _STANDING = 3  # steps in a row that gain nothing, for rounding
 _LARGE = 1e150  # the squares of larger derivatives may overflow
 _EPS, _TINY = np.finfo(np.float64).eps, np.finfo(np.float64).tiny
 
 
-def working_set(point, columns, *, threshold, ridge, target, max_iter, report, bounds=None, **ignored):
+def working_set(point, columns, *, threshold, ridge, target, max_iter, report, bounds=None, with_grad=True, **ignored):
     """Minimise a mean loss of rows with an L1 penalty, perhaps an L2 penalty, and perhaps within bounds.
 
     1. Working set: coordinates, a class and a feature each, that are not zero or whose derivative exceeds the
@@ -57,6 +58,8 @@ def working_set(point, columns, *, threshold, ridge, target, max_iter, report, b
     target : callable (point, penalty) -> float
     max_iter, report
         As in :func:`~.lbfgs.lbfgs`.
+    with_grad : bool
+        Whether the solution is to have a gradient, which is as long as all coefficients.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def working_set(point, columns, *, threshold, ridge, target, max_iter, report, b
     """
     if columns.last is None:
         yield point  # so that it is seen whether scores are finite there; nothing else is asked for
-    return _Fit(point, columns, threshold, ridge, bounds, target, max_iter, report).run()
+    return _Fit(point, columns, threshold, ridge, bounds, target, max_iter, report, with_grad).run()
 
 
 def sparse_relay(point, go_on, **options):
@@ -92,8 +95,9 @@ def sparse_relay(point, go_on, **options):
 
 @dataclass
 class Ended:
-    """Where a fit has ended: the strength of its L1 penalty, coefficients that are not zero, and the gradient."""
+    """Where a fit has ended: its point, the strength of its L1 penalty, coefficients not zero, and the gradient."""
 
+    point: np.ndarray
     strength: float
     numbers: np.ndarray
     coef: np.ndarray
@@ -106,19 +110,25 @@ class _Fit:
     Coordinates have numbers, ``class * n_features + feature``: nothing here is as long as all of them but gradients.
     """
 
-    def __init__(self, point, columns, threshold, ridge, bounds, target, max_iter, report):
+    def __init__(self, point, columns, threshold, ridge, bounds, target, max_iter, report, with_grad):
         self.columns, self.threshold, self.ridge, self.bounds = columns, threshold, ridge, bounds
-        self.target, self.max_iter, self.report = target, max_iter, report
-        p, present = columns.n_features, columns.present
-        classes, features = np.nonzero(point[:, :p])
-        kept = np.isin(classes, present)
-        classes, features = classes[kept], features[kept]
-        self.shape, self.at = point.shape, point[classes, features]
-        self.numbers = np.searchsorted(present, classes) * p + features
+        self.target, self.max_iter, self.report, self.with_grad = target, max_iter, report, with_grad
+        p, present, self.shape = columns.n_features, columns.present, point.shape
+        self.numbers, self.at = self._nonzero(point)
         self.intercept = point[present, p] if columns.fit_intercept else np.zeros(len(present))
         self.solution, self.lower, self.allowed, self.damping = Solution(point), 0.0, None, 0.0
         self.is_bound = bool((threshold + ridge).all())
         self.grad, self.standing, self.gives_up, self.follows = None, 0, False, False
+
+    def _nonzero(self, point):
+        """Numbers of the coefficients of a point that are not zero, and these."""
+        last, p, present = self.columns.last, self.columns.n_features, self.columns.present
+        if last is not None and point is last.point:  # as long as all of them together
+            return last.numbers, last.coef
+        classes, features = np.nonzero(point[:, :p])
+        kept = np.isin(classes, present)
+        classes, features = classes[kept], features[kept]
+        return np.searchsorted(present, classes) * p + features, point[classes, features]
 
     def run(self):
         ended = self._begin()
@@ -131,9 +141,12 @@ class _Fit:
         if self.follows:
             c.learn(len(self.numbers))
         grad = c.gradient() if self.grad is None else self.grad
-        c.before, c.last = c.last, Ended(c.strength, self.numbers[used], self.at[used], grad)
-        self.solution.grad = self._whole_grad(grad.values)
-        return self.solution
+        solution = self.solution
+        c.before, c.last = c.last, Ended(solution.point, c.strength, self.numbers[used], self.at[used], grad)
+        solution.penalty, solution.nonzero = self.penalty, (c.present[self.classes[used]], self.features[used])
+        if self.with_grad:
+            solution.grad = self._whole_grad(grad.values)
+        return solution
 
     def _begin(self):
         """Choose the first set, and go ahead on a path; whether it has ended."""
@@ -174,7 +187,7 @@ class _Fit:
             self.gives_up = self.columns.is_dear(len(self.numbers))
             if self.gives_up:
                 return False
-        self.intercept += self.columns.balance()
+        self.intercept += self.columns.balance(_UNBALANCED * self.allowed)
         self.grad = self.columns.gradient()
         return self._check(self.grad)
 
@@ -341,8 +354,8 @@ class _Fit:
             low, high = (side[classes, features] for side in self.bounds)
             args = *args, np.where(grad.values[classes, features] < 0, high, -low)
         gap = self._gap(grad.values[self.classes, self.features], *args)
-        unbalanced = float(np.abs(self.columns.residual.sum(axis=1)).sum()) if self.columns.fit_intercept else 0.0
-        gap += unbalanced * (1 + float(np.abs(self.columns.scores).max())) + 4 * _EPS * self._objective()
+        gap += self.columns.unbalanced() if self.columns.fit_intercept else 0.0
+        gap += 4 * _EPS * self._objective()
         self.lower = max(self.lower, self._objective() - gap)
         return self._record(checked=True)
 
@@ -411,7 +424,8 @@ class _Fit:
         used = self.at != 0
         if np.count_nonzero(used) < n:
             return
-        full = np.flatnonzero(np.bincount(self.features[used]) == n)
+        features, counts = np.unique(self.features[used], return_counts=True)
+        full = features[counts == n]
         if not len(full):
             return
         places = np.flatnonzero(np.isin(self.features, full))  # class by class, and so of features in order
