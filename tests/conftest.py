@@ -29,6 +29,24 @@ QUICK = (
 )
 
 
+# Files that take most, the longest first: where processes share the work, none is to begin one of them near the end.
+LONG = (
+    *("estimator", "convergence", "path", "dask", "multi_output", "sources", "hessian_products", "jit", "stream"),
+    *("threads", "threads_and_forks", "proximal", "subspace", "kernel_coverage", "working_set", "row_space"),
+)
+
+
+def pytest_configure(config):
+    if hasattr(config.option, "loadscopereorder"):  # xdist would begin with the files of most tests
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    if worker:
+        places = {f"test_{name}": place for place, name in enumerate(LONG)}
+        items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 def pytest_addoption(parser):
     parser.addoption("--quick", action="store_true", help=f"only the tests of {', '.join(QUICK)}")
 
