@@ -80,7 +80,7 @@ def fit_sums(clf, total, classes):
     ----------
     clf : SoftmaxRegressionClassifier
         Without ``early_stopping``, which would have to know rows.
-    total : callable (name, *args) -> tuple of array
+    total : callable ``(name, *args)`` -> tuple of array
         Calls the method of that name of every :class:`Shard`, and gives what :func:`combine` makes of the answers. The
         methods are ``counts, moments, extremes, loss_gradient, grams``; arguments are arrays, numbers and None.
     classes : array (n_classes,)

@@ -123,6 +123,18 @@ def test_counts_of_two_curves_are_kept_apart(style):
         assert np.abs(np.array(to_rgb(text.get_color())) - paper).mean() > 0.35
 
 
+def test_labels_in_one_line_are_not_read_as_one():
+    """932 beside 1225 was 1225932: there is a letter's room between them, or the next place is taken."""
+    figure, ax = plt.subplots()
+    labels = _labels.label_artist(ax, 10)
+    first, second = labels.text("1225"), labels.text("932")
+    labels.add(first, lambda width, height, point: [(200, 200, 0)])
+    apart = first.get_window_extent().width  # between the middles: half a letter is free between the texts
+    labels.add(second, lambda width, height, point: [(200 + apart, 200, 0), (200, 250, 0)])
+    figure.draw_without_rendering()
+    assert second.get_position() == (200, 250)
+
+
 @pytest.mark.parametrize("dpi", [70, 200])
 @pytest.mark.parametrize("style", ["default", "dark_background"])
 def test_names_of_20_classes(style, dpi):

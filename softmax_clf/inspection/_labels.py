@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._drawing import halo
+from ._drawing import LETTER, halo
 
 _SHRINK = 0.88  # of the size of the letters, as long as some names find no place
 
@@ -88,7 +88,7 @@ class _Labels:
             text.set(position=(0, 0), rotation=0, fontsize=letters)
             extent = text.get_window_extent(renderer)
             for place in candidates(extent.width, extent.height, point):
-                boxes = [box(*place, extent.width + 2 * point, extent.height)]
+                boxes = [box(*place, extent.width + LETTER * letters * point, extent.height)]  # as if between words
                 ends = None
                 if arrow is not None:
                     ends = np.array(arrow[1](place, extent.width, point))
