@@ -131,7 +131,7 @@ class _Pairs:
                 step = metric.of_step(pair[0])
                 inner = step, metric.of_grad(pair[1]), metric.hessp(step)
             self.inner.append((pair, inner))
-        # by their making s'y is one, but not among fewer columns
+        # Pairs are scaled to s'y = 1 over all columns. Over fewer it may be small or negative: such pairs are left out.
         used = [inner for _, inner in self.inner if np.vdot(inner[0], inner[1]) > 0.5]
         if not used:
             shape = metric.of_step(np.zeros_like(self.pairs[0][0])).shape if self.pairs else None
