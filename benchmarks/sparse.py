@@ -194,6 +194,14 @@ def glmnet(X, y, strengths, l1_ratio, thresh, grouped=False):
     return (elapsed, user + system), by_penalty, intercepts
 
 
+def versions_of_glmnet():
+    """Those of R and of its package, in a line; empty where they are not."""
+    if not shutil.which("Rscript"):
+        return ""
+    program = 'cat(R.version.string, ", glmnet ", as.character(packageVersion("glmnet")), sep = "")'
+    return subprocess.run(["Rscript", "-e", program], check=True, capture_output=True, text=True).stdout
+
+
 def objective(X, target, coef, intercept, strength, l1_ratio, grouped):
     """F of the classifier's docstring; with norms of the features' coefficients where they are grouped."""
     coef = scipy.sparse.csr_matrix(coef)
@@ -276,7 +284,7 @@ def compare(name, options):
     shape, rows, near = "x".join(map(str, problem.X.shape)), [], {}
     for who, (seconds, coefs, _) in runs.items():
         above = (values[who] - best).max() / problem.null
-        active = np.count_nonzero(np.asarray(abs(scipy.sparse.csr_matrix(coefs[n_fitted - 1])).sum(axis=0)))
+        active = int(np.count_nonzero(np.asarray(abs(scipy.sparse.csr_matrix(coefs[n_fitted - 1])).sum(axis=0))))
         solver, tol, n_jobs = who
         rows.append(
             [name, shape, problem.l1_ratio, solver, f"{tol:g}", n_jobs, f"{seconds[0]:.3g}", f"{seconds[1]:.3g}"]
@@ -335,6 +343,7 @@ def main():
     parser.add_argument("--cifar10", metavar="PATH")
     parser.add_argument("--embeddings", metavar="DIR")
     parser.add_argument("--out", metavar="DIR", help="where to write the report")
+    parser.add_argument("--name", default="sparse", help="of the report")
     options = parser.parse_args()
     header = ["data", "shape", "l1_ratio", "solver", "tolerance", "threads", "s", "CPU s", "above the best"]
     header += ["penalties", "active features"]
@@ -344,11 +353,11 @@ def main():
     titles += ["times as fast as saga"] if options.saga else []
     pairs = [compare(name, options) for name in options.problems]
     rows, lines = [row for rows, _ in pairs for row in rows], [line for _, line in pairs]
-    table = f"{measure.markdown_table(titles, lines)}\n{measure.markdown_table(header, rows)}"
+    tables = measure.markdown_table(titles, lines), measure.markdown_table(header, rows)
+    table = "\n".join([versions_of_glmnet() + "\n", *tables])
     if options.out:
-        measure.save(
-            options.out, "sparse", "Sparse coefficients", table, [dict(zip(header, row, strict=True)) for row in rows]
-        )
+        data = [dict(zip(header, row, strict=True)) for row in rows]
+        measure.save(options.out, options.name, "Sparse coefficients", table, data)
     else:
         print(table)
 

@@ -3,6 +3,7 @@
 import gc
 import os
 import re
+import threading
 import tracemalloc
 import warnings
 from types import SimpleNamespace
@@ -42,6 +43,7 @@ from softmax_clf.model_selection.grid_fits import GridFits
 from softmax_clf.model_selection.lockstep import Lockstep
 from softmax_clf.model_selection.settings import FitSettings
 from softmax_clf.penalty import ElasticNet
+from softmax_clf.solvers.stopping import Solution
 from softmax_clf.sources.sparse import CsrSource
 from softmax_clf.training_data import TrainingData
 from stored import in_h5py, in_zarr
@@ -973,3 +975,15 @@ def test_zeros_of_a_path_take_no_memory():
     paths[:, :: 1 << 17] = 1.0
     assert resident() - before < 1 << 23
     assert paths.sum() == 64
+
+
+def test_solvers_that_ask_nothing_go_on_at_the_same_time():
+    together = threading.Barrier(2)
+
+    def solver(m):
+        together.wait(timeout=60)  # breaks where one waits for the other to end
+        return Solution(np.full(1, m))
+        yield
+
+    solutions = Lockstep(None, {m: solver(m) for m in (1, 0)}, None, n_threads=2).run()
+    assert [solution.point.item() for solution in solutions] == [0, 1]

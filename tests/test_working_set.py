@@ -226,6 +226,19 @@ def test_all_ways_lead_to_one_minimum(go, n_classes, C, l1_ratio, container, var
         assert clf.objective_ - least <= clf.suboptimality_ + (1e-9 if dtype == np.float64 else 1e-8)
 
 
+@pytest.mark.parametrize("is_handed_on", [False, True])
+def test_the_bits_of_folds_do_not_depend_on_threads(monkeypatch, is_handed_on):
+    monkeypatch.setattr(Columns, "is_dear", lambda self, n, is_new=False: is_handed_on and not is_new)
+    X, y = tall()
+    one, two = (
+        SoftmaxRegressionClassifierCV([0.1, 1.0, 10.0], cv=4, l1_ratios=[1.0], refit=False, tol=1e-5, n_jobs=n).fit(
+            X, y
+        )
+        for n in (1, 2)
+    )
+    np.testing.assert_array_equal(one.coefs_paths_, two.coefs_paths_)
+
+
 def test_iterations_go_on_where_a_fit_is_handed_on(go):
     """No iteration is told of twice, nor are there more than are allowed."""
     X, y = tall()

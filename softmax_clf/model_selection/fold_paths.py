@@ -110,7 +110,9 @@ class FoldPaths:
             self.score_watch.begin()
         solvers = {m: self._solver(m, start[m]) for m in range(self.n_folds)}
         n_passes = stack.n_passes
-        solutions = Lockstep(stack, solvers, self.metrics.move_to).run()
+        # a look at the rows that a fold holds out takes those of other folds into account, as far as they are
+        n_threads = self.settings.n_threads if self._goes_by_columns() and not self.ends_early else 1
+        solutions = Lockstep(stack, solvers, self.metrics.move_to, n_threads).run()
         self.ends = [None if s.grad is None else (s.point, s.grad) for s in solutions]
         taken = (stack.n_passes - n_passes) / self.n_folds
         self.n_passes = max(self.n_passes, round(taken))  # few, with a dear metric, do not make the next C easy

@@ -5,6 +5,7 @@ from collections import defaultdict
 
 import numpy as np
 
+from ..kernels.threads import run_tasks
 from ..messages import check_start
 from ..solvers.questions import Arrived, AtScores, Naturals, Scores
 
@@ -18,10 +19,13 @@ class Lockstep:
     solvers : dict of problem to generator
     at_start : callable (problem, point, objective)
         Called for where each problem starts, of all of them before any solver goes on from there.
+    n_threads : int
+        For solvers that have much to do before their first question, or ask none: these go on at the same time, until
+        then, and may not know of each other.
     """
 
-    def __init__(self, stack, solvers, at_start):
-        self.stack, self.solvers, self.at_start = stack, solvers, at_start
+    def __init__(self, stack, solvers, at_start, n_threads=1):
+        self.stack, self.solvers, self.at_start, self.n_threads = stack, solvers, at_start, n_threads
         self.questions = {}  # by problem; a point is one, too
         self.solutions = {}
         self.has_started = False
@@ -33,8 +37,9 @@ class Lockstep:
         -------
         list of Solution, in the order of the problems
         """
-        for m in self.solvers:
-            self._answer(m, None)
+        problems = sorted(self.solvers)
+        run_tasks(lambda q, slot: self._answer(problems[q], None), len(problems), self.n_threads)
+        self.questions = dict(sorted(self.questions.items()))  # not as they came
         while self.questions:
             for kind, answer_all in (
                 (Naturals, self._solve_by_metrics),
