@@ -12,9 +12,8 @@ if worker and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {cores[int(worker[2:]) % len(cores)]})
     threadpool_limits(1)
 
-# No deadline: the first call of a kernel compiles it. Derandomised: a failure on one machine is a failure on all.
-# What a change most often breaks, in 100 s of CPU time: the kernels against plain NumPy, the optimum, the estimator's
-# answers to what users give it, and the house's own rules.
+# What a change most often breaks, in two minutes of CPU time: the kernels against plain NumPy, the optimum, the
+# estimator's answers to what users give it, and the house's own rules.
 QUICK = (
     "architecture",
     "kernels",
@@ -59,5 +58,6 @@ def pytest_ignore_collect(collection_path, config):
     return None
 
 
+# No deadline: the first call of a kernel compiles it. Derandomised: a failure on one machine is a failure on all.
 settings.register_profile("softmax_clf", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("softmax_clf")
