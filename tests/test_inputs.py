@@ -28,5 +28,5 @@ def test_what_a_fuzzer_has_found(target):
     kept = [path.read_bytes() for path in sorted((fuzz.CORPUS / target).glob("*"))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for content in kept or fuzz.seeds()[target]:
+        for content in [*kept, *fuzz.seeds()[target]]:
             fuzz.TARGETS[target](content)

@@ -329,6 +329,20 @@ def test_a_failed_fit_leaves_the_fitted_one():
     assert clf.coef_ is coef
 
 
+def test_a_penalty_that_is_next_to_none_beside_small_features():
+    """The norm of what minimises the objective has no bound that is a number, and zero times that is zero."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 6))
+    y = X[:, 0] > 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        clf = SoftmaxRegressionClassifier(1e306, l1_ratio=0.01).fit(
+            csr_array(np.where(np.abs(X) > 1, 1e-100 * X, 0)), y
+        )
+    assert np.isfinite(clf.coef_).all()
+    assert clf.objective_ < clf.loss_curve_[0]
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Choosing
 

@@ -159,6 +159,14 @@ def test_an_l2_penalty_that_is_next_to_none(l1_ratio, parameters):
     assert np.isfinite(clf.coef_).all()
 
 
+def test_thresholds_that_are_next_to_none():
+    """Many derivatives that exceed them, of which the steepest are to be chosen: ratios overflowed."""
+    X, y = wide()
+    clf = fit(csr_array(1e10 * X), y, 1e306, l1_ratio=1.0, max_iter=30)
+    assert clf.score(csr_array(1e10 * X), y) == 1.0
+    assert np.isfinite(clf.coef_).all()
+
+
 def test_digits_that_rounding_hides():
     """A gap of nothing cannot be had: it ends, and says so."""
     X, y = wide()

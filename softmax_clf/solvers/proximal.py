@@ -99,7 +99,8 @@ class QuadraticMetric:
         violation, coef = (np.delete(a[:, : self.n_features], self.columns, axis=1) for a in (violation, point))
         if not norm and self.l2_reg_strength:
             return float(np.square(violation).sum()) / (2 * self.l2_reg_strength)
-        return float(violation.max(initial=0.0)) * (norm + float(np.abs(coef).sum()))
+        most = float(violation.max(initial=0.0))
+        return most * (norm + float(np.abs(coef).sum())) if most else 0.0  # the norm may be infinite
 
 
 class _Pairs:
@@ -352,7 +353,8 @@ class _Descent:
     def aim(self):
         """Minimise the model, to more digits where it seems to be the last; and estimate F - F*."""
         ns, point, grad = self.nonsmooth, self.point, self.grad
-        self.unknown = self.metric.unknown(ns.violation(point, grad), point, self.objective / ns.strength)
+        with np.errstate(over="ignore"):  # beside a penalty that is next to none
+            self.unknown = self.metric.unknown(ns.violation(point, grad), point, self.objective / ns.strength)
         for damping, accuracy in ((self.damping, _ACCURACY), (_LAST_DAMPING, _LAST_ACCURACY)):
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is looked for
                 model = _Model(self.metric, self.pairs, point, grad, ns, damping)

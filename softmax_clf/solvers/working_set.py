@@ -245,7 +245,8 @@ class _Fit:
         if self.columns.is_grouped:
             n_most = -(-n_most // len(self.columns.present))
         if len(numbers) > n_most:
-            ratio = size / np.maximum(self.threshold[numbers % self.columns.n_features], 1e-300)
+            # to the largest, as thresholds may be next to none
+            ratio = size / size.max() / np.maximum(self.threshold[numbers % self.columns.n_features], 1e-300)
             numbers = numbers[np.argpartition(-ratio, n_most)[:n_most]]
         return self._of_all_classes(numbers) if self.columns.is_grouped else numbers
 
@@ -273,6 +274,7 @@ class _Fit:
         """Of the coefficients of each feature of a set, or of their derivatives."""
         return np.linalg.norm(values.reshape(len(self.columns.present), -1), axis=0)
 
+    @np.errstate(invalid="ignore")  # a step too far, to infinity: what is no number is not taken
     def _penalty(self, at):
         squares = np.vdot(self.ridges * at, at) / 2  # of large ones too, whose squares alone are no numbers
         if self.columns.is_grouped:
@@ -292,6 +294,7 @@ class _Fit:
             return size, self.thresholds, self.ridges
         return size, self.thresholds, self.ridges, np.where(self.model.grad < 0, self.high, -self.low)
 
+    @np.errstate(over="ignore")  # beside a penalty that is next to none: infinite is a bound, too
     def _gap(self, grad_here, size, threshold, ridge, reach=None):
         """What F is above its minimum among some coefficients, at most, with intercepts at their best.
 
@@ -325,8 +328,7 @@ class _Fit:
             excess = (1 - share) * size - threshold
             excess = excess[excess > 0]
             if share == 0.0 and len(excess):
-                with np.errstate(over="ignore"):  # infinite beside a penalty that is next to none: the other is less
-                    gap += float((np.square(excess) / (2 * ridge)).sum())
+                gap += float((np.square(excess) / (2 * ridge)).sum())
             gaps.append(gap)
         return max(min(gaps), 0.0) + loose
 
@@ -338,10 +340,9 @@ class _Fit:
         for share in shares:
             excess = np.maximum((1 - share) * size - threshold, 0.0)
             excess[endless] = 0.0
-            with np.errstate(over="ignore"):  # infinite beside a penalty that is next to none
-                way = np.minimum(np.divide(excess, ridge, where=ridge > 0, out=np.full(len(ridge), np.inf)), reach)
-                way[endless] = 0.0
-                gain = float((way * (excess - np.minimum(ridge * way, excess) / 2)).sum())
+            way = np.minimum(np.divide(excess, ridge, where=ridge > 0, out=np.full(len(ridge), np.inf)), reach)
+            way[endless] = 0.0
+            gain = float((way * (excess - np.minimum(ridge * way, excess) / 2)).sum())
             gaps.append(self.columns.divergence(share) + self.penalty + (1 - share) * cross + gain)
         return max(min(gaps), 0.0)
 
