@@ -12,6 +12,7 @@ from sklearn.model_selection import StratifiedKFold
 import problems
 import reference
 from softmax_clf import SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
+from softmax_clf.model_selection.fold_paths import FoldPaths
 from softmax_clf.model_selection.held_out import HeldOut, ScoreWatch
 from softmax_clf.sources.arrays import ArraySource
 from softmax_clf.training_data import TrainingData
@@ -100,6 +101,73 @@ def test_other_scores_are_off_by_little_too(scoring):
     off = np.abs((found.scores_ - exact.scores_).mean(axis=0))
     assert (off <= 0.3 * standard_errors(exact.scores_)).all()
     assert found.C_ == exact.C_
+
+
+def wide_problem(rng):
+    X = rng.standard_normal((500, 150)) * np.logspace(-1, 1, 150)
+    return X, drawn(rng, X @ rng.standard_normal((150, 8)) / 10)
+
+
+def rounded(X, y, monkeypatch, **params):
+    """A choice of C, and whether sources were asked for a copy in float32, and gave one."""
+    answers = []
+
+    def in_float32(source, n_threads):
+        answers.append(of_source(source, n_threads))
+        return answers[-1]
+
+    of_source = ArraySource.in_float32
+    with monkeypatch.context() as patch:
+        patch.setattr(ArraySource, "in_float32", in_float32)
+        model = SoftmaxRegressionClassifierCV(CS, cv=3, **params).fit(X, y)
+    return model, [answer is not None for answer in answers]
+
+
+def test_cells_in_float32_have_the_scores_of_those_in_float64(monkeypatch):
+    X, y = wide_problem(np.random.default_rng(0))
+    model, answers = rounded(X, y, monkeypatch)
+    assert answers == [True]
+    exact, answers = rounded(X, y, monkeypatch, score_tol=0)
+    assert not answers
+    off = np.abs(model.scores_ - exact.scores_).mean(axis=0)
+    error = exact.scores_.std(axis=0, ddof=1) / np.sqrt(3)
+    assert (off <= 0.1 * error).all()
+    assert model.C_ == exact.C_
+    assert model.coefs_paths_.dtype == model.coef_.dtype == np.float64
+    np.testing.assert_allclose(model.objective_, exact.objective_, rtol=3e-6)
+
+
+@pytest.mark.parametrize(
+    "params", [{"refit": False}, {"tol": 1e-8}, {"l1_ratios": [0.5]}, {"penalty_factor": np.linspace(1, 2, 150)}]
+)
+def test_cells_that_float32_does_not_serve_stay_in_float64(params, monkeypatch):
+    X, y = wide_problem(np.random.default_rng(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert not rounded(X, y, monkeypatch, **params)[1]
+
+
+def test_features_far_from_zero_stay_in_float64(monkeypatch):
+    X, y = wide_problem(np.random.default_rng(2))
+    assert rounded(X + 2000.0, y, monkeypatch)[1] == [False]
+
+
+def test_cells_without_digits_in_float32_are_solved_in_float64(monkeypatch):
+    X, y = wide_problem(np.random.default_rng(3))
+    minimise_at = FoldPaths.minimise_at
+
+    def without_digits(paths, C, *args, **kwargs):
+        solutions = minimise_at(paths, C, *args, **kwargs)
+        if paths.stack.source.dtype == np.float32 and C == CS[-1]:
+            solutions[1].converged = solutions[1].stopped = False
+        return solutions
+
+    monkeypatch.setattr(FoldPaths, "minimise_at", without_digits)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of one that has not converged
+        model, answers = rounded(X, y, monkeypatch)
+    assert answers == [True]
+    assert model.score_errors_[1, 0, -1] == 0
 
 
 def test_cells_that_cannot_be_chosen_are_left():

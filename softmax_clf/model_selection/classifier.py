@@ -82,7 +82,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         How exactly cells are solved that are not to be chosen: until the mean loss (cross-entropy) of the rows held out
         is estimated to be off by at most so many standard errors of its mean over all folds, or to `tol`, if that comes
         first. Those chosen, the next C on both sides, and all that could be chosen instead are solved to `tol`, and so
-        are all while scores still rise from C to C. 0 solves every cell to `tol`. With ``cv='loo'`` all cells are
+        are all while scores still rise from C to C. Beside a refit, large problems in float64 are solved in float32 for
+        this, from a copy, where their features suit that. 0 solves every cell to `tol`, as X is. With ``cv='loo'`` all cells are
         solved to `tol`; where scores are estimated from a sample, rows are added to it until the scores that may be
         the best are known to as many standard errors of the mean, or there are 64. 0 has no sample.
     validation_fraction : float, default=0.1
@@ -300,7 +301,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         left_out = self._left_out(data, l1_ratios, score_params) if is_leave_one_out(self.cv) else None
         early_end = None
         if left_out is None and self.score_tol > 0 and not isinstance(data.source, PooledSource):
-            early_end = EarlyEnd(tests, float(self.score_tol), 1 if is_log_loss(self.scoring) else 2)
+            n_measures = 1 if is_log_loss(self.scoring) else 2
+            early_end = EarlyEnd(tests, float(self.score_tol), n_measures, bool(self.refit))
         fits = GridFits(data, trains, l1_ratios, Cs, FitSettings.from_estimator(self), early_end)
         fits.fit(task, may_end_early(self, l1_ratios))
         scores, chosen = self._scores_and_choice(fits, tests, score_params, left_out)

@@ -1,15 +1,17 @@
 """The fits of all cells: every l1_ratio and C on every fold, some folds at a time."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..kernels.threads import on_one_blas_thread
 from ..messages import naming_overflow
+from ..metrics.plan import MOST_EXACT
 from ..penalty import penalty_strength
 from ..rows import weight_by_class
+from ..sources.arrays import ArraySource
 from ..sources.sparse import CsrSource
 from ..training_data import bounds_of_point, feature_scale, put_within, unit_of
 from ..validation import checked_bounds, checked_factor, checked_group
@@ -19,6 +21,7 @@ from .held_out import HeldOut, ScoreWatch
 from .memory import turns_of_folds, untouched_zeros
 
 _WATCHED_BYTES = 1 << 25  # what rows that are held out may take while the folds of a turn are solved, see `HeldOut`
+_ROUNDED_TOL = 1e-6  # the least tol for which cells may be fitted in float32
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,14 @@ class EarlyEnd:
         As in the classifier.
     n_measures : int
         1 where scores are the loss of these rows, 2 where they are others.
+    refit : bool
+        Whether there is a fit of all rows after these: else the coefficients of cells are what was asked for.
     """
 
     tests: Any
     score_tol: float
     n_measures: int
+    refit: bool
 
 
 class GridFits:
@@ -102,17 +108,39 @@ class GridFits:
         """
         order = np.argsort(self.Cs, kind="stable")
         task = task.subtask("path", len(self.turns) * len(self.l1_ratios) * len(self.Cs))
+        rounded = self._rounded_data()
         with naming_overflow(self.data.source.dtype):
             for turn, r in itertools.product(self.turns, range(len(self.l1_ratios))):
-                order = order[: self._fit_paths(turn, r, order, task, may_end)]
+                order = order[: self._fit_paths(rounded or self.data, turn, r, order, task, may_end)]
         task.end()
         if len(order) < len(self.Cs):
             self._keep(np.sort(order))
+        if rounded is not None:
+            out_of_digits = ~self.converged & (self.n_iters < self.settings.max_iter)
+            self.is_exact &= ~out_of_digits
+            self.solve_to_tol(out_of_digits)
         return self
 
-    def _fit_paths(self, turn, r, order, task, may_end):
+    def _rounded_data(self):
+        """The data in float32, where cells are solved as exactly as their scores need, and that is enough; or None.
+
+        Not those so small that Newton's method takes them, nor with coefficients that no penalty keeps small, or of
+        which some are to be zero or at a bound.
+        """
+        source, settings = self.data.source, self.settings
+        if self.early_end is None or not self.early_end.refit or settings.tol < _ROUNDED_TOL:
+            return None
+        is_plain = self.factor is None and self.bounds is None and not self.l1_ratios.any()
+        if not is_plain or np.isinf(self.Cs.max()) or self.paths[0, 0, 0].size <= MOST_EXACT:
+            return None
+        if not isinstance(source, ArraySource):
+            return None
+        rounded = source.in_float32(settings.n_threads)
+        return None if rounded is None else replace(self.data, source=rounded)
+
+    def _fit_paths(self, data, turn, r, order, task, may_end):
         """Fit the folds of a turn with one l1_ratio, for values of C in some order; how many of these were reached."""
-        paths = self._paths(turn, r)
+        paths = self._paths(data, turn, r)
         self.weight_sums[turn] = paths.stack.sw_sum
         scores_so_far = []
         for n_reached, c in enumerate(order, 1):
@@ -143,9 +171,9 @@ class GridFits:
         scores = np.array(scores_so_far).reshape(-1, 2)[::-1, : self.early_end.n_measures]
         return not len(scores) or bool(np.any(np.argmax(scores, axis=0) == 0))
 
-    def _paths(self, turn, r):
-        """The paths of the folds of a turn, with one l1_ratio."""
-        data, settings = self.data, self.settings
+    def _paths(self, data, turn, r):
+        """The paths of the folds of a turn, with one l1_ratio, of all the data or of these in float32."""
+        settings = self.settings
         weights = [data.fold_weight(self.trains[f], f) for f in range(turn.start, turn.stop)]
         penalty_strength(float(self.Cs.min()), float(min(map(np.sum, weights))), self.unit or 1.0)
         score_watch = None
@@ -219,7 +247,7 @@ class GridFits:
                 unsolved = (needed & ~self.is_exact)[turn, r].any(axis=0)
                 if not unsolved.any():
                     continue
-                paths = self._paths(turn, r)
+                paths = self._paths(self.data, turn, r)
                 for c in np.argsort(self.Cs, kind="stable"):
                     if unsolved[c]:
                         n_before = self.n_iters[turn, r, c].copy()

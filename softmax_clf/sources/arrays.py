@@ -17,6 +17,9 @@ _CALL_ROWS = 4096  # at most these are looked at at a time
 CANCELLED = 1e-6  # a variance that is so small a part of a mean square is a difference without digits
 _MOST_MOVES = 3  # of a point to the mean: but for rounding one will do, and what is no number yet may never be
 _SLICE_BYTES = 1 << 26  # at most, of rows that are summed as one
+# Of a copy in float32, at most; and what values of it may be, whose squares are to be numbers: so large, and so many
+# standard deviations from zero.
+_ROUNDED_BYTES, _LARGEST, _MOST_SHIFTED = 1 << 27, 1e15, 100
 
 
 def mean_and_variance(sums, shift, total):
@@ -185,6 +188,21 @@ class ArraySource(Source):
 
     def check_finite(self, n_threads):
         check_finite(self.X, n_threads=n_threads)
+
+    def in_float32(self, n_threads):
+        """A copy in float32, over which passes take little more than half as long.
+
+        None where X is not of float64, where the copy would take much memory, or where rounding would move a value by
+        more than 1e-5 standard deviations of its feature.
+        """
+        if self.dtype != np.float64 or self.X.size * 4 > _ROUNDED_BYTES:
+            return None
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, variance = self.moments(None, n_threads)
+        deviation, constant = np.sqrt(variance), variance == 0
+        size = np.abs(mean) + deviation
+        fits = (size < _LARGEST) & (constant | ((deviation > 1 / _LARGEST) & (size < _MOST_SHIFTED * deviation)))
+        return ArraySource(np.ascontiguousarray(self.X, np.float32)) if fits.all() else None
 
 
 def as_numpy(values, name):
