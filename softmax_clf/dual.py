@@ -1,5 +1,6 @@
 """What F is above its minimum at the most, by a point of the dual that the gradient gives."""
 
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,8 @@ class DualBound:
         return self._of_square(self.objective.by_output(grad)) if self.exists else np.inf
 
     def _of_square(self, parts, rounding=0.0):
-        with np.errstate(over="ignore"):
-            return (np.sqrt(self.objective.square(parts)) + rounding) ** 2 / (2 * self.strength)
+        norm = sqrt(max(self.objective.square(parts), 0.0)) + rounding  # of floats, which overflow without a word
+        return norm * norm / (2 * self.strength)
 
     def __call__(self, point, value, grad, enough):
         """The bound; infinite where there is none.
@@ -103,7 +104,7 @@ class DualBound:
         if self.even is None:
             self.even = o.by_output(o.evaluate(o.at_intercepts(0.0))[1])
         self.mean, square = o.mean_of_rows(self.even)
-        self.rounding = self.roundoff * np.sqrt(o.n_outputs * square)
+        self.rounding = self.roundoff * float(np.sqrt(o.n_outputs * square))
 
     def _by_mixture(self, point, value, grad, divergence=0.0):
         """The bound by a mixture of u and of probabilities of a gradient, which diverge from those of the point."""

@@ -1,11 +1,14 @@
 """Which metric serves a fit best, by what the whole fit costs with it."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 EXACT, BLOCKS, KRONECKER, HEAD = "exact", "blocks", "kronecker", "head"
 MOST_EXACT, MOST_LAST = 1000, 3000  # coefficients up to which the Hessian may be a metric, or is the last resort
+_DIFFICULT = {EXACT: 0.0, BLOCKS: 0.6, KRONECKER: 1.0}  # how the passes of a fit grow with its difficulty
+_N_EXACT = 8  # Hessians that Newton's method takes
 MAX_FLOAT64 = 1024  # features up to which Gram matrices are of float64, whatever X is of
 
 
@@ -91,9 +94,48 @@ def plan_metric(
     in_common : bool
         Whether one matrix is to serve all classes.
     """
-    n, p, K, size = n_samples, n_columns, n_outputs, n_columns * n_outputs
-    d = p if effective_dim is None else min(max(effective_dim, 1.0), p)
+    d = n_columns if effective_dim is None else min(max(effective_dim, 1.0), n_columns)
+    sizes = n_samples, n_columns, n_outputs, itemsize, pass_values, X_bytes
+    one_pass, exact, candidates = _candidates(*sizes, d, evenness, n_problems, of_all_rows, in_common)
     difficulty = max(1.0, n_passes / 8)
+    # those of several fits serve the next C too
+    n_metrics = (2 if n_passes > 1 else 3) / (1 if n_problems == 1 else 2)
+
+    def cost_of_fit(candidate):
+        kind, _, passes, made = candidate
+        passes *= difficulty ** _DIFFICULT[kind]
+        return passes * one_pass * n_problems + (_N_EXACT if kind == EXACT else n_metrics) * made
+
+    kind, n_rows, _, made = min(candidates, key=cost_of_fit)
+    # beside its pass an iteration costs some 0.2 ms in Python; one of searches 0.5 ms, two passes, and searches
+    search = 2 + (4e7 + 7e3 * n_samples * n_outputs) / one_pass
+    return MetricPlan(kind, n_rows, made / one_pass, 0.5 * exact / one_pass, 1 + 9e6 / one_pass, search)
+
+
+@lru_cache(maxsize=64)  # a fit asks at each iteration, and they change with the metrics only
+def _candidates(
+    n_samples,
+    n_columns,
+    n_outputs,
+    itemsize,
+    pass_values,
+    X_bytes,
+    d,
+    evenness,
+    n_problems,
+    of_all_rows,
+    in_common,
+):
+    """The metrics that there are for a shape, parameters as of :func:`plan_metric`.
+
+    Returns
+    -------
+    one_pass, exact : float
+        What a pass takes, and a Hessian.
+    candidates : list of tuple
+        Of each the kind, the rows, the passes of an easy fit with it, and what making one takes.
+    """
+    n, p, K, size = n_samples, n_columns, n_outputs, n_columns * n_outputs
     slower = itemsize / 4
     # In multiply-adds of a float32 pass, some 40 to the nanosecond and thread. What numpy does element by element, and
     # what an iteration costs in Python, weighs on small data. Measured on one thread, from 150 x 4 to 50,000 x 1600.
@@ -105,9 +147,7 @@ def plan_metric(
             return elementwise + (1.6 * n_rows**2 * p + 2 * n_rows**3) * slower
         return elementwise + n_blocks * (2e6 + (0.5 * n_rows * p**2 + 1.1 * p**3) * slower)
 
-    options = []  # (kind, rows, passes, metrics made, cost of one)
-    # those of several fits serve the next C too
-    n_metrics = (2 if n_passes > 1 else 3) / (1 if n_problems == 1 else 2)
+    options = []
     # its rows take an eighth of X, or 16 MB
     most_low_rank = max(X_bytes // (8 * p * itemsize), int(1.6e7 / (p * itemsize)), 1)
     dense = 2.5 * p**2 * itemsize <= max(X_bytes / 4, 1e8)  # a matrix and its factor take a quarter of X, or 100 MB
@@ -117,14 +157,14 @@ def plan_metric(
         if n_rows > most_low_rank if n_rows < p else not dense:
             continue
         g = d / (n_rows * evenness) if n_rows < n else 0.0
-        options.append((KRONECKER, n_rows, 16 * (1 + 1.5 * g + g**2) * difficulty, n_metrics, sampled(n_rows, 1)))
+        options.append((KRONECKER, n_rows, 16 * (1 + 1.5 * g + g**2), sampled(n_rows, 1)))
         if K > 1 and n_rows >= p and blocks_bytes(p, K, itemsize) <= max(X_bytes / 4, 1e8):
             g *= K / 2  # the classes share the curvature
-            options.append((BLOCKS, n_rows, 8 * (1 + 1.5 * g + g**2) * difficulty**0.6, n_metrics, sampled(n_rows, K)))
+            options.append((BLOCKS, n_rows, 8 * (1 + 1.5 * g + g**2), sampled(n_rows, K)))
     exact = 2e6 + 100.0 * n * size + 2.5 * n * size**2 + size**3
     # its rows in float64, and up to three arrays of them times the classes
     if size <= MOST_EXACT and 8 * n * p * (2 if K == 1 else 1 + 3 * K) <= max(X_bytes / 4, 1e8):
-        options.append((EXACT, n, 8, 8, exact))
+        options.append((EXACT, n, 8, exact))
     # the Hessian, its factor and its blocks; the rows in float64, as they are, centred, and times a curvature
     elif not (size <= MOST_LAST and 8 * (3 * size**2 + 4 * n * p) <= max(X_bytes, 2.5e8) / n_problems):
         exact = np.inf
@@ -135,7 +175,4 @@ def plan_metric(
         options = [option for option in options if option[1] == n] or options
         if not in_common:
             options = [option for option in options if option[0] == BLOCKS] or options
-    kind, n_rows, _, _, made = min(options, key=lambda o: o[2] * one_pass * n_problems + o[3] * o[4])
-    # beside its pass an iteration costs some 0.2 ms in Python; one of searches 0.5 ms, two passes, and searches
-    search = 2 + (4e7 + 7e3 * n * K) / one_pass
-    return MetricPlan(kind, n_rows, made / one_pass, 0.5 * exact / one_pass, 1 + 9e6 / one_pass, search)
+    return one_pass, exact, options

@@ -18,6 +18,7 @@ from .ways import CHECK, DIAGONAL, METRIC, Ways
 _STEP_SLACK, _PACE_SLACK, _RECENT, _CHECK_SLACK, _SETTLED = 20, 3, 3, 0.4, 4
 _PROVABLE = 3  # times what is allowed: a bound of the intercepts as they are may be lower than of the best ones
 _STANDING = 200  # iterations in all of which rounding hides what the objective has decreased: there is no more to gain
+_TINY = float(np.finfo(np.float64).tiny)
 _TOGETHER_BYTES = 1 << 22  # of gradients that are solved for at once
 
 
@@ -474,7 +475,7 @@ class _Descent:
             self.is_told = False
             return False
         solution, ways, allowed = self.solution, self.ways, self.allowed
-        goal = max(allowed, self.rounding, np.finfo(np.float64).tiny)
+        goal = max(allowed, self.rounding, _TINY)
         self.pace = Pace([*solution.loss_curve[ways.began :], self.objective], goal)
         self.estimate = self._plain_estimate() if ways.is_plain else self._estimate()
         if self.above is not None and self.descends:

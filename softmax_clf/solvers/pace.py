@@ -2,6 +2,7 @@
 
 import numpy as np
 
+_TINY = float(np.finfo(np.float64).tiny)
 _SHARE, _LEAST = 3, 3  # a window is the last third of the iterations, and no fewer than so many of them
 _FASTEST, _SLOWEST = 1e-3, 0.95  # what a window brings may be of what that before it has brought
 
@@ -34,7 +35,7 @@ class Pace:
         if not self.is_known:
             return
         last, middle, first = loss_curve[-1], loss_curve[-1 - self.window], loss_curve[-1 - 2 * self.window]
-        ratio = (middle - last) / max(first - middle, np.finfo(np.float64).tiny)
+        ratio = (middle - last) / max(first - middle, _TINY)
         self.ratio = min(max(ratio, _FASTEST), _SLOWEST)
         self.above = max(middle - last, 0.0) * self.ratio / (1 - self.ratio)
         if self.above > goal:

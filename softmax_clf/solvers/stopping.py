@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 ROUNDING = "rounding errors hide any further decrease of the objective"  # why a solver may stop
+_TINY = float(np.finfo(np.float64).tiny)
 # Times the relative rounding error of the objective: no less is asked for. Bounds count a few more of these errors than
 # there are, and would not get below.
 _DIGITS = 40
@@ -167,7 +168,7 @@ def suboptimality(decrement, loss_curve, objective):
     window = max(3, len(loss_curve) // 5)
     if len(loss_curve) >= 2 * window:
         recent = loss_curve[-window] - objective
-        ratio = recent / max(loss_curve[-2 * window] - loss_curve[-window], np.finfo(float).tiny)
+        ratio = recent / max(loss_curve[-2 * window] - loss_curve[-window], _TINY)
         ratio = min(max(ratio, 0.0), 0.95)
         estimate = max(estimate, 3 * recent * ratio / (1 - ratio))
     return min(estimate, objective)
