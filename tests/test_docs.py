@@ -45,7 +45,7 @@ def test_constants_are_found():
     found = {(place, name): value for place, name, value in constants()[1]}
     assert found["metrics/kinds.py", "BlocksMetric.slack"] == "10"
     assert found["model_selection/held_out.py", "_WAIT"] == "4"
-    assert "0.6" in found["metrics/plan.py", "plan_metric()"].split(", ")
+    assert "1.5" in found["metrics/plan.py", "_candidates()"].split(", ")
     assert len(found) > 150
 
 

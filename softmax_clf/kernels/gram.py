@@ -20,6 +20,7 @@ _OUTPUTS = TILE_CLASSES[0]
 _VECTORS = tile_vectors(_OUTPUTS)
 _N_BANDS = 4  # of rows of a matrix, of equal areas, for threads to take
 _BLOCK_BYTES = 1 << 18  # of rows that are scaled at a time, to stay in a second-level cache
+_SCALED_BYTES = 1 << 19  # of rows that are scaled for BLAS, which then stay in the cache
 _CALL_ROWS = 4096  # at most these in one kernel call: Ctrl-C waits for it
 _BAND_ROWS = 64  # of triangular matrices, of which what is beyond the diagonal block is not read
 _MOST_RAISED = 100  # times what rounding needs: a diagonal raised by more is reported
@@ -111,6 +112,35 @@ def add_weighted_grams(rows, row_weight, origin, grams_out, sums_out, n_threads)
                     sums_out[way] += lower[size - first, :size]
 
     run_tasks(band, len(root_weight) * _N_BANDS, n_threads)
+
+
+def weighted_grams(rows, row_weight, n_threads):
+    """Products of the columns of rows, weighted in one or more ways.
+
+    Parameters
+    ----------
+    rows : (n_rows, n_features) float64         # IN C-contiguous
+    row_weight : (n_rows, n_ways) float64, >= 0 # IN
+    n_threads : int
+
+    Returns
+    -------
+    (n_ways, n_features, n_features) float64
+    """
+    n_ways, size = row_weight.shape[1], rows.shape[1]
+    if size > _SMALL:
+        # filled, as the sums of GramSums are
+        lower = np.full((n_ways, size, size), 0.0)
+        add_weighted_grams(rows, row_weight, np.zeros(size), list(lower), np.empty((n_ways, size)), n_threads)
+        for gram in lower:
+            gram[:] = np.tril(gram) + np.tril(gram, -1).T
+        return lower
+    grams, transposed = np.empty((n_ways, size, size)), np.ascontiguousarray(rows.T)
+    step = max(_SCALED_BYTES // transposed.nbytes, 1)
+    for start in range(0, n_ways, step):
+        some = slice(start, start + step)
+        np.matmul(transposed * row_weight.T[some, None, :], rows, out=grams[some])
+    return grams
 
 
 def inverse_factor(gram, ridge):

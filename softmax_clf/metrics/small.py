@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from scipy.special import xlogy
 
+from ..kernels.gram import weighted_grams
 from .grams import LEAST_SHARE
 from .kinds import NO_CLAIM, ExactMetric
 from .refined import THIN, refined_step
 
 HELD = 1e100  # curvature of what is to stay where it is
 LEAST_MASS = 1e-100  # of the curvature of all rows, to make a metric of
-_BLOCK_BYTES = 1 << 19  # of weighted rows, which then stay in the cache
 _FAR = 1e9  # scores that a step moves by so much say nothing of where it is to end
 _SHARE = 0.1  # of what is allowed, that simplifications of a bound may cost
 _LARGE, _ROUNDS = 0.3, 5  # lambda L, from which on classes are left out of rows, if they can be; and how often they are
@@ -302,14 +302,11 @@ class SmallObjective:
             hess = scaled.T @ scaled
         else:
             hess = np.empty((K * columns, K * columns))
-            blocks, transposed = hess.reshape(K, columns, K, columns), np.ascontiguousarray(x.T)
-            own = np.arange(K)
+            blocks, own = hess.reshape(K, columns, K, columns), np.arange(K)
             blocks[own, :, own, :] = 0.0
-            size = max(_BLOCK_BYTES // transposed.nbytes, 1)
-            for start in range(0, len(one), size):
-                some = slice(start, start + size)
-                products = np.matmul(transposed * curvature.T[some, None, :], x)
-                blocks[one[some], :, other[some], :] = blocks[other[some], :, one[some], :] = -products
+            products = weighted_grams(x, curvature, o.n_threads)
+            blocks[one, :, other, :] = blocks[other, :, one, :] = np.negative(products, out=products)
+            del products  # as large as half of the blocks
             blocks[own, :, own, :] = diagonal = -np.add.reduce(blocks, axis=2)
             if definite:
                 blocks += np.diag(np.add.reduce(diagonal, axis=0).diagonal() / K**2)[None, :, None, :]
