@@ -21,7 +21,7 @@ if [ ! -e "$root/site" ]; then
     for glibc in 17 26 27 28 31 34; do platforms+=(--platform "manylinux_2_${glibc}_aarch64"); done
     python3 -m pip install --quiet --target "$root/site.part" --only-binary=:all: --python-version 3.11 \
         "${platforms[@]}" --platform manylinux2014_aarch64 \
-        joblib numba numpy scikit-learn scipy threadpoolctl pytest hypothesis pandas
+        joblib mpmath numba numpy scikit-learn scipy threadpoolctl pytest hypothesis pandas
     mv "$root/site.part" "$root/site"
 fi
 
