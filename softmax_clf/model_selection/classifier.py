@@ -84,8 +84,8 @@ class SoftmaxRegressionClassifierCV(SoftmaxClassifier):
         first. Those chosen, the next C on both sides, and all that could be chosen instead are solved to `tol`, and so
         are all while scores still rise from C to C. Beside a refit, large problems in float64 are solved in float32 for
         this, from a copy, where their features suit that. 0 solves every cell to `tol`, as X is. With ``cv='loo'`` all
-        cells are solved to `tol`; where scores are estimated from a sample, rows are added to it until the scores that may be
-        the best are known to as many standard errors of the mean, or there are 64. 0 has no sample.
+        cells are solved to `tol`; where scores are estimated from a sample, rows are added to it until the scores that
+        may be the best are known to as many standard errors of the mean, or there are 64. 0 has no sample.
     validation_fraction : float, default=0.1
         Used with ``cv='holdout'`` only.
     penalty_factor, coef_bounds, l1_group, fit_intercept, standardize, class_weight, tol, max_iter
