@@ -211,7 +211,7 @@ def held_out(X, y, test, sample_weight=None, is_known=None, n_bytes=1 << 30):
     n_classes = y.max() + 1
     is_known = np.ones(n_classes, bool) if is_known is None else is_known
     data = TrainingData(ArraySource(X), np.arange(n_classes), y, sample_weight, None, sample_weight)
-    return HeldOut(data, np.asarray(test), is_known, n_bytes)
+    return HeldOut(data, np.asarray(test), is_known, n_bytes, data.source.dtype)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])

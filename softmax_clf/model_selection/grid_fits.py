@@ -178,7 +178,7 @@ class GridFits:
         penalty_strength(float(self.Cs.min()), float(min(map(np.sum, weights))), self.unit or 1.0)
         score_watch = None
         if self.early_end is not None:
-            held_out = [self._held_out(f, w, len(weights)) for f, w in enumerate(weights, turn.start)]
+            held_out = [self._held_out(data, f, w, len(weights)) for f, w in enumerate(weights, turn.start)]
             score_watch = ScoreWatch(held_out, len(self.trains), self.early_end.score_tol)
         scale = self._scale(weights)
         kinds = []
@@ -206,10 +206,10 @@ class GridFits:
             return None
         return np.stack([np.ones(source.n_features) if scale is None else scale for scale in scales])
 
-    def _held_out(self, f, weight, n_together):
-        data = self.data
+    def _held_out(self, data, f, weight, n_together):
         is_known = weight_by_class(data.y, weight, data.n_classes) > 0
-        return HeldOut(data, self.early_end.tests[f], is_known, _WATCHED_BYTES // n_together)
+        n_bytes, dtype = _WATCHED_BYTES // n_together, self.data.source.dtype
+        return HeldOut(data, self.early_end.tests[f], is_known, n_bytes, dtype)
 
     def _store(self, paths, turn, r, c, solutions):
         """Keep what the folds of a turn have found for one C."""

@@ -34,6 +34,8 @@ class HeldOut:
         Classes that the fold's training rows have: the loss of others is the same at any point.
     n_bytes : int
         What the rows may take.
+    dtype : float32 or float64
+        Of the scores that are to be known: it says how small a probability they take note of.
 
     Attributes
     ----------
@@ -45,7 +47,7 @@ class HeldOut:
         Of these, those that are looked at.
     """
 
-    def __init__(self, data, test, is_known, n_bytes):
+    def __init__(self, data, test, is_known, n_bytes, dtype):
         source, sample_weight, self.n_outputs = data.source, data.sample_weight, data.n_outputs
         weight = np.bincount(test, minlength=source.n_samples).astype(np.float64)
         if sample_weight is not None:
@@ -63,7 +65,7 @@ class HeldOut:
         self.X = source.X[rows] if is_sparse else source.take(rows)
         self.offset = 0.0 if data.offset is None else data.offset[rows]
         self.y, self.weight = data.y[rows], weight[rows] / weight[rows].sum() if n else weight[rows]
-        self.least = np.log(np.finfo(source.dtype).eps)  # as the scorer has it
+        self.least = np.log(np.finfo(dtype).eps)  # as the scorer has it
 
     def losses(self, coef, intercept):
         """Cross-entropy of each row at coefficients (n_outputs, n_features) and intercepts (n_outputs,)."""
