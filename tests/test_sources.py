@@ -75,6 +75,43 @@ def test_blocks_are_converted_exactly(dtype, order):
         assert_array_equal(rows[:n_rows], X[row : row + n_rows].astype(rows.dtype))
 
 
+def two_levels(rng):
+    return np.where(rng.random((300, 3)) < 0.1, 9.9, -0.1)
+
+
+@pytest.mark.parametrize(
+    ("make", "suits"),
+    [
+        (lambda rng: rng.standard_normal((300, 3)), True),
+        (lambda rng: rng.standard_cauchy((300, 3)), True),
+        (two_levels, True),
+        (lambda rng: np.full((300, 3), 0.1), True),
+        (lambda rng: rng.standard_normal((300, 3)) + [0, 0, 10], True),
+        (lambda rng: rng.standard_normal((300, 3)) + [0, 0, 1e4], False),
+        (lambda rng: np.where(np.arange(300)[:, None] == 7, 1e9, 1e4 + rng.standard_normal((300, 3))), False),
+        (lambda rng: rng.standard_normal((300, 3)) * [1, 1, 1e30], False),
+        (lambda rng: rng.standard_normal((300, 3)) * [1, 1, 1e-30], False),
+        (lambda rng: rng.standard_normal((300, 3)).astype(np.float32), False),
+    ],
+)
+def test_copies_in_float32_tell_rows_apart(make, suits):
+    source = ArraySource(make(np.random.default_rng(0)))
+    copy = source.in_float32(None)
+    assert (copy is not None) == suits
+    if suits:
+        assert copy.dtype == np.float32
+        assert_array_equal(copy.X, source.X.astype(np.float32))
+
+
+def test_copies_in_float32_are_for_rows_that_weigh_something():
+    X = np.random.default_rng(0).standard_normal((300, 3))
+    X[::2] += 1e4
+    assert ArraySource(X).in_float32(np.arange(300) % 2.0) is not None
+    assert ArraySource(X).in_float32(1 - np.arange(300) % 2.0) is None
+    X[0, 0] = 1e30
+    assert ArraySource(X).in_float32(np.arange(300) % 2.0) is None
+
+
 @pytest.mark.parametrize("order", ["C", "F", "every-other-column"])
 def test_every_float16_is_converted_exactly(order):
     bits = np.arange(1 << 16, dtype=np.uint16).view(np.float16)

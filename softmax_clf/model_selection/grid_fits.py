@@ -135,7 +135,7 @@ class GridFits:
             return None
         if not isinstance(source, ArraySource):
             return None
-        rounded = source.in_float32(settings.n_threads)
+        rounded = source.in_float32(self.data.weight)
         return None if rounded is None else replace(self.data, source=rounded)
 
     def _fit_paths(self, data, turn, r, order, task, may_end):

@@ -12,14 +12,14 @@ DTYPES = (np.float64, np.float32, *NARROW)
 
 _HOST = 1, 3, 11  # kinds of devices of DLPack whose memory is the processor's: its own, and that pinned for others
 _SMALL = 1 << 24  # bytes: rather copied once than converted at every pass
-_FEW = 100  # rows to begin with; but what is said of all rows must hold for all
+_FEW = 100  # rows to begin with; but what is said of all rows must hold for all, but for their rounding
 _CALL_ROWS = 4096  # at most these are looked at at a time
 CANCELLED = 1e-6  # a variance that is so small a part of a mean square is a difference without digits
 _MOST_MOVES = 3  # of a point to the mean: but for rounding one will do, and what is no number yet may never be
 _SLICE_BYTES = 1 << 26  # at most, of rows that are summed as one
-# Of a copy in float32, at most; and what values of it may be, whose squares are to be numbers: so large, and so many
-# standard deviations from zero.
-_ROUNDED_BYTES, _LARGEST, _MOST_SHIFTED = 1 << 27, 1e15, 100
+# Of a copy in float32, at most; how large values of it may be, whose squares are to be numbers; and how far they may be
+# moved, as a share of what rows differ by.
+_ROUNDED_BYTES, _LARGEST, _MOST_MOVED = 1 << 27, 1e15, 1e-5
 
 
 def mean_and_variance(sums, shift, total):
@@ -189,20 +189,28 @@ class ArraySource(Source):
     def check_finite(self, n_threads):
         check_finite(self.X, n_threads=n_threads)
 
-    def in_float32(self, n_threads):
-        """A copy in float32, over which passes take little more than half as long.
+    def in_float32(self, weight):
+        """A copy in float32, over which passes take little more than half as long, for values that it tells apart.
 
-        None where X is not of float64, where the copy would take much memory, or where rounding would move a value by
-        more than 1e-5 standard deviations of its feature.
+        None where X is not of float64, where the copy would take much memory, or where rounding moves the values of a
+        feature by more than 1e-5 of what rows differ by, as for times in nanoseconds; some rows stand for all in this.
+
+        Parameters
+        ----------
+        weight : array (n_samples,) float64, or None
         """
-        if self.dtype != np.float64 or self.X.size * 4 > _ROUNDED_BYTES:
+        if self.dtype != np.float64 or self.X.size * 4 > _ROUNDED_BYTES or self.peak(None, _LARGEST) >= _LARGEST:
             return None
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean, variance = self.moments(None, n_threads)
-        deviation, constant = np.sqrt(variance), variance == 0
-        size = np.abs(mean) + deviation
-        fits = (size < _LARGEST) & (constant | ((deviation > 1 / _LARGEST) & (size < _MOST_SHIFTED * deviation)))
-        return ArraySource(np.ascontiguousarray(self.X, np.float32)) if fits.all() else None
+        rows = np.arange(self.n_samples) if weight is None else np.flatnonzero(weight)
+        values = self.take(rows[:: -(-len(rows) // _FEW)])
+        size, apart = np.abs(values).max(axis=0), np.abs(values - np.roll(values, 1, axis=0))
+        varies = apart.any(axis=0)
+        moved = np.median(np.abs(values - values.astype(np.float32)), axis=0)[varies]
+        # of two values a feature may have one in most rows
+        apart = np.nanmedian(np.where(apart > 0, apart, np.nan)[:, varies], axis=0)
+        if (moved > _MOST_MOVED * apart).any() or ((size > 0) & (size < 1 / _LARGEST)).any():
+            return None
+        return ArraySource(np.ascontiguousarray(self.X, np.float32))
 
 
 def as_numpy(values, name):
