@@ -173,7 +173,7 @@ class Ways:
                     return None
                 self.is_last = not self._can_check()
                 return METRIC if self.is_last else CHECK
-            if self.has_bad_metric:
+            if self.has_bad_metric or not pace.left:
                 return None
             passes, each = self.plain.metric_passes(), self.plain.iteration_passes
             return METRIC if self._pays(iteration, pace, passes, each, passes) else None
@@ -238,6 +238,8 @@ class Ways:
         if self.plain is None:
             slow = iteration >= _EASY and _MANY_LEFT + self.rows.metric_passes() / 2 < left < np.inf
             return slow or self.n_shortened >= _MANY_SHORTENED
+        if not pace.left:
+            return False
         passes, each = self.rows.metric_passes(), self.rows.iteration_passes
         rent = _RENT * (passes + _MANY * each)
         rent = rent if self._runs_out(iteration, pace) else max(rent, self.wait)
