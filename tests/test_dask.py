@@ -436,3 +436,30 @@ def test_sums_of_a_sample_stand_for_all():
     assert 1900 <= sizes[0] <= 2000
     assert mass_of_some == pytest.approx(mass, rel=0.01)
     np.testing.assert_allclose(np.tril(some[0]), np.tril(every[0]), atol=0.1 * every[0].max())
+
+
+def test_sums_have_the_same_bits_wherever_they_are_added_up():
+    """First by the workers, and here once it is known that answers are few bytes."""
+
+    class Rows:
+        n_jobs = 1
+
+        def __init__(self, seed):
+            self.answer = tuple(np.random.default_rng(seed).normal(size=size) for size in (1, 50))
+
+        def loss_gradient(self):
+            return self.answer
+
+    class There(dask_source.Here):
+        def call(self, function, *arguments):
+            n_calls.append(function)
+            return super().call(function, *arguments)
+
+    n_calls = []
+    sums = dask_source.Sums(There(), [Rows(seed) for seed in range(20)], combine)
+    first = sums("loss_gradient")
+    assert len(n_calls) == 4  # three of eight answers at most, and one of theirs
+    second = sums("loss_gradient")
+    assert len(n_calls) == 4
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -12,13 +12,14 @@ import time
 import warnings
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from functools import partial
 
 import dask
 import joblib
 import numpy as np
 
 _FAN_IN = 8  # answers that are added by one task
-_SMALL_BYTES = 1 << 20  # of arguments that go with the tasks, of all of them: to send them before takes a round more
+_SMALL_BYTES = 1 << 20  # of arguments that go with the tasks, and of answers that come here, of all of them
 _RETRIES = 5  # of a call whose arguments have died with the only workers that had them
 _COSTLY = 10.0  # seconds to compute X in, from which on it is told that every fit does
 
@@ -271,6 +272,7 @@ class Sums:
 
     def __init__(self, there, shards, combine):
         self.there, self.shards, self.combine = there, shards, combine
+        self.sizes: dict[str, int] = {}  # bytes of what each method has given
 
     def __call__(self, name, *args):
         for left in reversed(range(_RETRIES)):
@@ -286,10 +288,19 @@ class Sums:
         if arguments.nbytes * len(self.shards) > _SMALL_BYTES:
             arguments = self.there.send(arguments)
         answers = self.there.each(_answer, self.shards, name=name, args=arguments)
+        # few bytes are added up here, by the same tree: a sum elsewhere takes a round more
+        if self.sizes.get(name, np.inf) * len(self.shards) <= _SMALL_BYTES:
+            return self._added(name, self.there.gather(answers), self.combine)
+        total = self.there.gather(self._added(name, answers, partial(self.there.call, self.combine)))
+        self.sizes[name] = sum(np.asarray(part).nbytes for part in total)
+        return total
+
+    def _added(self, name, answers, combine):
+        """Answers added up in a tree, by a callable (name, list of answer)."""
         while len(answers) > 1:
             groups = [answers[i : i + _FAN_IN] for i in range(0, len(answers), _FAN_IN)]
-            answers = [self.there.call(self.combine, name, group) for group in groups]
-        return self.there.gather(answers[0])
+            answers = [combine(name, group) for group in groups]
+        return answers[0]
 
 
 class Arguments:
