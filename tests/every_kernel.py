@@ -226,6 +226,7 @@ def grams():
     """Gram matrices and their factors, also of what is far from being positive."""
     with test_gram.blas_on_one_thread():
         test_gram.test_weighted_gram((31, 129), np.float64)
+        test_gram.test_weighted_grams_of_many_ways((31, 129), 1)
         test_gram.test_inverse_factor_of_what_is_singular_empty_or_not_finite()
         test_gram.test_roots(257, 2)
         test_gram.test_factors_of_many_gradients(5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import softmax_clf.metrics.factors
-from softmax_clf.kernels.gram import add_weighted_grams, inverse_factor
+from softmax_clf.kernels.gram import add_weighted_grams, inverse_factor, weighted_grams
 from softmax_clf.kernels.threads import Pieces, blas_on_one_thread
 from softmax_clf.metrics.curvature import Curvature
 from softmax_clf.metrics.factors import GramFactor, GramRoots, LowRankFactor
@@ -40,6 +40,16 @@ def test_weighted_gram(shape, dtype):
     expected = [np.tril(0.5 + centred.T @ (w[:, None] * centred)) for w in weight.T]
     np.testing.assert_allclose(found[0][0], expected, rtol=rtol, atol=rtol * shape[0])
     np.testing.assert_allclose(found[0][1], 0.25 + weight.T @ centred, rtol=rtol, atol=rtol * shape[0])
+
+
+@pytest.mark.parametrize(("shape", "n_ways"), [((40, 5), 30), ((300, 128), 30), ((31, 129), 1), ((500, 200), 7)])
+def test_weighted_grams_of_many_ways(shape, n_ways):
+    rng = np.random.default_rng(0)
+    X, weight = rng.standard_normal(shape), rng.random((shape[0], n_ways))
+    one, other = (weighted_grams(X, weight, n_threads) for n_threads in (1, 3))
+    np.testing.assert_array_equal(one, other)
+    expected = np.einsum("ij,iw,ik->wjk", X, weight, X, optimize=True)
+    np.testing.assert_allclose(one, expected, rtol=1e-12, atol=1e-12 * shape[0])
 
 
 @pytest.mark.parametrize("size", [1, 5, 64, 65, 200])
