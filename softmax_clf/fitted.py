@@ -72,6 +72,24 @@ def count(classes):
     return shape[0]
 
 
+def stacked_coefficients(clf, n_outputs):
+    """Coefficients (n_outputs, n_features) and intercepts (n_outputs,) of a fit to many targets, that fit together."""
+    names = "coef_stack_", "intercept_stack_"
+    coef, intercept = (_floats(name, getattr(clf, name)) for name in names)
+    shapes = (n_outputs, clf.n_features_in_), (n_outputs,)
+    for name, value, wanted in zip(names, (coef, intercept), shapes, strict=True):
+        if value.shape != wanted:
+            raise ValueError(
+                f"Expected {name} of shape {wanted}, got {value.shape}. Remedy: set one of that shape, or fit anew."
+            )
+        if not (np.isfinite(value) | np.isneginf(value) & (name != names[0])).all():
+            raise ValueError(
+                f"Expected finite values in {name}, or minus infinity for the intercept of a class of probability "
+                "zero. Remedy: set finite values, or fit anew."
+            )
+    return coef, intercept
+
+
 def check_values(coef, intercept):
     """Raise ValueError where there is a NaN or an infinity.
 

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from .documentation import Documented
 from .estimator import SoftmaxRegressionClassifier, all_or_nothing
+from .fitted import stacked_coefficients
 from .kernels.compiling import announcing_compilation
 from .kernels.softmax import RAW
 from .kernels.threads import effective_n_threads, on_one_blas_thread
@@ -95,13 +96,14 @@ class _MultiOutput(Documented, ClassifierMixin, BaseEstimator):
         """Raw scores (n_samples, n_outputs) of all targets."""
         check_is_fitted(self, "coef_stack_")
         source = as_source(self, X, reset=False)
-        n_outputs = len(self.coef_stack_)
+        n_outputs = int(self._firsts[-1])
+        coef, intercept = stacked_coefficients(self, n_outputs)
         out = np.empty((source.n_samples, n_outputs), source.dtype)
         n_threads = effective_n_threads(self.n_jobs)
-        intercept = np.where(np.isneginf(self.intercept_stack_), ABSENT, self.intercept_stack_)
+        intercept = np.where(np.isneginf(intercept), ABSENT, intercept)
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             passes = source.passes(1, n_outputs, n_threads)
-            passes.predict(source.parts(), self.coef_stack_, intercept, RAW, out)
+            passes.predict(source.parts(), coef, intercept, RAW, out)
         if not np.isfinite(out).all():
             source.check_finite(n_threads)
             raise ValueError(

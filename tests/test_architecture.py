@@ -29,6 +29,7 @@ PACKAGE = Path(softmax_clf.__file__).parent
 BELOW_FITS = {"metrics", "objective", "penalty", "rows", "solvers", "sources", "kernels"}
 OURS = {
     "multi_output": {
+        "fitted",
         "documentation",
         "estimator",
         "label_sets",

@@ -418,3 +418,34 @@ def test_pass_tells_of_rows_held_out(make):
         residual = residual[:, 1:] if m == 0 else residual
         np.testing.assert_allclose(grad[[slice(0, 1), slice(1, 4)][m]], residual.T @ data, atol=1e-10)
         np.testing.assert_allclose(grad_intercept[[slice(0, 1), slice(1, 4)][m]], residual.sum(axis=0), atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("coef_stack_", lambda coef: coef[:, :1], r"coef_stack_ of shape \(4, 6\), got \(4, 1\)"),
+        ("coef_stack_", lambda coef: coef[:3], r"coef_stack_ of shape \(4, 6\), got \(3, 6\)"),
+        ("coef_stack_", lambda coef: coef + 0j, "coef_stack_ to be an array of real numbers"),
+        ("coef_stack_", lambda coef: coef * np.nan, "finite values in coef_stack_"),
+        ("coef_stack_", lambda coef: np.full_like(coef, -np.inf), "finite values in coef_stack_"),
+        ("intercept_stack_", lambda intercept: intercept[:1], r"intercept_stack_ of shape \(4,\), got \(1,\)"),
+        ("intercept_stack_", lambda intercept: intercept + np.inf, "finite values in intercept_stack_"),
+    ],
+)
+def test_stacked_attributes_that_do_not_fit_together_reach_no_kernel(name, change, message):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 6)), np.stack([np.arange(60) % 2, np.arange(60) % 3], axis=1)
+    clf = MultiOutputSoftmaxClassifier().fit(X, y)
+    setattr(clf, name, change(getattr(clf, name)))
+    with pytest.raises(ValueError, match=message):
+        clf.predict_proba(X)
+
+
+@pytest.mark.parametrize("weight", [np.full(300, 1e307), np.full((300, 2), 1e307)])
+def test_weights_whose_sum_overflows_are_refused(weight):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((300, 4)), rng.integers(0, 3, (300, 2))
+    with pytest.raises(ValueError, match="sum that float64 can hold, got inf for target 0"):
+        MultiOutputSoftmaxClassifier().fit(X, y, sample_weight=weight)
+    with pytest.raises(ValueError, match="sum that float64 can hold, got inf for target 0"):
+        MultiOutputSoftmaxClassifier(class_weight={0: 1e307, 1: 1e307, 2: 1e307}).fit(X, y)

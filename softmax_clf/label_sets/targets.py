@@ -106,13 +106,20 @@ class Targets:
                     f"Expected finite, non-negative weights in class_weight, got {self.class_weight!r}. Remedy: give a "
                     "class that is not to count the weight 0."
                 )
-        weighted = totals * by_class
+        with np.errstate(over="ignore"):
+            weighted = totals * by_class
+            total = float(weighted.sum() * self.largest[t if len(self.largest) > 1 else 0])
         present = np.flatnonzero(weighted > 0)
         if len(present) < 2:
             raise ValueError(
                 f"Expected rows of at least 2 classes with a positive weight in every target, and in every fold of it, "
                 f"but target {t} has {classes[present].tolist()}. Remedy: leave out its column, or give such rows a "
                 "weight."
+            )
+        if not np.isfinite(total):
+            raise ValueError(
+                "Expected sample_weight times class_weight to have a sum that float64 can hold, got "
+                f"{total} for target {t}. Remedy: multiply the weights by a constant, and C by its inverse."
             )
         return weighted / weighted.sum(), float(weighted.sum()), by_class
 

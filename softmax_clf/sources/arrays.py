@@ -202,7 +202,7 @@ class ArraySource(Source):
         if self.dtype != np.float64 or self.X.size * 4 > _ROUNDED_BYTES or self.peak(None, _LARGEST) >= _LARGEST:
             return None
         rows = np.arange(self.n_samples) if weight is None else np.flatnonzero(weight)
-        values = self.take(rows[:: -(-len(rows) // _FEW)])
+        values = self.take(np.sort(np.random.default_rng(0).choice(rows, min(_FEW, len(rows)), replace=False)))
         size, apart = np.abs(values).max(axis=0), np.abs(values - np.roll(values, 1, axis=0))
         varies = apart.any(axis=0)
         moved = np.median(np.abs(values - values.astype(np.float32)), axis=0)[varies]
