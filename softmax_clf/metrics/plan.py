@@ -96,7 +96,7 @@ def plan_metric(
     """
     d = n_columns if effective_dim is None else min(max(effective_dim, 1.0), n_columns)
     sizes = n_samples, n_columns, n_outputs, itemsize, pass_values, X_bytes
-    one_pass, exact, candidates = _candidates(*sizes, d, evenness, n_problems, of_all_rows, in_common)
+    one_pass, exact, candidates = _candidates(sizes, d, evenness, n_problems, of_all_rows, in_common)
     difficulty = max(1.0, n_passes / 8)
     # those of several fits serve the next C too
     n_metrics = (2 if n_passes > 1 else 3) / (1 if n_problems == 1 else 2)
@@ -113,20 +113,17 @@ def plan_metric(
 
 
 @lru_cache(maxsize=64)  # a fit asks at each iteration, and they change with the metrics only
-def _candidates(
-    n_samples,
-    n_columns,
-    n_outputs,
-    itemsize,
-    pass_values,
-    X_bytes,
-    d,
-    evenness,
-    n_problems,
-    of_all_rows,
-    in_common,
-):
-    """The metrics that there are for a shape, parameters as of :func:`plan_metric`.
+def _candidates(sizes, d, evenness, n_problems, of_all_rows, in_common):
+    """The metrics that there are for a shape.
+
+    Parameters
+    ----------
+    sizes : tuple
+        The first six parameters of :func:`plan_metric`.
+    d : float
+        Its ``effective_dim``, or what is assumed.
+    evenness, n_problems, of_all_rows, in_common
+        As there.
 
     Returns
     -------
@@ -135,8 +132,8 @@ def _candidates(
     candidates : list of tuple
         Of each the kind, the rows, the passes of an easy fit with it, and what making one takes.
     """
-    n, p, K, size = n_samples, n_columns, n_outputs, n_columns * n_outputs
-    slower = itemsize / 4
+    n, p, K, itemsize, pass_values, X_bytes = sizes
+    size, slower = p * K, itemsize / 4
     # In multiply-adds of a float32 pass, some 40 to the nanosecond and thread. What numpy does element by element, and
     # what an iteration costs in Python, weighs on small data. Measured on one thread, from 150 x 4 to 50,000 x 1600.
     one_pass = 3e6 + 2.4 * pass_values * K * slower
