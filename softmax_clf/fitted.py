@@ -7,6 +7,7 @@ dtypes, and would read what lies in memory behind an array that is too small.
 import numpy as np
 from scipy.sparse import issparse
 
+STACKED = "coef_stack_", "intercept_stack_"  # of a fit to many targets
 _FLOATS = np.dtype(np.float64), np.dtype(np.float32)
 
 
@@ -74,38 +75,32 @@ def count(classes):
 
 def stacked_coefficients(clf, n_outputs):
     """Coefficients (n_outputs, n_features) and intercepts (n_outputs,) of a fit to many targets, that fit together."""
-    names = "coef_stack_", "intercept_stack_"
-    coef, intercept = (_floats(name, getattr(clf, name)) for name in names)
+    coef, intercept = (_floats(name, getattr(clf, name)) for name in STACKED)
     shapes = (n_outputs, clf.n_features_in_), (n_outputs,)
-    for name, value, wanted in zip(names, (coef, intercept), shapes, strict=True):
+    for name, value, wanted in zip(STACKED, (coef, intercept), shapes, strict=True):
         if value.shape != wanted:
             raise ValueError(
                 f"Expected {name} of shape {wanted}, got {value.shape}. Remedy: set one of that shape, or fit anew."
             )
-        if not (np.isfinite(value) | np.isneginf(value) & (name != names[0])).all():
-            raise ValueError(
-                f"Expected finite values in {name}, or minus infinity for the intercept of a class of probability "
-                "zero. Remedy: set finite values, or fit anew."
-            )
     return coef, intercept
 
 
-def check_values(coef, intercept):
-    """Raise ValueError where there is a NaN or an infinity.
+def check_values(coef, intercept, names=("coef_", "intercept_")):
+    """Raise ValueError, by the names of these attributes, where there is a NaN or an infinity.
 
     An intercept may be minus infinity, for a class that no training row had, unless all of several are.
     """
     if not np.isfinite(coef).all():
         k, j = np.argwhere(~np.isfinite(coef))[0].tolist()
         raise ValueError(
-            f"Expected finite values in coef_, got {coef[k, j]} in row {k} and column {j}. Remedy: set finite "
+            f"Expected finite values in {names[0]}, got {coef[k, j]} in row {k} and column {j}. Remedy: set finite "
             "coefficients, or fit anew."
         )
     if not np.isfinite(intercept).all():
         absent = np.isneginf(intercept)
         if not (np.isfinite(intercept) | absent).all() or (len(absent) > 1 and absent.all()):
             raise ValueError(
-                f"Expected finite values in intercept_, or minus infinity for a class of probability zero, got "
+                f"Expected finite values in {names[1]}, or minus infinity for a class of probability zero, got "
                 f"{intercept}. Remedy: set finite intercepts, or fit anew."
             )
 

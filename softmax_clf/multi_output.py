@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from .documentation import Documented
 from .estimator import SoftmaxRegressionClassifier, all_or_nothing
-from .fitted import stacked_coefficients
+from .fitted import STACKED, check_values, stacked_coefficients
 from .kernels.compiling import announcing_compilation
 from .kernels.softmax import RAW
 from .kernels.threads import effective_n_threads, on_one_blas_thread
@@ -100,11 +100,12 @@ class _MultiOutput(Documented, ClassifierMixin, BaseEstimator):
         coef, intercept = stacked_coefficients(self, n_outputs)
         out = np.empty((source.n_samples, n_outputs), source.dtype)
         n_threads = effective_n_threads(self.n_jobs)
-        intercept = np.where(np.isneginf(intercept), ABSENT, intercept)
+        finite_intercept = np.where(np.isneginf(intercept), ABSENT, intercept)
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             passes = source.passes(1, n_outputs, n_threads)
-            passes.predict(source.parts(), coef, intercept, RAW, out)
+            passes.predict(source.parts(), coef, finite_intercept, RAW, out)
         if not np.isfinite(out).all():
+            check_values(coef, intercept, STACKED)
             source.check_finite(n_threads)
             raise ValueError(
                 f"Expected finite scores, but they overflow {out.dtype}. Remedy: scale X "

@@ -38,7 +38,6 @@ class Curvature:
         self.rows, self.elastic_net, self.passes_so_far = rows, elastic_net, passes_so_far
         self.n_problems, self.absent = 1, absent
         self.effective_dim, self.evenness = None, 1.0
-        self.plans: dict = {}  # the last by what it was asked with, beside what was known then
         self.sample = RowSample(rows)
         self.head_rows = None
         self.plan = self._plan()  # as for one fit: whether metrics are exact must not depend on who shares them
@@ -79,16 +78,11 @@ class Curvature:
         o = self.rows
         if o.source.is_wide_and_sparse:
             return MetricPlan(HEAD, min(o.source.n_samples, max(10 * len(o.source.head), 1000)), 3.0)
+        shape = o.source.n_samples, o.n_columns, o.n_outputs, o.source.dtype.itemsize
+        # the intercept is a column more
+        pass_values, nbytes = (a * o.n_columns // o.source.n_features for a in (o.source.pass_values, o.source.nbytes))
         state = self.passes_so_far(), self.effective_dim, self.evenness, self.n_problems
-        known, plan = self.plans.get(tuple(options), (None, None))
-        if known != state:  # a fit asks at each iteration
-            shape = o.source.n_samples, o.n_columns, o.n_outputs, o.source.dtype.itemsize
-            # the intercept is a column more
-            of_X = o.source.pass_values, o.source.nbytes
-            pass_values, nbytes = (a * o.n_columns // o.source.n_features for a in of_X)
-            plan = plan_metric(*shape, pass_values, nbytes, *state, **options)
-            self.plans[tuple(options)] = state, plan
-        return plan
+        return plan_metric(*shape, pass_values, nbytes, *state, **options)
 
     @property
     def is_exact(self):

@@ -46,6 +46,7 @@ class MetricPlan:
     search_passes: float = 1.0
 
 
+@lru_cache(maxsize=64)  # a fit asks at each iteration, with a diagonal for the same each time
 def plan_metric(
     n_samples,
     n_columns,
@@ -112,7 +113,7 @@ def plan_metric(
     return MetricPlan(kind, n_rows, made / one_pass, 0.5 * exact / one_pass, 1 + 9e6 / one_pass, search)
 
 
-@lru_cache(maxsize=64)  # a fit asks at each iteration, and they change with the metrics only
+@lru_cache(maxsize=64)  # they change with the metrics only, and not with each pass
 def _candidates(sizes, d, evenness, n_problems, of_all_rows, in_common):
     """The metrics that there are for a shape.
 

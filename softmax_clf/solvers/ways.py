@@ -217,8 +217,11 @@ class Ways:
         self.n_checked += 1
 
     def _pays(self, iteration, pace, passes, iteration_passes, rent):
-        """Whether what takes so many passes at first, and so many an iteration, takes less than what is left."""
-        if not pace.left or (iteration - self.began) * self.plain.iteration_passes < rent:
+        """Whether what takes so many passes at first, and so many an iteration, takes less than what is left.
+
+        What is left is to be known.
+        """
+        if (iteration - self.began) * self.plain.iteration_passes < rent:
             return False
         other = passes + (np.log(pace.above) - np.log(pace.goal)) / _RATE * iteration_passes
         return _TOO_LITTLE * pace.left * self.plain.iteration_passes >= other
