@@ -18,7 +18,7 @@ from .kernels.compiling import announcing_compilation
 from .kernels.softmax import RAW
 from .kernels.threads import effective_n_threads, on_one_blas_thread
 from .label_sets.labels import LabelSets, as_columns, column_of, missing
-from .label_sets.multi_fit import MultiFit
+from .label_sets.multi_fit import MultiFit, in_float32
 from .label_sets.targets import Targets
 from .labels import places
 from .messages import naming_overflow, or_as_float64
@@ -43,9 +43,10 @@ class _MultiOutput(Documented, ClassifierMixin, BaseEstimator):
         except ValueError as error:
             raise ValueError(f"{type(self).__name__}: {error}") from error
         weight = _checked_weights(sample_weight, source.n_samples, len(sets.classes))
-        targets = Targets(sets, weight, self.class_weight, self.fit_intercept, source.dtype)
+        rounded = in_float32(source, self.tol)
+        targets = Targets(sets, weight, self.class_weight, self.fit_intercept, rounded.dtype)
         with naming_overflow(source.dtype):
-            fit = self._fit_targets(MultiFit(source, targets, self, n_threads))
+            fit = self._fit_targets(MultiFit(source, rounded, targets, self, n_threads))
         self.classes_ = sets.classes
         self.coef_stack_, self.intercept_stack_ = fit.coef, fit.intercept
         self.n_iter_, self.converged_ = fit.n_iter, fit.converged
@@ -251,18 +252,19 @@ class MultiOutputSoftmaxClassifier(_MultiOutput):
     n_iter_ : ndarray (n_targets,)
     converged_ : ndarray (n_targets,) of bool
     objective_, suboptimality_ : ndarray (n_targets,)
-        As in the classifier, both estimates to within the second: a target may end with a step that is not looked at,
-        where the steps before tell what it does.
+        As in the classifier, both estimates: a target may end with a step that is not looked at, where the steps before
+        tell what it does. The objective is then foreseen, too, and may be off by some times the second.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only where X has string column names.
 
     Notes
     -----
-    Where rows are many, a sample of them is fitted first. Beside X there are the labels, in a byte each; row weights,
-    if there are any; and 36 arrays of the size of the coefficients in float64, of as many targets at a time as 512 MB
-    hold, the others following in turns. A target that has labels in fewer than a sixteenth of the rows, and one that is
-    hard, is fitted alone, to its own rows.
+    Where rows are many, a sample of them is fitted first. Dense rows in float64 are read in float32, as a copy of 128
+    MB at most, where ``tol`` is 1e-6 or more and that tells their values apart. Beside X there are the labels, in a
+    byte each; row weights, if there are any; and 36 arrays of the size of the coefficients in float64, of as many
+    targets at a time as 512 MB hold, the others following in turns. A target that has labels in fewer than a sixteenth
+    of the rows, and one that is hard, is fitted alone, to its own rows.
 
     Examples
     --------

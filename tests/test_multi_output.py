@@ -21,6 +21,9 @@ from softmax_clf import (
 from softmax_clf.kernels.label_sets import HELD_OUT, MISSING
 from softmax_clf.label_sets import multi_fit
 from softmax_clf.label_sets.labels import LabelSets
+from softmax_clf.label_sets.metric import SharedGram, at_points
+from softmax_clf.label_sets.objective import LabelSetObjectives
+from softmax_clf.label_sets.targets import Targets
 from softmax_clf.sources.arrays import ArraySource
 from softmax_clf.sources.sparse import CsrSource
 
@@ -100,6 +103,26 @@ def test_each_target_ends_at_its_own_optimum(kind):
     assert model.converged_.all()
     assert [len(classes) for classes in model.classes_] == [2, 2, 3, 5, 2]
     assert excess(model, data, Y).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("data", "tol", "dtype"),
+    [(X, 1e-6, np.float32), (X, 1e-8, np.float64), (X.astype(np.float64) + 1e6, 1e-6, np.float64)],
+    ids=["", "a tol that float32 has no digits for", "values that float32 does not tell apart"],
+)
+def test_float64_is_read_in_float32_where_that_tells_as_much(data, tol, dtype, monkeypatch):
+    data, read = data.astype(np.float64), []
+    together = multi_fit.Together
+
+    def spy(source, *args):
+        read.append(source.dtype)
+        return together(source, *args)
+
+    monkeypatch.setattr(multi_fit, "Together", spy)
+    model = MultiOutputSoftmaxClassifier(tol=tol).fit(data, Y)
+    assert read == [dtype]
+    assert model.coef_stack_.dtype == np.float64
+    assert (excess(model, data, Y) <= np.maximum(model.suboptimality_, 1e-9)).all()
 
 
 def test_memory_map_is_read_in_slices(tmp_path):
@@ -271,6 +294,22 @@ def test_labels_of_any_kind():
     assert [classes.tolist() for classes in sets.classes] == [["x", "y"], [1, 2]]
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.float64, np.bool_])
+def test_first_rows_need_not_have_all_classes(dtype):
+    late = np.zeros((3000, 4), dtype)
+    late[0, 0] = late[-1, 1] = late[:2, 2] = True
+    late[::3, 3] = True
+    if dtype is not np.bool_:
+        late[1500, 3] = 2 if dtype is np.int64 else np.nan
+    sets = LabelSets.of(late, 3000, 2)
+    for t, classes in enumerate(sets.classes):
+        known = late[:, t] == late[:, t]
+        wanted, places = np.unique(late[known, t], return_inverse=True)
+        np.testing.assert_array_equal(classes, wanted)
+        np.testing.assert_array_equal(sets.labels[t, known], places)
+        assert (sets.labels[t, ~known] == MISSING).all()
+
+
 def test_many_classes_have_larger_labels():
     labels = np.column_stack([np.arange(400) % 200, np.arange(400) % 2])
     sets = read(labels)
@@ -390,6 +429,32 @@ def test_folds_without_a_second_class_are_refused():
     labels = np.column_stack([Y[:, 0], np.arange(N) < 100])
     with pytest.raises(ValueError, match="training rows of at least 2 classes"):
         MultiOutputSoftmaxClassifierCV([1.0], cv=[(np.arange(100, N), np.arange(100))]).fit(X, labels)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_few_rows_tell_where_all_are_curved(n_classes):
+    rng = np.random.default_rng(0)
+    rows, n_few = rng.normal(size=(20_000, 8)) + 3, 400
+    labels = rng.integers(0, n_classes, (1, len(rows))).astype(np.int8)
+    targets = Targets(LabelSets([np.arange(n_classes)], labels), None, None, True, np.float64)
+    problems = targets.problems([0], np.ones(1), labels, 1.0)
+    options = {"fit_intercept": True, "n_threads": 1}
+    gram = SharedGram(ArraySource(rows), np.arange(len(rows)), None, **options)
+    point = rng.normal(size=(int(problems.firsts[-1]), 9)) * 0.2
+
+    def curved(some):
+        sample = LabelSetObjectives(ArraySource(rows[some]), labels[:, some], None, **options)
+        metric, ratio = at_points(gram, problems, point, sample, n_few if len(some) < len(rows) else len(rows), True)
+        return metric.centers[0], ratio[0]
+
+    (center, ratio), errors = curved(np.arange(len(rows))), []
+    for start in range(0, 8000, 2 * n_few):
+        found = curved(np.arange(start, start + 2 * n_few))
+        errors.append([np.sum((found[0] - center) ** 2), (found[1] - ratio) ** 2])
+    by_center, by_ratio = np.mean(errors, axis=0)
+    # a mean of few rows, and a variance by them, are further off
+    assert by_center < 0.5 * 8 / n_few
+    assert by_ratio < 0.5 * 2 / n_few * ratio**2
 
 
 @pytest.mark.parametrize("make", [ArraySource, lambda X: CsrSource(sparse.csr_array(X))])

@@ -17,6 +17,7 @@ _SAMPLED_ACCURACY = 0.05  # of what a sample's minimum is off by, to which it is
 _SAMPLED_STEPS = 12
 _LEAST_OF_CLASS = 30  # rows of a class that a sample must have to be worth a start
 _GRAM_ROWS, _GRAM_PASSES = 10, 1.0  # rows a column at least, or as many as so many passes take, that the matrix is of
+_ROUGHLY_CURVED, _CURVED = 1024, 4096  # rows by which curvatures are found for a step in the sample, and for all rows
 _PAIRS, _STEPS = 8, 25  # of L-BFGS; steps after which a problem is better fitted alone
 
 
@@ -59,8 +60,8 @@ class Together:
             rows = some(size)
             of_rows, weight = labels, row_weight
             if len(rows) < n:
-                of_rows = np.ascontiguousarray(labels[:, rows])
-                weight = None if weight is None else np.ascontiguousarray(weight[:, rows])
+                of_rows = np.take(labels, rows, axis=1)
+                weight = None if weight is None else np.take(weight, rows, axis=1)
             source_of_rows = ArraySource(source.take(rows))
             return LabelSetObjectives(source_of_rows, of_rows, weight, unscale=unscale, **common)
 
@@ -96,8 +97,8 @@ class Together:
             if self.starts_with_sample:
                 self._go_to_minima_of_sample(problems, start, metric)
         if self.sample is not None:
-            metric, curvature = at_points(self.gram, problems, start, self.sample, o.fit_intercept)
-            pair = along_points(metric, start, curvature)
+            metric, ratio = at_points(self.gram, problems, start, self.sample, _CURVED, o.fit_intercept)
+            pair = along_points(metric, start, ratio)
         options = {"max_iter": min(o.max_iter, _STEPS), "noise": self.noise, "n_pairs": _PAIRS}
         evaluate = self.objectives.evaluate
         return minimise(
@@ -146,8 +147,9 @@ class Together:
         )
         points[outputs] = ends.points
         if self.next_sample is not None:
-            metric, curvature = at_points(self.gram, some, ends.points, sample, self.options.fit_intercept)
-            pair = along_points(metric, ends.points, curvature)
+            rows = _ROUGHLY_CURVED
+            metric, ratio = at_points(self.gram, some, ends.points, sample, rows, self.options.fit_intercept)
+            pair = along_points(metric, ends.points, ratio)
             next_problems = of_sample(self.next_sample, some)
             points[outputs] = step(self.next_sample.evaluate, next_problems, ends.points, metric, pair, 4 * off)
 

@@ -120,21 +120,40 @@ def _dtype(n_classes):
 
 def _two_classes(y, labels_out, n_threads):
     """The classes of each target that has two of them, whose labels are written: without a sort. None for others."""
-    starts, is_float = range(0, len(y), _BAND_ROWS), y.dtype.kind == "f"
-    least, most = np.empty((2, len(starts), y.shape[1]), y.dtype)
-    are_two = np.empty((len(starts), y.shape[1]), bool)
+    # as a rule the first rows have both; if they lack one, all rows are looked at before
+    classes = _least_and_most(y[:_BAND_ROWS], slice(None), 1)
+    are_two = _turn(y, slice(None), classes, labels_out, n_threads)
+    rest = np.flatnonzero(~are_two)
+    if len(rest):
+        classes[rest] = _least_and_most(y, rest, n_threads)
+        are_two[rest] = _turn(y, rest, classes[rest], labels_out, n_threads)
+    return [pair if is_all else None for pair, is_all in zip(classes, are_two, strict=True)]
+
+
+def _least_and_most(y, columns, n_threads):
+    """The least and the largest label of some columns, (n_columns, 2), but for NaN."""
+    least, most = (np.fmin, np.fmax) if y.dtype.kind == "f" else (np.minimum, np.maximum)
+    starts = range(0, len(y), _BAND_ROWS)
+    ends = np.empty((len(starts), 2, y[:1, columns].shape[1]), y.dtype)
 
     def look(t, slot):
-        band = y[starts[t] : starts[t] + _BAND_ROWS]
-        (np.fmin if is_float else np.minimum).reduce(band, axis=0, out=least[t])
-        (np.fmax if is_float else np.maximum).reduce(band, axis=0, out=most[t])
+        band = y[starts[t] : starts[t] + _BAND_ROWS, columns]
+        least.reduce(band, axis=0, out=ends[t, 0])
+        most.reduce(band, axis=0, out=ends[t, 1])
 
     run_tasks(look, len(starts), n_threads)
-    least = (np.fmin if is_float else np.minimum).reduce(least, axis=0)
-    most = (np.fmax if is_float else np.maximum).reduce(most, axis=0)
+    return np.stack([least.reduce(ends[:, 0], axis=0), most.reduce(ends[:, 1], axis=0)], axis=1)
+
+
+def _turn(y, columns, classes, labels_out, n_threads):
+    """Write the labels of some columns of y, and say of which these two (n_columns, 2) are all the classes."""
+    is_float, (least, most) = y.dtype.kind == "f", classes.T
+    starts = range(0, len(y), _BAND_ROWS)
+    are_known = np.empty((len(starts), len(classes)), bool)
 
     def turn(t, slot):
-        band = y[starts[t] : starts[t] + _BAND_ROWS]
+        rows = slice(starts[t], starts[t] + _BAND_ROWS)
+        band = y[rows, columns]
         second = band == most
         known = second | (band == least)
         labels = second.view(np.int8)
@@ -142,15 +161,14 @@ def _two_classes(y, labels_out, n_threads):
             absent = band != band
             known |= absent
             labels -= absent.view(np.int8)
-        are_two[t] = known.all(axis=0)
-        labels_out[:, starts[t] : starts[t] + _BAND_ROWS] = labels.T
+        are_known[t] = known.all(axis=0)
+        labels_out[columns, rows] = labels.T
 
     run_tasks(turn, len(starts), n_threads)
-    apart = (least < most) & are_two.all(axis=0)
+    apart = (least < most) & are_known.all(axis=0)
     if is_float:
-        apart &= np.isfinite(least) & np.isfinite(most) & (least == np.floor(least)) & (most == np.floor(most))
-    pairs = np.stack([least, most], axis=1)
-    return [pairs[t] if apart[t] else None for t in range(y.shape[1])]
+        apart &= np.isfinite(classes).all(axis=1) & (classes == np.floor(classes)).all(axis=1)
+    return apart
 
 
 def _of_column(values, t):

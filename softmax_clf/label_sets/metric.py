@@ -13,7 +13,6 @@ from ..metrics.kinds import NO_CLAIM
 
 _PANEL_ROWS = 4096
 _MAX_FEATURES = 4096  # with more of them, the diagonal stands for the matrix
-_CURVED_ROWS = 4096  # by which the curvature of each problem is found, or up to twice as many
 _CHUNK_BYTES = 1 << 20  # scores of these rows that are worked on at a time
 
 
@@ -190,43 +189,59 @@ def at_null_models(gram, problems, fit_intercept):
     return StackedMetric(gram, problems, between, centers)
 
 
-def at_points(gram, problems, points, sample, fit_intercept):
-    """The metric at points, by a sample of the rows.
+def at_points(gram, problems, points, sample, n_rows, fit_intercept):
+    """The metric at points, and how many times as curved problems are along these (n_problems,), by some of the rows.
+
+    What all rows tell of the features is taken from them: of the rows at hand only how much more some are curved than
+    others, which as few of them tell better than where the features are and how far they vary.
 
     Parameters
     ----------
     points : array (n_outputs.sum(), n_columns)
     sample : LabelSetObjectives
         Of the sampled rows, which lie in one array.
+    n_rows : int
+        That many of them, or all.
     """
-    X = sample.source.X[:: max(sample.source.n_samples // _CURVED_ROWS, 1)]
+    rows = slice(None)
+    if sample.source.n_samples > n_rows:
+        rows = np.arange(n_rows) * sample.source.n_samples // n_rows
+    X = sample.source.X[rows]
     X = X if sample.unscale is None else X * sample.unscale.astype(X.dtype)
-    p, (coef, intercept) = X.shape[1], np.split(points, [X.shape[1]], axis=1)
+    coef, intercept = np.split(points, [X.shape[1]], axis=1)
     coef, intercept = coef.astype(X.dtype), intercept[:, 0] if fit_intercept else np.zeros(len(points))
     intercept = np.where(problems.held, -np.inf, intercept).astype(X.dtype)
     between: list = [None] * len(problems)
-    centers = np.empty((len(problems), p)) if fit_intercept else None
-    curvature = np.zeros(len(problems))
-    n_together = max(_CHUNK_BYTES // (len(X) * X.itemsize * int(problems.n_outputs.max())), 1)
+    centers = np.empty((len(problems), X.shape[1])) if fit_intercept else None
+    ratio, off_center = np.ones(len(problems)), gram.center - X.mean(axis=0, dtype=np.float64)
+    chunks = _alike(problems, _CHUNK_BYTES // (len(X) * X.itemsize))
 
     def make(c, slot):
-        start, stop = c * n_together, min((c + 1) * n_together, len(problems))
-        outputs = slice(problems.firsts[start], problems.firsts[stop])
-        along = X @ coef[outputs].T
-        scores, pull = along + intercept[outputs], np.empty((len(X), stop - start), X.dtype, order="F")
-        for m in range(start, stop):
-            own = slice(problems.firsts[m] - outputs.start, problems.firsts[m + 1] - outputs.start)
-            found = _between(sample, problems, m, scores[:, own], along[:, own], pull[:, m - start], fit_intercept)
-            between[m], curvature[m] = found
+        members = chunks[c]
+        outputs = problems.outputs(members)
+        along, weight = X @ coef[outputs].T, _weights(sample, problems, members, rows, X.dtype)
+        curve = _two_classes if problems.n_outputs[members[0]] == 1 else _classes
+        matrices, pull, ratio[members] = curve(along + intercept[outputs], along, weight, fit_intercept)
+        for m, matrix in zip(members.tolist(), matrices, strict=True):
+            between[m] = matrix
         if centers is not None:
             mass = np.maximum(pull.sum(axis=0), np.finfo(X.dtype).tiny)
-            centers[start:stop] = (pull.T @ X) / mass[:, None]
+            centers[members] = (pull.T @ X) / mass[:, None] + off_center
 
-    run_tasks(make, -(-len(problems) // n_together), sample.n_threads)
-    return StackedMetric(gram, problems, between, centers), curvature
+    run_tasks(make, len(chunks), sample.n_threads)
+    return StackedMetric(gram, problems, between, centers), ratio
 
 
-def along_points(metric, points, curvature):
+def _alike(problems, most):
+    """Problems of as many outputs, some at a time: no more outputs than ``most``, or one problem."""
+    found = []
+    for n_outputs in np.unique(problems.n_outputs).tolist():
+        members, size = np.flatnonzero(problems.n_outputs == n_outputs), max(most // n_outputs, 1)
+        found += [members[first : first + size] for first in range(0, len(members), size)]
+    return found
+
+
+def along_points(metric, points, ratio):
     """What is known of the Hessian along points, as a pair of L-BFGS: steps, and changes of the gradient.
 
     Where features are as in a normal distribution the Hessian is a multiple of their covariance but for one direction,
@@ -241,35 +256,77 @@ def along_points(metric, points, curvature):
         steps[:, p] = -np.einsum("sj,sj->s", steps[:, :p], centers)
     changes = metric.times(steps)
     believed = problems.dot(steps, changes)
-    known = curvature + problems.l2_reg_strength * problems.dot(steps[:, :p], steps[:, :p])
-    ratio = np.divide(known, believed, where=(believed > 0) & (known > 0), out=np.ones(len(problems)))
-    return steps, changes * problems.by_output(ratio)[:, None]
+    penalty = problems.l2_reg_strength * problems.dot(steps[:, :p], steps[:, :p])
+    known = ratio * (believed - penalty) + penalty
+    factor = np.divide(known, believed, where=(believed > 0) & (known > 0), out=np.ones(len(problems)))
+    return steps, changes * problems.by_output(factor)[:, None]
 
 
-def _between(sample, problems, m, scores, along, pull_out, fit_intercept):
-    """B of one problem and the curvature along its point, about its center; and what each row adds to B's trace."""
-    row, every = problems.label_rows[m], max(sample.source.n_samples // _CURVED_ROWS, 1)
-    labels = sample.labels[row, ::every]
-    weight = (labels >= 0).astype(scores.dtype)
+def _weights(sample, problems, members, rows, dtype):
+    """What some rows of a sample weigh in some problems, (n_rows, n_members)."""
+    places = problems.label_rows[members]
+    labels = np.ascontiguousarray(sample.labels[places][:, rows].T)
+    weight = (labels >= 0).astype(dtype)
     if sample.row_weight is not None:
-        weight *= sample.row_weight[row if len(sample.row_weight) > 1 else 0, ::every]
+        weight *= sample.row_weight[places if len(sample.row_weight) > 1 else slice(None)][:, rows].T
     if problems.class_weight is not None:
-        weight *= problems.class_weight[problems.firsts[m] + m :][np.maximum(labels, 0)].astype(weight.dtype)
-    total = max(float(weight.sum(dtype=np.float64)), np.finfo(np.float64).tiny)
-    if scores.shape[1] == 1:
-        proba = expit(scores[:, 0])
-        pull_out[:] = weight * proba * (1 - proba)
-        mass = max(float(pull_out.sum(dtype=np.float64)), np.finfo(np.float64).tiny)
-        apart = along[:, 0] - (float(pull_out @ along[:, 0]) / mass if fit_intercept else 0.0)
-        return np.full((1, 1), mass / total), float(pull_out @ np.square(apart)) / total
-    proba = softmax(scores, axis=1)
-    weighted = proba * weight[:, None]
-    pull_out[:] = (weighted * (1 - proba)).sum(axis=1)
-    matrix = -(weighted.T @ proba).astype(np.float64) / total
-    np.fill_diagonal(matrix, 0.0)
-    np.fill_diagonal(matrix, -matrix.sum(axis=1))
-    apart = along - (
-        pull_out @ along / max(float(pull_out.sum()), np.finfo(scores.dtype).tiny) if fit_intercept else 0.0
-    )
-    apart = apart - (proba * apart).sum(axis=1, keepdims=True)
-    return matrix, float((weighted * np.square(apart)).sum(dtype=np.float64)) / total
+        weight *= problems.class_weight[problems.firsts[members] + members + np.maximum(labels, 0)].astype(dtype)
+    return weight
+
+
+def _two_classes(scores, along, weight, fit_intercept):
+    """B of problems of two classes, and what is curved more along their points than if all rows were alike.
+
+    Parameters
+    ----------
+    scores, along : array (n_rows, n_problems)
+        With the intercepts, and without.
+    weight : array (n_rows, n_problems)
+    fit_intercept : bool
+
+    Returns
+    -------
+    between : array (n_problems, 1, 1)
+    pull : array (n_rows, n_problems)
+        What each row adds to B.
+    ratio : array (n_problems,)
+        Of the curvature along a point to that by B and the rows' covariance.
+    """
+    proba = expit(scores)
+    pull = weight * (proba * (1 - proba))
+    mass = np.maximum(pull.sum(axis=0), np.finfo(pull.dtype).tiny)
+    apart, alike = along, along
+    if fit_intercept:
+        apart, alike = along - np.einsum("im,im->m", pull, along) / mass, along - along.mean(axis=0)
+    curvature = np.einsum("im,im->m", pull, np.square(apart)) / mass
+    between = mass / np.maximum(weight.sum(axis=0), np.finfo(pull.dtype).tiny)
+    return between.astype(np.float64)[:, None, None], pull, _ratio(curvature, np.square(alike).mean(axis=0))
+
+
+def _classes(scores, along, weight, fit_intercept):
+    """As :func:`_two_classes` for problems of more, of n_outputs each: scores are (n_rows, n_problems * n_outputs)."""
+    pull = np.empty_like(weight)
+    n_outputs = scores.shape[1] // weight.shape[1]
+    between = np.empty((weight.shape[1], n_outputs, n_outputs))
+    curvature, believed = np.empty((2, len(between)))
+    for m in range(len(between)):
+        own = slice(m * n_outputs, (m + 1) * n_outputs)
+        proba, apart, alike = softmax(scores[:, own], axis=1), along[:, own], along[:, own]
+        weighted = proba * weight[:, m, None]
+        pull[:, m] = (weighted * (1 - proba)).sum(axis=1)
+        total = max(float(weight[:, m].sum(dtype=np.float64)), np.finfo(np.float64).tiny)
+        matrix = -(weighted.T @ proba).astype(np.float64) / total
+        np.fill_diagonal(matrix, 0.0)
+        np.fill_diagonal(matrix, -matrix.sum(axis=1))
+        if fit_intercept:
+            apart = apart - pull[:, m] @ apart / max(float(pull[:, m].sum()), np.finfo(pull.dtype).tiny)
+            alike = alike - alike.mean(axis=0)
+        apart = apart - (proba * apart).sum(axis=1, keepdims=True)
+        curvature[m] = float((weighted * np.square(apart)).sum(dtype=np.float64)) / total
+        believed[m] = float(((alike @ matrix) * alike).sum()) / len(alike)
+        between[m] = matrix
+    return between, pull, _ratio(curvature, believed)
+
+
+def _ratio(curvature, believed):
+    return np.divide(curvature, believed, where=believed > 0, out=np.ones(len(believed)), casting="same_kind")

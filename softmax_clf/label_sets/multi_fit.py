@@ -10,13 +10,21 @@ from sklearn.model_selection import check_cv
 from ..estimator import SoftmaxRegressionClassifier
 from ..kernels.label_sets import HELD_OUT
 from ..model_selection.classifier import SoftmaxRegressionClassifierCV
+from ..model_selection.grid_fits import ROUNDED_TOL
 from ..rows import cross_entropy
+from ..sources.arrays import ArraySource
 from ..sources.stream import StreamSource
 from ..training_data import feature_scale, unit_of
 from .fits import Options, Together
 
 _FEW = 16  # a target with a label in less than one row of so many is fitted to these alone
 _TURN_BYTES, _ARRAYS = 1 << 29, 36  # what outputs of a turn may take beside X; arrays of the size of their coefficients
+
+
+def in_float32(source, tol):
+    """The rows in float32, where passes over them tell as much as is asked for, else as they are."""
+    rounded = source.in_float32(None) if isinstance(source, ArraySource) and tol >= ROUNDED_TOL else None
+    return source if rounded is None else rounded
 
 
 @dataclass
@@ -34,6 +42,8 @@ class MultiFit:
     Parameters
     ----------
     source : Source
+    rounded : Source
+        What passes of all targets read: the same rows, or these in float32.
     targets : Targets
     estimator : classifier
         Whose ``fit_intercept``, ``class_weight``, ``tol``, ``max_iter``, ``n_jobs`` and ``verbose`` they have.
@@ -45,8 +55,8 @@ class MultiFit:
     n_iter, converged, objective, suboptimality : arrays (n_targets,)
     """
 
-    def __init__(self, source, targets, estimator, n_threads):
-        self.source, self.targets, self.estimator = source, targets, estimator
+    def __init__(self, source, rounded, targets, estimator, n_threads):
+        self.source, self.rounded, self.targets, self.estimator = source, rounded, targets, estimator
         self.options = Options(estimator.fit_intercept, float(estimator.tol), estimator.max_iter, n_threads)
         self.n_outputs = targets.sets.n_outputs
         self.firsts = np.concatenate([[0], np.cumsum(self.n_outputs)])
@@ -87,7 +97,7 @@ class MultiFit:
         if weights is not None and len(weights) > 1:
             weights = weights[turn if label_targets is None else label_targets]
         n_outputs = int(self.n_outputs[turn if label_targets is None else label_targets].sum())
-        return Together(self.source, labels, weights, self.unscale, n_outputs, self.options)
+        return Together(self.rounded, labels, weights, self.unscale, n_outputs, self.options)
 
     def _take(self, turn, problems, ends):
         p = self.source.n_features

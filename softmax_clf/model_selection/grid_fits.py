@@ -21,7 +21,7 @@ from .held_out import HeldOut, ScoreWatch
 from .memory import turns_of_folds, untouched_zeros
 
 _WATCHED_BYTES = 1 << 25  # what rows that are held out may take while the folds of a turn are solved, see `HeldOut`
-_ROUNDED_TOL = 1e-6  # the least tol for which cells may be fitted in float32
+ROUNDED_TOL = 1e-6  # the least tol for which rows of float64 may be read in float32
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class GridFits:
         which some are to be zero or at a bound.
         """
         source, settings = self.data.source, self.settings
-        if self.early_end is None or not self.early_end.refit or settings.tol < _ROUNDED_TOL:
+        if self.early_end is None or not self.early_end.refit or settings.tol < ROUNDED_TOL:
             return None
         is_plain = self.factor is None and self.bounds is None and not self.l1_ratios.any()
         if not is_plain or np.isinf(self.Cs.max()) or self.paths[0, 0, 0].size <= MOST_EXACT:
