@@ -22,7 +22,7 @@ from numba.core import cgutils
 from .elementary import clear, smaller
 from .jit import intrinsic, jit, jit_part
 from .label_sets import N_SUMS, label_set_losses
-from .softmax import BLOCK_CURVATURE, BLOCK_LOSS, losses, predictions, raw_scores, read_scores, row_states
+from .softmax import BLOCK_CURVATURE, BLOCK_LOSS, losses, optional, predictions, raw_scores, read_scores, row_states
 from .threads import run_tasks
 from .tiles import VECTOR_BYTES, Lanes, aligned_zeros, data_and_stride, row_pointer
 
@@ -146,7 +146,7 @@ def _loss_kernel(lanes, n_vectors, block_loss):
         block_rows = scores.shape[1]
         for row in range(start, stop, block_rows):
             n_rows = smaller(block_rows, stop - row)
-            if stored is not None:
+            if stored.shape[0] > 0:
                 read_scores(stored, weighting, row, n_rows, scores)
             else:
                 block_scores(data, indices, indptr, row, n_rows, coef, sums, scores)
@@ -319,8 +319,10 @@ class CsrPass:
 
     def label_set_gradient(self, parts, coef, intercept, label_sets, weighting):
         """Losses of problems that have labels of their own, and their gradients."""
+        labels, row_weight, class_weight, firsts = label_sets
+        known = labels, *optional((row_weight, 2), (class_weight, 1), dtype=self.dtype), firsts
         options = None, None, N_SUMS * len(weighting)
-        sums, *grads = self._sum_blocks(label_set_losses, parts, coef, intercept, label_sets, (), weighting, *options)
+        sums, *grads = self._sum_blocks(label_set_losses, parts, coef, intercept, known, (), weighting, *options)
         return sums.reshape(-1, N_SUMS), *grads
 
     def _sum_blocks(
@@ -337,7 +339,7 @@ class CsrPass:
         if self.grad is None:
             self.grad = np.empty((self.n_outputs, self.n_features))
         self._make_pointwise()
-        weight = weight if len(weight) else None
+        offset, weight, stored = optional((offset, 2), (weight, 2), (stored, 3), dtype=self.dtype)
         kernel = _loss_kernel(*self.tile, block_loss)
         bounds = self._cut(X.indptr)
         loss = np.empty((len(bounds) - 1, n_sums or self.n_problems))
@@ -415,7 +417,7 @@ class CsrPass:
 
     def _write_blocks(self, write, parts, coef, intercept, kind, out, offset):
         ((X, _),) = parts
-        indices = X.indices
+        indices, (offset,) = X.indices, optional((offset, 2), dtype=self.dtype)
         if len(indices) < self.n_features // 4:
             # of few rows: the coefficients of each stored value, instead of transposing those of all features
             rows_of_coef = np.zeros((len(indices), self.n_padded), self.dtype)

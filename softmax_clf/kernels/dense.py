@@ -18,7 +18,7 @@ from .convert import from_rows, readable
 from .elementary import clear, smaller
 from .jit import jit, jit_part
 from .label_sets import N_SUMS, label_set_losses
-from .softmax import BLOCK_CURVATURE, BLOCK_LOSS, losses, predictions, raw_scores, read_scores, row_states
+from .softmax import BLOCK_CURVATURE, BLOCK_LOSS, losses, optional, predictions, raw_scores, read_scores, row_states
 from .threads import run_tasks
 from .tiles import (
     TILE_CLASSES,
@@ -164,10 +164,10 @@ def _loss_gradient_kernel(tile_classes, several, locate, block_loss):
         coef : (n_padded_classes, n_padded_features)        # IN
         intercept : (n_padded_classes,)                     # IN
         y : (n_samples,) intp or (n_samples, n_scores)      # IN or what ``block_loss`` takes in its place
-        offset : (n_samples, n_scores) or None              # IN
-        weight : (n_weightings, n_samples) or None          # IN
+        offset : (n_samples, n_scores), or (0, 0)           # IN
+        weight : (n_weightings, n_samples), or (0, 0)       # IN
         weighting : (n_problems,) intp                      # IN row of weight that a problem uses
-        stored : (n_weightings, n_scores, n_samples) or None  # IN scores, in the place of those of ``coef``
+        stored : (n_weightings, n_scores, n_samples), or (0, 0, 0)  # IN scores, in the place of those of ``coef``
         rows : (block_rows, n_features), scores : (n_padded_classes, block_rows), work : (5, block_rows),
         tiles : (n_tiles,) intp                             # workspace
         loss_out : (n_problems,) float64                    # OUT
@@ -181,14 +181,14 @@ def _loss_gradient_kernel(tile_classes, several, locate, block_loss):
         block_rows, busy = scores.shape[1], tiles
         for row in range(start, stop, block_rows):
             n_rows = smaller(block_rows, stop - row)
-            if weight is not None:
+            if weight.shape[0] > 0:
                 n_tiles = _find_tiles(weight, weighting, n_scores, place + row, n_rows, tile_classes, len(coef), tiles)
                 if n_tiles == 0:
                     continue
                 busy = tiles[:n_tiles]
             block, first = locate(X, row, n_rows, rows)
             ahead = row + block_rows
-            if stored is not None:
+            if stored.shape[0] > 0:
                 read_scores(stored, weighting, place + row, n_rows, scores)
             else:
                 block_scores(block, first, n_rows, coef, busy, X, ahead, scores)
@@ -238,7 +238,7 @@ def _predict_kernel(tile_classes, several, locate, write):
         X : (n_rows, n_features)                            # IN rows from ``place`` on, of n_samples
         coef : (n_padded_classes, n_padded_features)        # IN
         intercept : (n_padded_classes,)                     # IN
-        offset : (n_samples, n_scores) or None              # IN
+        offset : (n_samples, n_scores), or (0, 0)           # IN
         rows : (block_rows, n_features), scores : (n_padded_classes, block_rows), work : (5, block_rows)
         tiles : (n_tiles,) intp                             # IN first classes
         kind, out : as ``write`` takes them                 # IN, OUT
@@ -472,8 +472,10 @@ class DensePass:
         sums (n_problems, N_SUMS), grad (n_outputs, n_features), grad_intercept (n_outputs,) : float64
             ``grad`` is valid until the next call.
         """
+        labels, row_weight, class_weight, firsts = label_sets
+        known = labels, *optional((row_weight, 2), (class_weight, 1), dtype=self.dtype), firsts
         options = None, None, N_SUMS * len(weighting)
-        sums, *grads = self._sum_blocks(label_set_losses, parts, coef, intercept, label_sets, (), weighting, *options)
+        sums, *grads = self._sum_blocks(label_set_losses, parts, coef, intercept, known, (), weighting, *options)
         return sums.reshape(-1, N_SUMS), *grads
 
     def _sum_blocks(
@@ -481,7 +483,7 @@ class DensePass:
     ):
         """Losses and gradients, or what ``block_loss`` has in their place, summed over the rows."""
         self._set_point(coef, intercept)
-        weight = weight if len(weight) else None
+        offset, weight, stored = optional((offset, 2), (weight, 2), (stored, 3), dtype=self.dtype)
         partial = self._partial()
         loss = np.empty((len(partial), n_sums or self.n_problems))
         grad_intercept = np.empty((len(partial), self.shape[0]))
@@ -597,6 +599,7 @@ class DensePass:
 
     def _write_blocks(self, write, parts, coef, intercept, kind, out, offset):
         self._set_point(coef, intercept)
+        (offset,) = optional((offset, 2), dtype=self.dtype)
 
         def task(kernel, X, place, g, start, stop, fresh, workspace):
             kernel(X, place, start, stop, self.coef, self.intercept, offset, kind, *workspace, self.tiles, out)

@@ -87,7 +87,7 @@ def _fitted(labels, row, n_rows, of_row_out):
 
 @jit_part
 def _times_class_weight(of_row, labels, row, n_rows, class_weight, first):
-    if class_weight is not None:
+    if class_weight.shape[0] > 0:
         for i in range(n_rows):
             label = np.intp(labels[row + i])
             of_row[i] *= class_weight[first + (label if label >= 0 else 0)]
@@ -95,7 +95,7 @@ def _times_class_weight(of_row, labels, row, n_rows, class_weight, first):
 
 @jit_part
 def _times_row_weight(of_row, row, n_rows, row_weight, which):
-    if row_weight is not None:
+    if row_weight.shape[0] > 0:
         weight = row_weight[which if row_weight.shape[0] > 1 else 0]
         for i in range(n_rows):
             of_row[i] *= weight[row + i]
@@ -114,9 +114,9 @@ def label_set_losses(
     intercept : (n_padded_classes,)                     # IN
     y : tuple                                           # IN of
         labels : (n_problems, n_samples) of integers        as MISSING and HELD_OUT have it
-        row_weight : (1 or n_problems, n_samples) or None   weights of the rows
-        class_weight : (n_outputs + n_problems,) or None    weights of the classes of each problem, from
-                                                            firsts[m] + m on
+        row_weight : (1 or n_problems, n_samples)           weights of the rows, or (0, 0)
+        class_weight : (n_outputs + n_problems,)            weights of the classes of each problem, from
+                                                            firsts[m] + m on, or (0,)
         firsts : (n_problems + 1,) intp                     the first row of scores of each problem, and the end;
                                                             a problem of two classes has one
     weighting : (n_problems,) intp                      # IN row of labels, and of row_weight, that a problem uses

@@ -14,6 +14,15 @@ from .jit import jit_part
 
 RAW, PROBA, LOG_PROBA = 0, 1, 2  # kinds of predictions
 
+
+def optional(*arrays, dtype):
+    """Arrays that may be None, or of no elements, and their dimensions, as kernels take them.
+
+    What there is not is an array, too: so one compiled kernel does with and without.
+    """
+    return tuple(array if array is not None and len(array) else np.empty((0,) * n, dtype) for array, n in arrays)
+
+
 # What a plain sum may be rearranged by, so that it is taken in vector lanes.
 _SUM = {"contract", "reassoc", "nsz"}
 
@@ -311,8 +320,8 @@ def losses(block_loss):
         n_scores, row, n_rows : intp                        # IN of a problem; the block is rows row:row + n_rows
         intercept : (n_padded_classes,)                     # IN
         y : (n_samples,) intp or (n_samples, n_scores)      # IN
-        offset : (n_samples, n_scores) or None              # IN
-        weight : (n_weightings, n_samples) or None          # IN
+        offset : (n_samples, n_scores), or (0, 0)           # IN
+        weight : (n_weightings, n_samples), or (0, 0)       # IN
         weighting : (n_problems,) intp                      # IN row of weight that a problem uses
         work : (5, n_padded_rows)                           # workspace
         loss_out : (n_problems,) float64                    # OUT
@@ -320,7 +329,7 @@ def losses(block_loss):
         """
         row_weight = work[4]
         for m in range(weighting.shape[0]):
-            if weight is None:
+            if weight.shape[0] == 0:
                 for i in range(n_rows):
                     row_weight[i] = 1.0
             else:
@@ -331,7 +340,7 @@ def losses(block_loss):
                 if total == 0:  # a fold that holds out all of these rows; there may be no scores of them
                     scores[m * n_scores : (m + 1) * n_scores, :n_rows] = 0.0
                     continue
-            if offset is not None:
+            if offset.shape[0] > 0:
                 add_offset(scores, m * n_scores, n_scores, row, n_rows, offset)
             # decided when it is compiled: y is of all problems, the state has an array for each
             known = y[weighting[m]] if is_curvature else y
@@ -362,7 +371,7 @@ def row_states(scores, row, n_rows, intercept, offset, weighting, work, out):
     row_max, rest, n_largest = work[0], work[1], work[2]
     for m in range(weighting.shape[0]):
         first = m * n_scores
-        if offset is not None:
+        if offset.shape[0] > 0:
             add_offset(scores, first, n_scores, row, n_rows, offset)
         shift_scores(scores, first, n_scores, n_rows, intercept, row_max)
         if n_scores > 1:
@@ -379,7 +388,7 @@ def raw_scores(scores, row, n_rows, intercept, offset, weighting, work, out):
     n_scores = out.shape[1]
     for m in range(weighting.shape[0]):
         first = m * n_scores
-        if offset is not None:
+        if offset.shape[0] > 0:
             add_offset(scores, first, n_scores, row, n_rows, offset)
         for k in range(n_scores):
             b, rows_out = intercept[first + k], out[weighting[m], k, row : row + n_rows]
@@ -406,7 +415,7 @@ def predictions(scores, row, n_rows, intercept, offset, kind, work, out):
     """
     n_scores = out.shape[1]
     row_max, rest, n_largest = work[0], work[1], work[2]
-    if offset is not None:
+    if offset.shape[0] > 0:
         add_offset(scores, 0, n_scores, row, n_rows, offset)
     shift_scores(scores, 0, n_scores, n_rows, intercept, row_max)
     if kind == PROBA:
