@@ -308,6 +308,44 @@ def kill_a_worker(client):
     os.kill(pid, signal.SIGKILL)
 
 
+def test_a_worker_has_one_task_a_pass(client, monkeypatch):
+    args = da.from_array(X, chunks=(250, P)).persist(), da.from_array(Y, chunks=250)
+    distributed.wait(args[0])
+    each, n_tasks = dask_source.Cluster.each, []
+
+    def counted(self, function, *arguments, **common):
+        if common.get("name") == "loss_gradient":
+            n_tasks.append(len(arguments[0]))
+        return each(self, function, *arguments, **common)
+
+    monkeypatch.setattr(dask_source.Cluster, "each", counted)
+    SoftmaxRegressionClassifier(tol=1e-6).fit(*args)
+    assert n_tasks[0] == 6  # as many as chunks, while it is not known how large their answers are
+    assert len(n_tasks) > 5
+    assert max(n_tasks[1:]) <= 3
+
+
+def test_tasks_are_of_shards_that_lie_together():
+    class Client:
+        def who_has(self, values):
+            return {value.key: has[value.key] for value in values if has[value.key]}
+
+        def nthreads(self):
+            return {"a": 1, "b": 4}
+
+    class Value:
+        def __init__(self, key):
+            self.key = key
+
+    def lists():
+        return dask_source.Cluster(Client()).neighbours([Value(key) for key in range(len(has))])
+
+    has = [("a",), ("b",), ("b", "a"), ("a",), (), ("b",)]
+    assert lists() == [[0, 2, 3], [1, 5], [4]]
+    has = [("a",)] * 5  # b may take what is left
+    assert lists() == [[0, 1, 2], [3, 4]]
+
+
 def test_a_worker_dies(client, monkeypatch):
     """In the middle of a pass: Dask makes anew what it held, and the bits are the same."""
     args = da.from_array(X, chunks=(300, P)).persist(), da.from_array(Y, chunks=300)
@@ -334,8 +372,11 @@ def test_what_leaves_the_workers_is_small(client, monkeypatch):
 
     def measured(self, values):
         found = gather(self, values)
-        sizes.extend(max(part.shape) for part in found if isinstance(part, np.ndarray))
+        sizes.extend(max(part.shape, default=0) for part in arrays_of(found))
         return found
+
+    def arrays_of(value):
+        return itertools.chain(*map(arrays_of, value)) if isinstance(value, list | tuple) else [np.asarray(value)]
 
     monkeypatch.setattr(dask_source.Cluster, "gather", measured)
     SoftmaxRegressionClassifier(tol=1e-3).fit(lazy(X), da.from_array(Y, chunks=400))

@@ -2,7 +2,8 @@
 
 What is made of a chunk stays in the worker that has it, as a future: Dask knows how to make it again where a worker
 dies. Large arguments go out once a call, to all workers, beside the graph. Answers are added up in a tree that the
-number of chunks decides, not that of the workers: so do the bits of a sum.
+number of chunks decides, not that of the workers: so do the bits of a sum. Where they are few bytes a worker has one
+task for all of its chunks, and the client adds them up.
 """
 
 import math
@@ -13,6 +14,7 @@ import warnings
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import dask
 import joblib
@@ -20,6 +22,7 @@ import numpy as np
 
 _FAN_IN = 8  # answers that are added by one task
 _SMALL_BYTES = 1 << 20  # of arguments that go with the tasks, and of answers that come here, of all of them
+_LOOK_AGAIN = 2.0  # seconds after which it is asked again which worker has what
 _RETRIES = 5  # of a call whose arguments have died with the only workers that had them
 _COSTLY = 10.0  # seconds to compute X in, from which on it is told that every fit does
 
@@ -68,6 +71,16 @@ class Cluster:
     def gather(self, values):
         return self.client.gather(values)
 
+    def neighbours(self, values):
+        """Lists of the places of values that lie in the same worker, none of more than its share of them."""
+        who_has, n_workers = self.client.who_has(values), max(len(self.client.nthreads()), 1)
+        of_worker: dict = {}
+        for place, value in enumerate(values):
+            worker = min(who_has.get(value.key, ()), default=place)  # lost with its worker: by itself
+            of_worker.setdefault(worker, []).append(place)
+        share = -(-len(values) // n_workers)
+        return [places[i : i + share] for places in of_worker.values() for i in range(0, len(places), share)]
+
 
 class Here:
     """The same without a cluster: values are computed by Dask's other schedulers, and functions run here."""
@@ -89,6 +102,9 @@ class Here:
 
     def gather(self, values):
         return values
+
+    def neighbours(self, values):
+        return [list(range(len(values)))]
 
 
 def workers():
@@ -273,6 +289,8 @@ class Sums:
     def __init__(self, there, shards, combine):
         self.there, self.shards, self.combine = there, shards, combine
         self.sizes: dict[str, int] = {}  # bytes of what each method has given
+        self.lists, self.asked = [], -math.inf  # of shards that lie together, and when that was
+        self.last: Any = None
 
     def __call__(self, name, *args):
         for left in reversed(range(_RETRIES)):
@@ -287,13 +305,28 @@ class Sums:
         arguments = Arguments(args)
         if arguments.nbytes * len(self.shards) > _SMALL_BYTES:
             arguments = self.there.send(arguments)
-        answers = self.there.each(_answer, self.shards, name=name, args=arguments)
         # few bytes are added up here, by the same tree: a sum elsewhere takes a round more
         if self.sizes.get(name, np.inf) * len(self.shards) <= _SMALL_BYTES:
-            return self._added(name, self.there.gather(answers), self.combine)
+            return self._added(name, self._gathered(name, arguments), self.combine)
+        answers = self.there.each(_answer, self.shards, name=name, args=arguments)
         total = self.there.gather(self._added(name, answers, partial(self.there.call, self.combine)))
         self.sizes[name] = sum(np.asarray(part).nbytes for part in total)
         return total
+
+    def _gathered(self, name, arguments):
+        """Answers in the order of the shards, by one task for all that a worker has: each costs time of its own."""
+        if time.monotonic() - self.asked > _LOOK_AGAIN:
+            self.lists, self.asked = self.there.neighbours(self.shards), time.monotonic()
+        shards = [[self.shards[place] for place in places] for places in self.lists]
+        # Those of the call before are let go once this one is under way: the scheduler is told of it, and is then sent
+        # nothing more for 10 ms.
+        self.last = self.there.each(_answers, shards, name=name, args=arguments)
+        found = self.there.gather(self.last)
+        answers: list = [None] * len(self.shards)
+        for places, given in zip(self.lists, found, strict=True):
+            for place, answer in zip(places, given, strict=True):
+                answers[place] = answer
+        return answers
 
     def _added(self, name, answers, combine):
         """Answers added up in a tree, by a callable (name, list of answer)."""
@@ -320,6 +353,10 @@ def _answer(shard, name, args):
             return getattr(shard, name)(*args.values)
         finally:
             shard.n_jobs = given
+
+
+def _answers(shards, name, args):
+    return [_answer(shard, name, args) for shard in shards]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
