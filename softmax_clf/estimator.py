@@ -321,7 +321,9 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
             start[:, : source.n_features] *= np.where(np.isfinite(scale), scale, 0.0)
         start = elastic_net.put_within(start)
         options = {"fit_intercept": self.fit_intercept, "n_threads": n_threads, "scale": scale}
+        origin = elastic_net.put_within(np.zeros_like(start))
         objective, start = make_objective(data, elastic_net, start, **options)
+        origin = objective.start_point(origin)
         if not objective.null_objective > 0:
             raise ValueError(
                 "Expected at least 2 classes with a positive total weight, got fewer. Remedy: leave a positive "
@@ -331,10 +333,9 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         if data.validation is not None:
             validation = data.validation.mean_loss(objective.n_outputs, n_threads)
         watch = Watch(self, objective, data.classes, task, validation)
+        options = {"tol": float(self.tol), "max_iter": self.max_iter, "verbose": self.verbose}
         with naming_overflow(source.dtype):
-            solution = minimise(
-                objective, start, watch, tol=float(self.tol), max_iter=self.max_iter, verbose=self.verbose
-            )
+            solution = minimise(objective, start, watch, origin=origin, **options)
 
         interrupted = not (solution.converged or solution.stopped)
         self._set_fitted(objective, watch, solution, bounds)
@@ -515,7 +516,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         )
         weight_sum = float(source.n_samples) if weight is None else float(weight.sum())
         watch = Watch(self, objective, classes, task=None, validation=None)
-        with naming_overflow(source.dtype):
+        with naming_overflow(source.dtype, sample_weight), np.errstate(over="raise", invalid="raise"):
             stream, solution = update(
                 *(stream, objective, weight_sum, C),
                 tol=float(self.tol),

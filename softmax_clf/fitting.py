@@ -168,7 +168,7 @@ def plain_of(objective, curvature):
 
 
 @on_one_blas_thread
-def minimise(objective, start, watch, *, tol, max_iter, verbose):
+def minimise(objective, start, watch, *, tol, max_iter, verbose, origin=None):
     """Let the solver name points and tell it the objective there, until it has ended.
 
     Parameters
@@ -179,11 +179,23 @@ def minimise(objective, start, watch, *, tol, max_iter, verbose):
         Of this objective.
     tol, max_iter, verbose
         As in the classifier.
+    origin : array, default=None
+        Where a start has led nowhere, above the null model, what is left of the iterations begins here: where features
+        are far from zero, of little spread, rounding may hide the way back from a start that is far off.
 
     Returns
     -------
     Solution
     """
+    solution = _minimise(objective, start, watch, tol, max_iter, verbose)
+    is_lost = not (solution.converged or solution.stopped) and solution.objective > objective.null_objective
+    left = max_iter - solution.n_iter
+    if is_lost and left > 0 and origin is not None and not np.array_equal(start, origin):
+        solution = _minimise(objective, origin, watch, tol, left, verbose)
+    return solution
+
+
+def _minimise(objective, start, watch, tol, max_iter, verbose):
     noise, columns_options, l1_options = 4 * np.finfo(objective.source.dtype).eps, None, None
     target = stopping_rule(tol, objective.null_objective, objective.penalty, objective.blur, noise)
     most_pairs = n_pairs(start.size, _PAIRS_BYTES)

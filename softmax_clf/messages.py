@@ -28,11 +28,16 @@ def check_offset_finite(offset):
 
 
 @contextmanager
-def naming_overflow(dtype):
-    """Say what to do where squares of the data overflow."""
+def naming_overflow(dtype, sample_weight=None):
+    """Say what to do where squares of the data overflow, or of what is added up of them with their weights."""
     try:
         yield
     except FloatingPointError as error:
+        if sample_weight is not None and sample_weight.max() > np.sqrt(np.finfo(np.float64).max):
+            raise ValueError(
+                f"Expected sample_weight of a size that can be squared in float64, but {error}. Remedy: scale them "
+                "down, and C up."
+            ) from error
         raise ValueError(
             f"Expected X of a size that can be squared in {dtype}, but {error}. Remedy: scale X "
             f"down{or_as_float64(dtype)}."

@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 
-from softmax_clf import SoftmaxRegressionClassifier
+from softmax_clf import MultiOutputSoftmaxClassifier, SoftmaxRegressionClassifier, SoftmaxRegressionClassifierCV
 
 IRIS, SPECIES = load_iris(return_X_y=True)
 
@@ -221,6 +221,35 @@ def test_features_of_extreme_size(fitted, dtype, scale, C):
         assert np.isfinite(fitted.coef_).all()
         assert np.isfinite(fitted.objective_)
         assert np.isfinite(fitted.predict_proba(X)).all()
+
+
+@pytest.mark.filterwarnings("ignore:2 of 6 fits stopped")  # rounding hides what they lack
+def test_a_start_that_leads_nowhere_is_left():
+    """Where features are far from zero, of little spread, rounding hides the way back from the mean of the folds."""
+    rng = np.random.default_rng(1)
+    X, y, weight = 2.3e11 + rng.standard_normal((31, 3)), rng.integers(4, size=31), rng.integers(0, 3, 31) * 1.0
+    options = {"l1_ratios": [0.5], "cv": 2, "selection": "1se", "score_tol": 0.0}
+    clf = SoftmaxRegressionClassifierCV([1e-6, 1.0, 100.0], **options).fit(X, y, weight)
+    assert clf.objective_ <= np.log(4) * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("size", [1e299, 1e-290])
+def test_weights_of_any_size_choose_C(size):
+    weight = np.random.default_rng(0).uniform(0.1, 1, len(X))
+    options = {"Cs": np.array([1e-2, 1.0]) / size, "cv": 3, "tol": 1e-9, "score_tol": 0.0}
+    usual = SoftmaxRegressionClassifierCV(**{**options, "Cs": [1e-2, 1.0]}).fit(X, Y, weight)
+    clf = SoftmaxRegressionClassifierCV(**options).fit(X, Y, size * weight)
+    np.testing.assert_allclose(clf.scores_, usual.scores_, rtol=1e-6)
+    assert SoftmaxRegressionClassifierCV(**{**options, "score_tol": 0.1}).fit(X, Y, size * weight).C_ == clf.C_
+
+
+def test_sums_that_overflow_are_named():
+    """What would be no number is an error that says what to do."""
+    weight = np.full(len(IRIS), 1e299)
+    with pytest.raises(ValueError, match="scale them down"):
+        SoftmaxRegressionClassifier().partial_fit(1e10 * IRIS, SPECIES, sample_weight=weight)
+    with pytest.raises(ValueError, match="as float64"):
+        MultiOutputSoftmaxClassifier().fit((1e20 * IRIS).astype(np.float32), np.column_stack([SPECIES, SPECIES > 0]))
 
 
 class Interrupt(io.TextIOBase):

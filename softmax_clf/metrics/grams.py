@@ -37,6 +37,7 @@ class GramSums:
         self.variance = np.zeros(p)  # of a few rows of each panel
         self.panels = []  # of each its origin, sums (n_blocks, n_features) about it, and masses
 
+    @np.errstate(over="raise", invalid="raise")
     def add(self, X, row_weight):
         """Add a panel of rows (n_rows, n_features) with weights (n_rows, n_blocks)."""
         self.n_rows += len(X)
@@ -58,6 +59,7 @@ class GramSums:
         weight = weight / peak if peak > 0 else np.ones(len(weight))
         return weight @ X / weight.sum()
 
+    @np.errstate(over="raise", invalid="raise")  # whoever asks for it says what to do about features that large
     def centred(self, k):
         """The k-th matrix, lower triangle, about the mean of its rows, which is used up; that mean; and a floor."""
         gram, center = self.grams[k], None

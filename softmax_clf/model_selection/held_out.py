@@ -55,6 +55,8 @@ class HeldOut:
         counts = is_known[data.y] if data.y.ndim == 1 else data.y[:, is_known].any(axis=1)
         rows = np.flatnonzero((weight > 0) & counts)
         n = len(rows)
+        if n:
+            weight /= weight[rows].max()  # whose squares are numbers
         self.n_effective = float(weight[rows].sum() ** 2 / np.square(weight[rows]).sum()) if n else 0.0
         is_sparse = isinstance(source, CsrSource)
         row_bytes = source.nbytes / source.n_samples if is_sparse else source.n_features * source.dtype.itemsize
