@@ -91,7 +91,6 @@ CONTAINERS = {
     "float64": X.astype(np.float64),
     "Fortran": np.asfortranarray(X.astype(np.float64)),
     "float16": X.astype(np.float16),
-    "uint8": (X - X.min()).astype(np.uint8),
     "csr": sparse.csr_array(np.where(np.abs(X) > 0.5, X, 0)),
 }
 
@@ -455,6 +454,18 @@ def test_few_rows_tell_where_all_are_curved(n_classes):
     # a mean of few rows, and a variance by them, are further off
     assert by_center < 0.5 * 8 / n_few
     assert by_ratio < 0.5 * 2 / n_few * ratio**2
+
+
+def test_few_rows_of_rare_features_end_at_the_optimum():
+    """Beside next to no penalty the second step seemed to end there, which nobody looked at."""
+    rng = np.random.default_rng(26)
+    few = np.stack([rng.random(25) < 0.15, rng.choice(3, 25, p=[0.9, 0.07, 0.03])], axis=1) * 1.0
+    labels, weight = rng.integers(3, size=25), rng.uniform(0.1, 3, 25)
+    options = {"C": 1e6, "fit_intercept": False}
+    clf = MultiOutputSoftmaxClassifier(**options).fit(few, labels[:, None], weight)
+    own = SoftmaxRegressionClassifier(**options, tol=1e-10).fit(few, labels, weight)
+    assert clf.objective_[0] <= own.objective_ + 2e-6
+    np.testing.assert_allclose(clf.predict_proba(few)[0], own.predict_proba(few), atol=0.01)
 
 
 @pytest.mark.parametrize("make", [ArraySource, lambda X: CsrSource(sparse.csr_array(X))])

@@ -100,10 +100,9 @@ class Together:
             metric, ratio = at_points(self.gram, problems, start, self.sample, _CURVED, o.fit_intercept)
             pair = along_points(metric, start, ratio)
         options = {"max_iter": min(o.max_iter, _STEPS), "noise": self.noise, "n_pairs": _PAIRS}
-        evaluate = self.objectives.evaluate
-        return minimise(
-            evaluate, problems, start, metric, self._allowed, pair=pair, may_go_ahead=not watches, **options
-        )
+        # of few rows metrics are rough, and what they say of the next step may be far too little; a pass costs little
+        options["may_go_ahead"] = self.starts_with_sample and not watches
+        return minimise(self.objectives.evaluate, problems, start, metric, self._allowed, pair=pair, **options)
 
     def _null_models(self, problems):
         """Points without coefficients, of the intercepts that are the best then."""
