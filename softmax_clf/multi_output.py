@@ -264,7 +264,7 @@ class MultiOutputSoftmaxClassifier(_MultiOutput):
     MB at most, where ``tol`` is 1e-6 or more and that tells their values apart. Beside X there are the labels, in a
     byte each; row weights, if there are any; and 36 arrays of the size of the coefficients in float64, of as many
     targets at a time as 512 MB hold, the others following in turns. A target that has labels in fewer than a sixteenth
-    of the rows, and one that is hard, is fitted alone, to its own rows.
+    of the rows, or only where some feature hardly varies, and one that is hard, is fitted alone, to its own rows.
 
     Examples
     --------

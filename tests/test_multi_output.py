@@ -162,6 +162,29 @@ def test_target_of_few_labels_is_fitted_to_these():
     assert excess(model, X, both).max() < 1e-6
 
 
+@pytest.mark.parametrize("rest", [0.0, 0.02])
+def test_labels_may_be_known_where_a_feature_hardly_varies(rest):
+    rng = np.random.default_rng(0)
+    of_group = rng.normal(size=(20_000, 6)) @ rng.normal(size=(6, 12))
+    group = of_group[:, 0] > 0
+    rows = np.column_stack([of_group[:, 1:], group + rest * rng.normal(size=len(group))]).astype(np.float32)
+    labels = (rows @ rng.normal(size=(12, 3)) / 3 + rng.logistic(size=(len(rows), 3)) > 0).astype(float)
+    labels[group, 1:] = np.nan
+    model = MultiOutputSoftmaxClassifier().fit(rows, labels)
+    assert (excess(model, rows, labels) <= np.maximum(model.suboptimality_, 1e-7)).all()
+
+
+def test_rare_values_are_not_missed_by_chance(monkeypatch):
+    """Of few rows with a label some lack a value that is rare: such targets are not fitted one by one for that."""
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([X, rng.random((N, 30)) < 0.003]).astype(np.float32)
+    labels = np.column_stack([with_missing(drawn(2, seed), 0.8, seed) for seed in range(10)])
+    alone = []
+    monkeypatch.setattr(multi_fit.MultiFit, "_alone", lambda self, t, C: alone.append(t))
+    MultiOutputSoftmaxClassifier().fit(rows, labels)
+    assert not alone
+
+
 @pytest.mark.parametrize("class_weight", ["balanced", {0.0: 3.0}])
 def test_class_weight(class_weight):
     labels = Y[:, [0, 2, 3]]

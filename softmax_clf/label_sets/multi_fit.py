@@ -9,6 +9,7 @@ from sklearn.model_selection import check_cv
 
 from ..estimator import SoftmaxRegressionClassifier
 from ..kernels.label_sets import HELD_OUT
+from ..kernels.threads import on_one_blas_thread
 from ..model_selection.classifier import SoftmaxRegressionClassifierCV
 from ..model_selection.grid_fits import ROUNDED_TOL
 from ..rows import cross_entropy
@@ -18,6 +19,8 @@ from ..training_data import feature_scale, unit_of
 from .fits import Options, Together
 
 _FEW = 16  # a target with a label in less than one row of so many is fitted to these alone
+_LESS, _LOOKED_AT = 5.0, 4096  # times less that a feature may vary among a target's rows; rows by which that is known
+_TARGETS = 1024  # that are looked at together
 _TURN_BYTES, _ARRAYS = 1 << 29, 36  # what outputs of a turn may take beside X; arrays of the size of their coefficients
 
 
@@ -25,6 +28,36 @@ def in_float32(source, tol):
     """The rows in float32, where passes over them tell as much as is asked for, else as they are."""
     rounded = source.in_float32(None) if isinstance(source, ArraySource) and tol >= ROUNDED_TOL else None
     return source if rounded is None else rounded
+
+
+@on_one_blas_thread
+def vary_less(source, targets, fit_intercept):
+    """Targets (n_targets,) among whose rows some feature varies less than among all rows, by far and beyond chance.
+
+    For these the covariance of all rows is no metric: along that feature gradients are small, and what is left is not.
+    """
+    n = source.n_samples
+    rows = np.sort(np.random.default_rng(0).choice(n, min(_LOOKED_AT, n), replace=False))
+    X = source.take(rows).astype(np.float64)
+    if fit_intercept:
+        X -= X.mean(axis=0)
+    square = np.square(X)
+    every, fourth = square.mean(axis=0), np.square(square).mean(axis=0)
+    varies = every > 0
+    X, square, every, fourth = X[:, varies], square[:, varies], every[varies], fourth[varies]
+    found = np.zeros(len(targets), bool)
+    for start in range(0, len(targets), _TARGETS):
+        some = slice(start, start + _TARGETS)
+        weight = targets.of_rows(some, rows)
+        total = np.maximum(weight.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+        own = weight @ square / total
+        if fit_intercept:
+            own -= np.square(weight @ X / total)
+        # three standard errors of a variance by so many rows, of which some weigh more than others
+        n_rows = total**2 / np.maximum(np.square(weight).sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+        error = 3 * np.sqrt(fourth / every**2 / np.maximum(n_rows, 1.0))
+        found[some] = ((own * _LESS < every) & (error < 1 - 1 / _LESS)).any(axis=1)
+    return found
 
 
 @dataclass
@@ -60,7 +93,10 @@ class MultiFit:
         self.options = Options(estimator.fit_intercept, float(estimator.tol), estimator.max_iter, n_threads)
         self.n_outputs = targets.sets.n_outputs
         self.firsts = np.concatenate([[0], np.cumsum(self.n_outputs)])
-        self.is_few = targets.n_fitted * _FEW < source.n_samples
+        self.is_alone = targets.n_fitted * _FEW < source.n_samples
+        is_of_all = targets.row_weight is None and targets.n_fitted.min() == source.n_samples
+        if not is_of_all and not rounded.is_wide_and_sparse:
+            self.is_alone |= vary_less(rounded, targets, estimator.fit_intercept)
         unit = unit_of(source, None)
         options = {"fit_intercept": estimator.fit_intercept, "n_threads": n_threads}
         scale = feature_scale(source, None, standardize=False, unit=unit, **options)
@@ -72,7 +108,7 @@ class MultiFit:
 
     def to(self, C):
         """Fit each target with its C (n_targets,)."""
-        for turn in self._turns(~self.is_few):
+        for turn in self._turns(~self.is_alone):
             labels = self.targets.sets.labels[turn]
             problems = self.targets.problems(turn, C[turn], labels, self.unit)
             ends = self._together(turn, labels).minimise(problems)
@@ -163,9 +199,9 @@ class MultiFit:
         folds = [self._folds(t, cv) for t in range(len(self.targets))]
         n_folds = max(map(len, folds))
         scores = np.full((len(folds), n_folds, len(Cs)), np.nan)
-        for turn in self._turns(~self.is_few, n_folds):
+        for turn in self._turns(~self.is_alone, n_folds):
             self._walk(turn, folds, Cs, scoring, scores)
-        for t in np.flatnonzero(self.is_few).tolist():
+        for t in np.flatnonzero(self.is_alone).tolist():
             scores[t, : len(folds[t])] = self._scores_alone(t, folds[t], Cs, scoring)
         mean = np.nanmean(scores, axis=1)
         best = mean.max(axis=1)

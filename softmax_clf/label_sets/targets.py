@@ -60,6 +60,11 @@ class Targets:
         """The weights of some targets, a slice, as passes take them."""
         return self.row_weight if self.row_weight is None or len(self.row_weight) == 1 else self.row_weight[some]
 
+    def of_rows(self, some, rows):
+        """What some rows weigh in some targets, a slice, (n_some, n_rows): zero where they have no label."""
+        weight = (np.take(self.sets.labels[some], rows, axis=1) >= 0).astype(np.float64)
+        return weight if self.row_weight is None else weight * np.take(self.weights(some), rows, axis=1)
+
     def problems(self, places, C, labels, unit):
         """The problems that some targets, or folds of them, are.
 
