@@ -495,7 +495,7 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         self._check_features_of(stream, source.n_features, classes)
         n_columns = np.shape(y)[1] if np.ndim(y) == 2 else 1
         if is_open and stream is not None and n_columns == 1:
-            stream, classes = with_new_classes(stream, classes, y)
+            stream, classes = with_new_classes(stream, classes, y, source.n_features)
         n_classes = len(classes)
         known, y_index = targets(y, source.n_samples, classes, name=type(self).__name__)
         if y_index.ndim > 1 and not np.array_equal(known, classes):
@@ -563,14 +563,14 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
             )
 
 
-def with_new_classes(stream, classes, y):
+def with_new_classes(stream, classes, y, n_features):
     """A stream and its classes, sorted, with those of the labels of a batch."""
     found = classes_of_batch(y, least=1)
     new = found[places(found, classes) < 0]
     if not len(new):
         return stream, classes
     together = unique_labels(classes, new)
-    return with_classes(stream, places(classes, together), len(together)), together
+    return with_classes(stream, places(classes, together), len(together), n_features), together
 
 
 @contextmanager

@@ -375,7 +375,7 @@ def _without_share(stream, forget):
     return replace(stream, memory=stream.memory.times(left), class_totals=totals, n_effective=n_effective)
 
 
-def with_classes(stream, places, n_classes):
+def with_classes(stream, places, n_classes, n_features):
     """A stream that goes on with more classes than there have been.
 
     Of a class that no row had, the rows before say that it is unlikely: it begins where it would be as likely at their
@@ -387,19 +387,18 @@ def with_classes(stream, places, n_classes):
     stream : Stream
     places : array (n_before,) intp
         Of the classes before, among all.
-    n_classes : int
+    n_classes, n_features : int
     """
     point, total = stream.point, float(stream.class_totals.sum())
     if len(point) == 1:
         point = np.concatenate([-point, point]) / 2
     rows = np.repeat(point.mean(axis=0, keepdims=True), n_classes, axis=0)
     rows[places] = point
-    p = int(np.count_nonzero(stream.memory.penalty)) if stream.memory.penalty.any() else rows.shape[1] - 1
-    if rows.shape[1] > p:
+    if rows.shape[1] > n_features:
         unseen = np.setdiff1d(np.arange(n_classes), places)
-        center = getattr(stream.memory, "center", np.zeros(p))
-        likely = logsumexp(point[:, :p] @ center + point[:, p])
-        rows[unseen, p] = likely - np.log1p(stream.n_effective) - rows[unseen, :p] @ center
+        center = getattr(stream.memory, "center", np.zeros(n_features))
+        likely = logsumexp(point[:, :n_features] @ center + point[:, n_features])
+        rows[unseen, n_features] = likely - np.log1p(stream.n_effective) - rows[unseen, :n_features] @ center
     totals = np.zeros(n_classes)
     totals[places] = stream.class_totals
     memory = stream.memory.with_classes(places, n_classes, total)

@@ -129,6 +129,12 @@ def check_choice(case):
     return "compared"
 
 
+def with_squares(given):
+    """What is moderate are features whose squares are numbers in their precision."""
+    most = 1e18 if given.dtype == np.float32 else 1e100
+    return given._replace(moderate=given.moderate and np.abs(given.plain).max() < most)
+
+
 @st.composite
 def target_cases(draw, is_plain=False):
     case = draw(inputs.cases(is_plain))
@@ -157,8 +163,7 @@ def check_targets(case):
     known = ~np.isnan(Y)
     n_weighted = [np.unique(Y[known[:, t] & (mass[:, t] > 0), t]).size for t in range(Y.shape[1])]
     valid = given.fault is None and min(n_weighted) >= 2
-    most = 1e18 if given.dtype == np.float32 else 1e100  # of features, whose squares are numbers in their precision
-    given = given._replace(moderate=given.moderate and np.abs(given.plain).max() < most)
+    given = with_squares(given)
     if error is not None:
         assert not valid or not given.moderate, f"refused: {error}"
         return "refused"
@@ -200,6 +205,7 @@ def check_stream(case):
         n_targets = y.max() + 1  # each batch has all of them, as columns
         own_labels = "integers" if labels == "targets" else labels
         given = inputs.given_to((X[rows], container, y[rows], own_labels, own_weight, own_fault, parameters))
+        given = with_squares(given)
         if labels == "targets":
             given = given._replace(y=np.eye(n_targets)[y[rows][1:] if given.fault == "short" else y[rows]])
         arguments = {

@@ -481,6 +481,15 @@ def test_wide_streams_gain_classes_too():
     assert clf.score(X, y) > 0.9
 
 
+def test_streams_without_penalty_and_intercept_gain_classes():
+    rng = np.random.default_rng(0)
+    rows, labels = rng.standard_normal((40, 3)), np.arange(40) % 2
+    clf = SoftmaxRegressionClassifier(np.inf, fit_intercept=False).partial_fit(rows, labels)
+    clf.partial_fit(rows, labels + 1)
+    assert clf.classes_.tolist() == [0, 1, 2]
+    assert np.isfinite(clf.coef_).all()
+
+
 def test_streams_that_name_classes_take_no_others():
     two = SPECIES < 2
     clf = SoftmaxRegressionClassifier().partial_fit(IRIS[two], SPECIES[two], classes=[0, 1])
