@@ -3,7 +3,8 @@
 #
 #     tests/aarch64.sh FOLDER [ARGUMENTS OF PYTEST]
 #
-# As root, with debootstrap and qemu-user-static installed. The folder is made at the first run, a gigabyte. The
+# As root, with debootstrap and qemu-user-static installed. The folder is made at the first run, a gigabyte, and keeps
+# the compiled kernels, which take most of the time; so of the problems of test_convergence.py there are two. The
 # processor is a Cortex-A72: OpenBLAS has wrong products with what qemu 7.2 takes for SME. Programs of that architecture
 # cannot start others without help of the kernel, so tests that start processes are left out.
 set -euo pipefail
@@ -34,7 +35,7 @@ trap 'umount "$root/proc" "$root/dev"' EXIT
 selection=("$@")
 if [ ${#selection[@]} = 0 ]; then
     selection=(tests/test_kernels.py tests/test_csr.py tests/test_gram.py tests/test_numerics.py tests/test_convergence.py
-        -k "not 32_bytes and not linux")
+        -k "not 32_bytes and not linux and (not convergence or iris or wide)")
 fi
 env -i PATH=/usr/sbin:/usr/bin:/bin HOME=/root PYTHONPATH=/site:/src NUMBA_CACHE_DIR=/numba OPENBLAS_NUM_THREADS=1 \
     chroot "$root" "/usr/bin/$(basename "$qemu")" -cpu cortex-a72 \
