@@ -1,7 +1,7 @@
 """The constants that were chosen by measurement: a list of all that stand in the code, and some of them measured again.
 
     python benchmarks/calibrate.py             # every constant, as docs/constants.md has it; what the page lacks
-    python benchmarks/calibrate.py --costs     # plan_metric's costs beside the clock: quiet machine, two minutes
+    python benchmarks/calibrate.py --costs     # plan_metric's costs beside the clock: quiet machine, three minutes
     python benchmarks/calibrate.py --slacks    # the true gap over half the squared gradient: some minutes
 
     python benchmarks/calibrate.py --write     # put the values of now into the page; what they are is for you to say
@@ -14,6 +14,7 @@ import argparse
 import ast
 import pathlib
 import re
+from functools import partial
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE, PAGE = ROOT / "softmax_clf", ROOT / "docs" / "constants.md"
@@ -208,6 +209,50 @@ def stored():
     return ["rows x features x classes", "stored", "dense values that one takes as long as"], rows
 
 
+def deviations():
+    """Rows of a table: passes and Gram matrices of an array by what differs in it, beside those of all its values."""
+    import measure
+    import numpy as np
+    import scipy.sparse as sp
+
+    from softmax_clf.kernels.gram import add_weighted_grams, add_weighted_sparse_grams
+    from softmax_clf.objective import SoftmaxObjective
+    from softmax_clf.sources.arrays import ArraySource
+    from softmax_clf.sources.deviations import DeviationsSource
+    from softmax_clf.sources.sparse import CsrSource
+
+    rows = []
+    for n, p in ((6_000, 300), (20_000, 1_000)):
+        for itemsize, K, density in (
+            (8, 1, 0.02),
+            (8, 1, 0.1),
+            (8, 10, 0.02),
+            (8, 10, 0.1),
+            (4, 10, 0.05),
+            (4, 40, 0.05),
+        ):
+            rng, dtype = np.random.default_rng(0), np.float64 if itemsize == 8 else np.float32
+            X = (rng.standard_normal((n, p)) * (rng.random((n, p)) < density)).astype(dtype)
+            sparse = CsrSource(sp.csr_array(X))
+            y, weight = rng.integers(max(K, 2), size=n), rng.random((n, 1))
+            options = {"sample_weight": None, "l2_reg_strength": 1 / n, "fit_intercept": True, "n_threads": 1}
+            passes = []
+            for source in (ArraySource(X), DeviationsSource(X, np.full(p, 0.5, dtype), sparse)):
+                objective = SoftmaxObjective(source, y, max(K, 2), **options)
+                point = np.zeros((K, objective.n_columns))
+                passes.append(measure.seconds(lambda o=objective, at=point: o.evaluate(at), 1, 0.2))
+            out = [np.zeros((p, p))], np.zeros((1, p)), 1
+            of_array = partial(add_weighted_grams, X, weight, np.zeros(p, dtype), *out)
+            grams = [
+                measure.seconds(f, 1, 0.2) for f in (of_array, partial(add_weighted_sparse_grams, sparse, weight, *out))
+            ]
+            products = n * p**2 / 2 * itemsize / 4 / (grams[0] / grams[1] * sparse.gram_products)
+            ratios = [f"{one[1] / one[0]:.2f}" for one in (passes, grams)]
+            rows.append([f"{n:,} x {p:,} x {K}", dtype.__name__, f"{density:.0%}", *ratios, f"{products:.0f}"])
+    columns = ["rows x features x outputs", "dtype", "differ", "pass, times", "Gram matrix, times"]
+    return [*columns, "multiply-adds of float32 that a product takes as long as"], rows
+
+
 # --------------------------------------------------------------------------------------------------------- the slacks
 
 
@@ -308,6 +353,7 @@ if __name__ == "__main__":
     if arguments.costs:
         print(measure.markdown_table(*costs()))
         print(measure.markdown_table(*stored()))
+        print(measure.markdown_table(*deviations()))
     if arguments.slacks:
         print(measure.markdown_table(*slacks()))
     if arguments.write:

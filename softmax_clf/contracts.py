@@ -96,6 +96,33 @@ class Pass(Protocol):
         ...
 
 
+class SparseRows(Protocol):
+    """Some rows, as what they have in common and what each adds to that.
+
+    Attributes
+    ----------
+    added : sparse array (n_rows, n_features) in CSR format
+    origin : array (n_features,) float64
+    """
+
+    added: Any
+    origin: Array
+
+    def __len__(self) -> int: ...
+
+    def scaled(self, factor: Array) -> "SparseRows":
+        """The rows times a factor of each feature, (n_features,)."""
+        ...
+
+    def scores(self, coef: Array) -> Array:
+        """Products with coefficients (n_outputs, n_features): an array (n_rows, n_outputs)."""
+        ...
+
+    def variance(self, is_centred: bool) -> Array:
+        """Of each feature, float64, about its mean or about zero."""
+        ...
+
+
 class Source(Protocol):
     """Where rows come from, and the passes that suit them.
 
@@ -111,6 +138,9 @@ class Source(Protocol):
         Of X as it is stored.
     pass_values : int
         The number of values of a dense array over which a pass takes as long.
+    gram_products : float or None
+        Of two values of a row, how many make a Gram matrix of all rows, where these are sparse; None where they are not
+        and there is no :meth:`take_sparse`.
     is_wide_and_sparse : bool
         Whether an array (n_features, n_features) is out of the question; then it is a :class:`SparseSource`.
     """
@@ -121,6 +151,7 @@ class Source(Protocol):
     dtype: Any
     nbytes: int
     pass_values: int
+    gram_products: float | None
     is_wide_and_sparse: bool
 
     def passes(self, n_problems: int, n_scores: int, n_threads: int) -> Any:
@@ -133,6 +164,10 @@ class Source(Protocol):
 
     def take(self, rows: Array) -> Array:
         """Some rows, increasing indices, as a C-contiguous array (n_rows, n_features) of dtype."""
+        ...
+
+    def take_sparse(self, rows: Array) -> SparseRows:
+        """Some rows, increasing indices."""
         ...
 
     def select(self, rows: Array) -> "Source":

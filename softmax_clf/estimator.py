@@ -261,7 +261,9 @@ class SoftmaxRegressionClassifier(SoftmaxClassifier):
         ----------
         X : array-like (n_samples, n_features)
             float32 and float64 are used as they are, in any memory order, without a copy. So are uint8, int8, int16 and
-            float16, calculated with as float32. Anything else is converted to float64. Finite. Sparse X in CSR format
+            float16, calculated with as float32. Anything else is converted to float64. Finite. Where few values
+            differ from what is usual in their column, as of one-hot columns, rare features and counts, standardised or
+            not, these are kept beside X, in at most two fifths of its memory. Sparse X in CSR format
             is used as it is, beside a transposed copy, and with far more features than rows another one; other formats
             are converted to it. A memory map, or any object with ``shape``, ``dtype`` and row slices such as a dataset
             of h5py or zarr, is read in slices of some 64 MB, as often as there are passes; slices of a memory map that

@@ -145,8 +145,7 @@ class Optimum:
         for X, place in source.parts():
             for start in range(place.start, place.stop, step):
                 rows = slice(start, min(start + step, place.stop))
-                part = X.X[rows].toarray() if X is source else X[start - place.start : rows.stop - place.start]
-                yield rows, self._columns(part)
+                yield rows, self._columns(source.rows_of(X, place, rows))
 
     def take(self, rows):
         """Some rows."""

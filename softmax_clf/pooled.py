@@ -269,6 +269,7 @@ class PooledSource:
     """
 
     is_wide_and_sparse = False
+    gram_products = None
 
     def __init__(self, total, X, gives_rows=False):
         self.total, self.X, self.gives_rows = total, X, gives_rows

@@ -95,6 +95,13 @@ class LabelledRows:
             X = X * self.unscale.astype(X.dtype)
         return X, 0.0 if self.offset is None else self.offset[rows]
 
+    def take_sparse(self, rows):
+        """The same as sparse rows, where the source has them."""
+        X = self.source.take_sparse(rows)
+        if self.unscale is not None:
+            X = X.scaled(self.unscale)
+        return X, 0.0 if self.offset is None else self.offset[rows]
+
     def proba(self, point):
         """Probabilities (n_samples, n_outputs) at a point; even ones where it is None."""
         proba = np.full((self.source.n_samples, self.n_outputs), 1 / self.n_classes, self.source.dtype)

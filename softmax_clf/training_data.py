@@ -10,6 +10,7 @@ from .contracts import Source
 from .messages import or_as_float64
 from .refusals import check_shapes
 from .rows import MeanCrossEntropy, weight_by_class
+from .sources.deviations import with_deviations
 from .sources.joined import joined
 from .validation import (
     as_source,
@@ -109,6 +110,7 @@ class TrainingData:
             source_val = as_source(estimator, X_val, reset=False)
             target = targets_among(classes, y_val, source_val.n_samples)
             validation = validation_data(source_val, target, None, None, by_class)
+        source = with_deviations(source, estimator.n_jobs)
         return cls(source, classes, y_index, sample_weight, estimator.class_weight, weight, offset, validation)
 
     def with_rows(self, estimator, X, y):
@@ -122,7 +124,8 @@ class TrainingData:
             )
         target = np.concatenate([self.y, target])
         weight, _ = row_weights(self.class_weight, self.classes, target, None)
-        return replace(self, source=joined(self.source, others), y=target, weight=weight)
+        source = with_deviations(joined(self.source, others), estimator.n_jobs)
+        return replace(self, source=source, y=target, weight=weight)
 
     @property
     def labels(self):

@@ -141,6 +141,7 @@ def passes():
     """Loss, gradient, products, scores, searches: rows of all kinds, hard and soft targets, offsets, weights."""
     ways = [("C", np.float64), ("F", np.float64), ("F", np.float32), ("F", np.int8), ("F", np.float16)]
     ways += [("every-other-column", np.float16), ("backwards", np.float64), ("CSR, int32", np.float64)]
+    ways += [("deviations", np.float64)]
     for n_classes in (2, 3):
         for container, dtype in ways:
             for soft in (False, True):
@@ -226,6 +227,7 @@ def grams():
     """Gram matrices and their factors, also of what is far from being positive."""
     with test_gram.blas_on_one_thread():
         test_gram.test_weighted_gram((31, 129), np.float64)
+        test_gram.test_weighted_gram_of_sparse_rows((300, 5), 0.3, np.float64, np.int64)
         test_gram.test_weighted_grams_of_many_ways((31, 129), 1)
         test_gram.test_inverse_factor_of_what_is_singular_empty_or_not_finite()
         test_gram.test_roots(257, 2)

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import softmax_clf.metrics.factors
-from softmax_clf.kernels.gram import add_weighted_grams, inverse_factor, weighted_grams
+from softmax_clf.kernels.gram import add_weighted_grams, add_weighted_sparse_grams, inverse_factor, weighted_grams
 from softmax_clf.kernels.threads import Pieces, blas_on_one_thread
 from softmax_clf.metrics.curvature import Curvature
 from softmax_clf.metrics.factors import GramFactor, GramRoots, LowRankFactor
@@ -14,6 +15,7 @@ from softmax_clf.objective import SoftmaxObjective
 from softmax_clf.solvers.lbfgs import Memory, lbfgs, run
 from softmax_clf.solvers.questions import Naturals
 from softmax_clf.sources.arrays import ArraySource
+from softmax_clf.sources.sparse import CsrSource
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +42,25 @@ def test_weighted_gram(shape, dtype):
     expected = [np.tril(0.5 + centred.T @ (w[:, None] * centred)) for w in weight.T]
     np.testing.assert_allclose(found[0][0], expected, rtol=rtol, atol=rtol * shape[0])
     np.testing.assert_allclose(found[0][1], 0.25 + weight.T @ centred, rtol=rtol, atol=rtol * shape[0])
+
+
+@pytest.mark.parametrize(("shape", "density"), [((7, 1), 1.0), ((300, 5), 0.3), ((9_000, 130), 0.05), ((20, 400), 0.0)])
+@pytest.mark.parametrize(("dtype", "index"), [(np.float32, np.int32), (np.float64, np.int64)])
+def test_weighted_gram_of_sparse_rows(shape, density, dtype, index):
+    rng = np.random.default_rng(0)
+    X, weight = rng.standard_normal(shape) * (rng.random(shape) < density), rng.random((shape[0], 2))
+    rows = csr_array(X.astype(dtype))
+    rows.indices, rows.indptr = rows.indices.astype(index), rows.indptr.astype(index)
+    found = []
+    for n_threads in (1, 3):
+        grams, sums = [np.full((shape[1],) * 2, 0.5) for _ in range(2)], np.full((2, shape[1]), 0.25)
+        add_weighted_sparse_grams(CsrSource(rows), weight, grams, sums, n_threads)
+        found.append((np.tril(grams), sums))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    X, close = rows.toarray().astype(np.float64), {"rtol": 1e-11, "atol": 1e-11}
+    np.testing.assert_allclose(found[0][0], [np.tril(0.5 + X.T @ (w[:, None] * X)) for w in weight.T], **close)
+    np.testing.assert_allclose(found[0][1], 0.25 + weight.T @ X, **close)
 
 
 @pytest.mark.parametrize(("shape", "n_ways"), [((40, 5), 30), ((300, 128), 30), ((31, 129), 1), ((500, 200), 7)])

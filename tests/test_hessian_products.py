@@ -20,6 +20,7 @@ from softmax_clf.objective import SoftmaxObjective, StackedObjectives
 from softmax_clf.penalty import ElasticNet
 from softmax_clf.row_space import RowSpaceObjective
 from softmax_clf.sources.arrays import ArraySource
+from softmax_clf.sources.deviations import DeviationsSource
 from softmax_clf.sources.sparse import CsrSource
 from softmax_clf.sources.stream import StreamSource
 
@@ -28,6 +29,7 @@ CONTAINERS = {
     "stream": lambda X: StreamSource(Rows(X)),
     "CSR, int32": lambda X: csr(X, np.int32),
     "CSR, int64": lambda X: csr(X, np.int64),
+    "deviations": lambda X: deviations(X),
 }
 
 
@@ -45,6 +47,13 @@ def csr(X, index):
     X = sp.csr_array(X if X.dtype == np.float64 else X.astype(np.float32))
     X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
     return CsrSource(X)
+
+
+def deviations(X):
+    """Rows as what they differ by from their first one."""
+    dtype = X.dtype if X.dtype == np.float64 else np.float32
+    usual = X[0].astype(dtype)
+    return DeviationsSource(X, usual, CsrSource(sp.csr_array(X.astype(dtype) - usual)))
 
 
 def one_problem(dtype, n, p, n_classes, seed=0, **given):

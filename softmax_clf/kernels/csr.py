@@ -256,15 +256,20 @@ class CsrPass:
 
     Instead of arrays the methods take sources: objects with ``data, indices, indptr`` of the CSR format, and the
     same of the transpose in ``columns``; one part, of all rows.
+
+    Where there is an ``origin`` (n_features,), of dtype, the rows are what is stored and that: each has a share of
+    ``coef @ origin`` in its scores, as of the intercepts.
     """
 
-    def __init__(self, dtype, n_rows, n_features, n_problems, n_scores, n_threads):
+    def __init__(self, dtype, n_rows, n_features, n_problems, n_scores, n_threads, origin=None):
         self.dtype, self.n_rows, self.n_features, self.n_threads = np.dtype(dtype), n_rows, n_features, n_threads
         self.n_problems, self.n_scores, self.n_outputs = n_problems, n_scores, n_problems * n_scores
         self.tile = _tile(self.n_outputs, self.dtype.itemsize)
         width = self.tile[0] * self.tile[1]
         self.n_padded = -(-self.n_outputs // width) * width
+        self.origin = origin if origin is not None and origin.any() else None
         self.coef = self.pointwise = self.grad = None
+        self.cuts = []
         self.workspaces = [self._workspace() for _ in range(n_threads)]
 
     def _workspace(self):
@@ -273,11 +278,16 @@ class CsrPass:
 
     def _cut(self, indptr):
         """First rows of tasks of about as many stored values each, and the end: by the data alone, not the threads."""
+        for known, cuts in self.cuts:
+            if known is indptr:
+                return cuts
         n = len(indptr) - 1
         work = indptr + np.arange(0, 4 * (n + 1), 4)  # an empty row is not for nothing
         n_tasks = int(min(max(2 * int(work[-1]) * self.n_padded / _TASK_FLOPS, 1), _MAX_TASKS, n))
         cuts = np.searchsorted(work, work[-1] * np.arange(1, n_tasks) / n_tasks)
-        return np.unique(np.concatenate([[0], cuts, [n]]))
+        cuts = np.unique(np.concatenate([[0], cuts, [n]]))
+        self.cuts = [(indptr, cuts), *self.cuts[:1]]  # of rows and columns
+        return cuts
 
     def _run(self, bounds, task):
         run_tasks(lambda t, slot: task(t, bounds[t], bounds[t + 1], slot), len(bounds) - 1, self.n_threads)
@@ -291,11 +301,13 @@ class CsrPass:
         else:
             cuts = np.append(np.arange(0, self.n_features, 1 << 14), self.n_features)
             self._run(cuts, lambda t, start, stop, slot: _set_coef(coef, start, stop, self.coef))
-        return self._intercept(intercept)
+        return self._intercept(coef, intercept)
 
-    def _intercept(self, intercept):
-        """One for each output, in an array that can be written, whatever it was: one compiled kernel."""
-        with np.errstate(over="ignore"):
+    def _intercept(self, coef, intercept):
+        """Scores of the origin, one for each output, in an array that can be written: one compiled kernel."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.origin is not None:
+                intercept = intercept + (coef * self.origin).sum(axis=1)
             return np.array(np.broadcast_to(intercept, self.n_outputs), self.dtype)
 
     def _make_pointwise(self):
@@ -353,7 +365,10 @@ class CsrPass:
 
         self._run(bounds, rows)
         self._by_feature(X.columns, X.columns.data, self.grad)
-        return loss.sum(axis=0), self.grad, grad_intercept.sum(axis=0)
+        grad_intercept = grad_intercept.sum(axis=0)
+        if self.origin is not None:
+            self.grad += grad_intercept[:, None] * self.origin
+        return loss.sum(axis=0), self.grad, grad_intercept
 
     def _by_feature(self, columns, data, out):
         """``sum_i x_ij * pointwise[i]`` for every feature, the values x in the order of ``columns``."""
@@ -424,7 +439,7 @@ class CsrPass:
             rows_of_coef[:, : self.n_outputs] = coef[:, indices].T
             indices = np.arange(len(indices), dtype=indices.dtype)
             indices.flags.writeable = False  # as those of X: one compiled kernel
-            intercept = self._intercept(intercept)
+            intercept = self._intercept(coef, intercept)
         else:
             intercept = self._set_point(coef, intercept)
             rows_of_coef = self.coef

@@ -114,6 +114,54 @@ def add_weighted_grams(rows, row_weight, origin, grams_out, sums_out, n_threads)
     run_tasks(band, len(root_weight) * _N_BANDS, n_threads)
 
 
+@jit
+def _weighted_sparse_gram(data, indices, indptr, start, stop, weight, first, last, gram_out, sums_out):
+    """Rows first:last of the weighted products of all columns, up to the diagonal, and the columns' weighted sums.
+
+    data, indices, indptr : CSR                         # IN indices of a row increase
+    weight : (n_rows,) float64                          # IN
+    gram_out : (n_features, n_features) float64         # OUT added to
+    sums_out : (n_features,) float64                    # OUT added to
+    """
+    for i in range(start, stop):
+        begin, w = indptr[i], weight[i]
+        for q in range(begin, indptr[i + 1]):
+            j = indices[q]
+            if j >= last:
+                break
+            if j >= first:
+                scaled = w * data[q]
+                sums_out[j] += scaled
+                out = gram_out[j]
+                for r in range(begin, q + 1):
+                    out[indices[r]] += scaled * data[r]
+
+
+def add_weighted_sparse_grams(rows, row_weight, grams_out, sums_out, n_threads):
+    """As :func:`add_weighted_grams`, of sparse rows, about zero.
+
+    rows : object with data, indices, indptr of the CSR format # IN
+    row_weight : (n_rows, n_ways) float64, >= 0                # IN
+    grams_out : list of (n_features, n_features) float64       # OUT lower triangles
+    sums_out : (n_ways, n_features) float64                    # OUT
+    n_threads : int
+    """
+    weight = np.ascontiguousarray(row_weight.T, np.float64)
+    # bands of as many products each: of all rows alike, whose stored values are in order
+    ends = np.unique((sums_out.shape[1] * np.sqrt(np.arange(_N_BANDS + 1) / _N_BANDS)).astype(np.intp))
+
+    def band(t, slot):
+        way, b = divmod(t, len(ends) - 1)
+        for start in range(0, len(row_weight), _CALL_ROWS):
+            stop = min(start + _CALL_ROWS, len(row_weight))
+            _weighted_sparse_gram(
+                rows.data, rows.indices, rows.indptr, start, stop, weight[way], ends[b], ends[b + 1], grams_out[way],
+                sums_out[way],
+            )  # fmt: skip
+
+    run_tasks(band, len(weight) * (len(ends) - 1), n_threads)
+
+
 def weighted_grams(rows, row_weight, n_threads):
     """Products of the columns of rows, weighted in one or more ways.
 

@@ -8,7 +8,7 @@ import numpy as np
 from .factors import LowRankFactor
 from .grams import GramSums
 from .kinds import BlocksMetric, DiagonalMetric, HeadMetric, KroneckerMetric, laplacian
-from .plan import BLOCKS, EXACT, HEAD, MetricPlan, plan_metric
+from .plan import BLOCKS, EXACT, HEAD, MAX_FLOAT64, MetricPlan, plan_metric, sparse_products_of_array
 from .sample import RowSample
 from .scheduled import ScheduledMetric, patience
 from .small import LEAST_MASS, SmallObjective
@@ -33,6 +33,7 @@ class Curvature:
     """
 
     is_partial = False  # whether its metrics know some of the features only
+    takes_sparse_rows = True  # or all as arrays
 
     def __init__(self, rows, elastic_net, passes_so_far, n_problems=1, absent=None):
         self.rows, self.elastic_net, self.passes_so_far = rows, elastic_net, passes_so_far
@@ -82,7 +83,18 @@ class Curvature:
         # the intercept is a column more
         pass_values, nbytes = (a * o.n_columns // o.source.n_features for a in (o.source.pass_values, o.source.nbytes))
         state = self.passes_so_far(), self.effective_dim, self.evenness, self.n_problems
-        return plan_metric(*shape, pass_values, nbytes, *state, **options)
+        return plan_metric(*shape, pass_values, nbytes, *state, gram_products=self.gram_products, **options)
+
+    @cached_property
+    def gram_products(self):
+        """Those of a Gram matrix of all rows as sparse ones; None where it is made of arrays."""
+        o = self.rows
+        products, p = o.source.gram_products, o.source.n_features
+        if not self.takes_sparse_rows or products is None or (o.source.dtype == np.float32 and p > MAX_FLOAT64):
+            return None
+        if not o.fit_intercept and o.source.take_sparse(np.empty(0, np.intp)).origin.any():
+            return None  # sums of products about another point than zero
+        return products if products < sparse_products_of_array(o.source.n_samples, p, o.source.dtype.itemsize) else None
 
     @property
     def is_exact(self):
@@ -179,7 +191,9 @@ class Curvature:
             return self._head(point, rows, row_weight)
         if self.plan.kind == BLOCKS:
             return self._blocks(point, rows, row_weight)
-        return self._kronecker(self.sample.panels(point, rows, row_weight), self.rows.source.n_features, len(rows))
+        is_sparse = self.gram_products is not None and len(rows) >= self.rows.source.n_features
+        panels = self.sample.panels(point, rows, row_weight, is_sparse)
+        return self._kronecker(panels, self.rows.source.n_features, len(rows))
 
     def _head(self, point, rows, row_weight):
         """A Kronecker block for the features that many rows have, the diagonal for the others; None far out."""
@@ -211,7 +225,7 @@ class Curvature:
         """A Gram matrix for each class, of row weights s_i/S p_ik (1 - p_ik); None where no row has any."""
         o = self.rows
         sums, between = GramSums(o, o.source.n_features, o.n_outputs), np.zeros((o.n_outputs,) * 2)
-        for X, proba, weight in self.sample.panels(point, rows, row_weight):
+        for X, proba, weight in self.sample.panels(point, rows, row_weight, self.gram_products is not None):
             weighted = proba * weight[:, None]
             between += weighted.T @ proba
             sums.add(X, weighted * (1 - proba))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.gram import add_weighted_grams
+from ..kernels.gram import add_weighted_grams, add_weighted_sparse_grams
 from .factors import GramFactor, GramRoots
 from .plan import MAX_FLOAT64
 
@@ -39,11 +39,16 @@ class GramSums:
 
     @np.errstate(over="raise", invalid="raise")
     def add(self, X, row_weight):
-        """Add a panel of rows (n_rows, n_features) with weights (n_rows, n_blocks)."""
+        """Add a panel of rows, an array or sparse ones, with weights (n_rows, n_blocks)."""
         self.n_rows += len(X)
-        mass, sums = row_weight.sum(axis=0), np.zeros((len(self.grams), X.shape[1]))
-        origin = self._origin(X, row_weight).astype(X.dtype)
-        add_weighted_grams(X, row_weight, origin, self.grams, sums, self.rows.n_threads)
+        mass, sums = row_weight.sum(axis=0), np.zeros((len(self.grams), len(self.variance)))
+        if isinstance(X, np.ndarray):
+            origin = self._origin(X, row_weight).astype(X.dtype)
+            add_weighted_grams(X, row_weight, origin, self.grams, sums, self.rows.n_threads)
+        else:
+            origin = X.origin
+            self.variance = np.maximum(self.variance, X.variance(self.rows.fit_intercept))
+            add_weighted_sparse_grams(X.added, row_weight, self.grams, sums, self.rows.n_threads)
         self.masses += mass
         self.panels.append((origin, sums, mass))
 

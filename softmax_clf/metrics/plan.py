@@ -9,6 +9,7 @@ EXACT, BLOCKS, KRONECKER, HEAD = "exact", "blocks", "kronecker", "head"
 MOST_EXACT, MOST_LAST = 1000, 3000  # coefficients up to which the Hessian may be a metric, or is the last resort
 _DIFFICULT = {EXACT: 0.0, BLOCKS: 0.6, KRONECKER: 1.0}  # how the passes of a fit grow with its difficulty
 _N_EXACT = 8  # Hessians that Newton's method takes
+_SPARSE_PRODUCT = 50  # multiply-adds of a pass that a product of two stored values takes as long as
 MAX_FLOAT64 = 1024  # features up to which Gram matrices are of float64, whatever X is of
 
 
@@ -17,6 +18,11 @@ def blocks_bytes(p, n_blocks, itemsize):
     gram = itemsize if p > MAX_FLOAT64 else 8
     # all matrices, what is added to one of them, and a copy where one is applied in another precision
     return (n_blocks * gram + gram + (itemsize if gram != itemsize else 0)) * p**2
+
+
+def sparse_products_of_array(n_samples, n_features, itemsize):
+    """Products of stored values that take as long in a Gram matrix as those of all values, of an array, do."""
+    return 0.5 * n_samples * n_features**2 * itemsize / 4 / _SPARSE_PRODUCT
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ def plan_metric(
     n_problems=1,
     of_all_rows=False,
     in_common=False,
+    gram_products=None,
 ):
     """Choose the metric by what a whole fit costs with it.
 
@@ -94,9 +101,11 @@ def plan_metric(
         of high leverage, as rare features have them, no sample stands for the rest.
     in_common : bool
         Whether one matrix is to serve all classes.
+    gram_products : float or None
+        Products of two values that a Gram matrix of all rows takes, where rows are sparse.
     """
     d = n_columns if effective_dim is None else min(max(effective_dim, 1.0), n_columns)
-    sizes = n_samples, n_columns, n_outputs, itemsize, pass_values, X_bytes
+    sizes = n_samples, n_columns, n_outputs, itemsize, pass_values, X_bytes, gram_products
     one_pass, exact, candidates = _candidates(sizes, d, evenness, n_problems, of_all_rows, in_common)
     difficulty = max(1.0, n_passes / 8)
     # those of several fits serve the next C too
@@ -120,7 +129,7 @@ def _candidates(sizes, d, evenness, n_problems, of_all_rows, in_common):
     Parameters
     ----------
     sizes : tuple
-        The first six parameters of :func:`plan_metric`.
+        The first six parameters of :func:`plan_metric`, and the last.
     d : float
         Its ``effective_dim``, or what is assumed.
     evenness, n_problems, of_all_rows, in_common
@@ -133,7 +142,7 @@ def _candidates(sizes, d, evenness, n_problems, of_all_rows, in_common):
     candidates : list of tuple
         Of each the kind, the rows, the passes of an easy fit with it, and what making one takes.
     """
-    n, p, K, itemsize, pass_values, X_bytes = sizes
+    n, p, K, itemsize, pass_values, X_bytes, gram_products = sizes
     size, slower = p * K, itemsize / 4
     # In multiply-adds of a float32 pass, some 40 to the nanosecond and thread. What numpy does element by element, and
     # what an iteration costs in Python, weighs on small data. Measured on one thread, from 150 x 4 to 50,000 x 1600.
@@ -143,7 +152,10 @@ def _candidates(sizes, d, evenness, n_problems, of_all_rows, in_common):
         elementwise = 4e6 + 60.0 * n_rows * p * (1 + n_blocks)
         if n_rows < p:
             return elementwise + (1.6 * n_rows**2 * p + 2 * n_rows**3) * slower
-        return elementwise + n_blocks * (2e6 + (0.5 * n_rows * p**2 + 1.1 * p**3) * slower)
+        gram = 0.5 * n_rows * p**2 * slower
+        if gram_products is not None:
+            elementwise, gram = 4e6 + 60.0 * n_rows / n * pass_values, _SPARSE_PRODUCT * n_rows / n * gram_products
+        return elementwise + n_blocks * (2e6 + gram + 1.1 * p**3 * slower)
 
     options = []
     # its rows take an eighth of X, or 16 MB

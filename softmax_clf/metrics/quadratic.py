@@ -34,6 +34,8 @@ class QuadraticCurvature(Curvature):
         As in :class:`~.curvature.Curvature`, the penalty having an L1 part, or bounds.
     """
 
+    takes_sparse_rows = False
+
     def __init__(self, rows, *args, **kwargs):
         self.is_partial = rows.source.n_features > _MAX_FEATURES
         self.columns: Any = None

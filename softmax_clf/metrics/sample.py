@@ -41,14 +41,16 @@ class RowSample:
         self.drawn[n_rows] = sample
         return sample
 
-    def panels(self, point, rows, row_weight):
-        """Sampled rows, some at a time, their probabilities and their weights."""
+    def panels(self, point, rows, row_weight, is_sparse=False):
+        """Sampled rows, some at a time, as arrays or sparse, their probabilities and their weights."""
         o = self.rows
         # a row's features, and its probabilities in float64
-        size = max(PANEL_BYTES // max(o.source.n_features * o.source.dtype.itemsize, 8 * o.n_outputs), 256)
+        n_values = o.source.pass_values // o.source.n_samples if is_sparse else o.source.n_features
+        size = max(PANEL_BYTES // max(n_values * o.source.dtype.itemsize, 8 * o.n_outputs), 256)
+        take = o.take_sparse if is_sparse else o.take
         for start in range(0, len(rows), size):
             panel = slice(start, start + size)
-            X, offset = o.take(rows[panel])
+            X, offset = take(rows[panel])
             yield X, self._proba(X, offset, point), row_weight[panel]
 
     def _proba(self, X, offset, point):
@@ -57,7 +59,8 @@ class RowSample:
         if point is None:
             return np.full((len(X), o.n_outputs), 1 / o.n_classes)
         p = o.source.n_features
-        scores = X @ point[:, :p].T.astype(X.dtype) + (point[:, p] if o.fit_intercept else np.zeros(len(point)))
+        coef, intercept = point[:, :p], point[:, p] if o.fit_intercept else np.zeros(len(point))
+        scores = (X @ coef.T.astype(X.dtype) if isinstance(X, np.ndarray) else X.scores(coef)) + intercept
         scores = scores + offset
         if o.n_outputs == 1:
             return expit(scores)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from ..rows import cross_entropy, log_proba_of_two, share_of_target
-from ..sources.sparse import CsrSource
+from ..sources.sparse import SparseRows
 
 # What is missing of F, as its solver estimates it, in units of the null model's objective: above, nothing is near.
 _COARSE = 1e-2
@@ -58,13 +58,13 @@ class HeldOut:
         if n:
             weight /= weight[rows].max()  # whose squares are numbers
         self.n_effective = float(weight[rows].sum() ** 2 / np.square(weight[rows]).sum()) if n else 0.0
-        is_sparse = isinstance(source, CsrSource)
+        is_sparse = source.gram_products is not None
         row_bytes = source.nbytes / source.n_samples if is_sparse else source.n_features * source.dtype.itemsize
         most = max(int(n_bytes / row_bytes), _LEAST_ROWS)
         if n > most:
             rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
         self.share = len(rows) / n if n else 0.0
-        self.X = source.X[rows] if is_sparse else source.take(rows)
+        self.X = source.take_sparse(rows) if is_sparse else source.take(rows)
         self.offset = 0.0 if data.offset is None else data.offset[rows]
         self.y, self.weight = data.y[rows], weight[rows] / weight[rows].sum() if n else weight[rows]
         self.least = np.log(np.finfo(dtype).eps)  # as the scorer has it
@@ -81,7 +81,8 @@ class HeldOut:
 
     def _log_proba(self, coef, intercept):
         with np.errstate(over="ignore", invalid="ignore"):
-            raw_prediction = np.asarray(self.X @ coef.astype(self.X.dtype).T, np.float64) + intercept + self.offset
+            scores = self.X.scores(coef) if isinstance(self.X, SparseRows) else self.X @ coef.astype(self.X.dtype).T
+            raw_prediction = np.asarray(scores, np.float64) + intercept + self.offset
         return log_proba_of_two(raw_prediction) if self.n_outputs == 1 else log_softmax(raw_prediction, axis=1)
 
 

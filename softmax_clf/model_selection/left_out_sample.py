@@ -139,10 +139,7 @@ class SampledLeftOut:
 
             def work(t, slot, X=X, place=place, starts=starts, found=found):
                 rows = slice(starts[t], min(starts[t] + step, place.stop))
-                part = (
-                    X.X[rows].toarray() if X is self.source else X[rows.start - place.start : rows.stop - place.start]
-                )
-                found[t] = task(rows, self._columns(part))
+                found[t] = task(rows, self._columns(self.source.rows_of(X, place, rows)))
 
             run_tasks(work, len(starts), self.n_threads)
             for one in found:  # in their order, whatever the number of threads

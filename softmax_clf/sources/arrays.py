@@ -67,6 +67,7 @@ class Source:
     dtype: np.dtype
     nbytes: int  # of X as it is stored
     pass_values: int  # of a dense array that a pass takes as long over
+    gram_products: float | None = None  # of two values of a row, that a Gram matrix of all rows takes; None if dense
     is_wide_and_sparse = False  # whether a dense array of its features by its features is out of the question
 
     def passes(self, n_problems, n_scores, n_threads):
@@ -77,6 +78,10 @@ class Source:
         """Rows as an array, and their place as a slice, for one part of whole slices after another."""
         raise NotImplementedError
 
+    def rows_of(self, part, place, rows):
+        """Rows of one of :meth:`parts` and its place, a slice within that, as an array."""
+        return part[rows.start - place.start : rows.stop - place.start]
+
     def take(self, rows):
         """Some rows, as a C-contiguous array of dtype.
 
@@ -84,6 +89,10 @@ class Source:
         ----------
         rows : array of intp, increasing
         """
+        raise NotImplementedError
+
+    def take_sparse(self, rows):
+        """Some rows as :class:`~..contracts.SparseRows`, where ``gram_products`` is not None."""
         raise NotImplementedError
 
     def select(self, rows):

@@ -1,16 +1,45 @@
 """Rows that lie in memory, in one sparse array."""
 
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from ..kernels.csr import CsrPass
 from .arrays import Source, not_finite, of_moderate_size
 
+_PRODUCTS_OF_VALUE = 3  # of two values, that take as long in a Gram matrix as it takes to come to one
 _STORED_VALUE = 7  # values of a dense array that take as long in a pass: 6 to 12, measured on one thread
 _MAX_DENSE_FEATURES = 4096  # up to as many, rows are made dense for the sake of a metric
 _MAX_HEAD = 512  # of more features, those are that rows have most often
 _HEAD_SHARE = 0.01  # of the rows
+
+
+@dataclass(frozen=True)
+class SparseRows:
+    """Rows as :class:`~..contracts.SparseRows`."""
+
+    added: Any
+    origin: np.ndarray
+
+    def __len__(self):
+        return self.added.shape[0]
+
+    def scaled(self, factor):
+        added = self.added
+        data = added.data * factor[added.indices].astype(added.dtype)
+        added = type(added)((data, added.indices, added.indptr), shape=added.shape)
+        return SparseRows(added, self.origin * factor)
+
+    def scores(self, coef):
+        scores = self.added @ coef.T.astype(self.added.dtype)
+        return scores + (coef * self.origin).sum(axis=1) if self.origin.any() else scores
+
+    def variance(self, is_centred):
+        p, n, data = len(self.origin), max(len(self), 1), self.added.data.astype(np.float64)
+        mean, square = (np.bincount(self.added.indices, a, p) / n for a in (data, data**2))
+        return np.maximum(square - mean**2, 0.0) if is_centred else square + 2 * mean * self.origin + self.origin**2
 
 
 class CsrSource(Source):
@@ -43,6 +72,11 @@ class CsrSource(Source):
         self.is_wide_and_sparse = self.n_features > _MAX_DENSE_FEATURES
 
     @cached_property
+    def gram_products(self):
+        stored = np.diff(self.indptr).astype(np.float64)
+        return float(stored @ (stored + 1) / 2 + _PRODUCTS_OF_VALUE * self.X.nnz)
+
+    @cached_property
     def columns(self):
         """The CSC format of X, as an object with ``data, indices, indptr``."""
         columns = self.X.tocsc()
@@ -60,8 +94,14 @@ class CsrSource(Source):
     def parts(self):
         yield self, slice(0, self.n_samples)
 
+    def rows_of(self, part, place, rows):
+        return self.X[rows].toarray()
+
     def take(self, rows):
         return self.X[rows].toarray(order="C")
+
+    def take_sparse(self, rows):
+        return SparseRows(self.X if len(rows) == self.n_samples else self.X[rows], np.zeros(self.n_features))
 
     def check_finite(self, n_threads):
         bad = np.flatnonzero(~np.isfinite(self.data))
