@@ -79,6 +79,8 @@ class Columns:
         Where the last fit has ended, and the one before.
     work, foreseen : float
         What the fit has taken, and what one takes for each row and coordinate, in nanoseconds.
+    n_steps : int
+        Those of the last fit of a path.
     has_another_way : bool
         Whether there is one.
     has_given_up : bool
@@ -118,7 +120,7 @@ class Columns:
         self.scores: Any = None
         self.value, self.last, self.before = np.inf, None, None
         self.strength, self.is_grouped = 0.0, False
-        self.work, self.foreseen, self.has_given_up = 0.0, _FORESEEN, False
+        self.work, self.foreseen, self.n_steps, self.has_given_up = 0.0, _FORESEEN, 0, False
         self.has_another_way = not self.sparse and self.n_features <= n
 
     def is_dear(self, n_coordinates, is_new=False):
@@ -132,8 +134,9 @@ class Columns:
         foreseen = self.foreseen * n_coordinates * len(self.weight) if is_new else 0.0
         return self.work + foreseen > (models if self.last is None else _ON_PATH * models)
 
-    def learn(self, n_coordinates):
+    def learn(self, n_coordinates, n_steps):
         """Foresee of the next fit of a path what this one has taken."""
+        self.n_steps = n_steps
         self.foreseen = self.work / (max(n_coordinates, 1) * len(self.weight))
 
     def take_penalty(self, elastic_net):

@@ -12,7 +12,7 @@ _GROUPED = 1e-2  # share of that where steps are along the gradient, of which ma
 _MAX_STEPS = 30  # on one working set
 _LEAST_SET = 50  # coordinates that a set may grow by, or as many as there are in it
 _SHARE = 0.5  # of what is allowed, that a working set may leave to be gained
-_UNBALANCED = 1e-6  # of what is allowed, what intercepts may be off by
+_UNBALANCED = 1e-3  # of what is allowed, what intercepts may be off by
 _BACKTRACKS = 30
 _STANDING = 3  # steps in a row that gain nothing, for rounding
 _LARGE = 1e150  # the squares of larger derivatives may overflow
@@ -118,7 +118,7 @@ class _Fit:
         self.intercept = point[present, p] if columns.fit_intercept else np.zeros(len(present))
         self.solution, self.lower, self.allowed, self.damping = Solution(point), 0.0, None, 0.0
         self.is_bound = bool((threshold + ridge).all())
-        self.grad, self.standing, self.gives_up, self.follows = None, 0, False, False
+        self.grad, self.standing, self.gives_up, self.follows, self.n_steps = None, 0, False, False, 0
 
     def _nonzero(self, point):
         """Numbers of the coefficients of a point that are not zero, and these."""
@@ -139,7 +139,7 @@ class _Fit:
             return self.solution
         c, used = self.columns, self.at != 0
         if self.follows:
-            c.learn(len(self.numbers))
+            c.learn(len(self.numbers), self.n_steps)
         grad = c.gradient() if self.grad is None else self.grad
         solution = self.solution
         c.before, c.last = c.last, Ended(solution.point, c.strength, self.numbers[used], self.at[used], grad)
@@ -173,20 +173,27 @@ class _Fit:
 
     def _on_set(self):
         """Go to where the set has little left to gain, and take the gradient there; whether it has ended."""
-        self.grad, self.standing, least = None, 0, np.inf
+        self.standing, least = 0, np.inf
         for _ in range(_MAX_STEPS - 1):
             moved = self._step(_LAST_ACCURACY if self.standing else _ACCURACY)
+            # the fit before on the path ended after so many steps: to look at all is to look at the set, too
+            if self.follows and self.n_steps == self.columns.n_steps and self._look():
+                return True
             self.model.update()
             left = self._gap(self.model.grad, *self._terms_of_set())
             self.standing = 0 if moved or left < 0.9 * least else self.standing + 1
             least = min(left, least)
             if self.standing == _STANDING or left <= _SHARE * self.allowed:
                 break
-            if self._record():
+            if self.grad is None and self._record():
                 return True
             self.gives_up = self.columns.is_dear(len(self.numbers))
             if self.gives_up:
                 return False
+        return self.grad is None and self._look()
+
+    def _look(self):
+        """Balance the intercepts and take the gradient by all coefficients; whether it has ended."""
         self.intercept += self.columns.balance(_UNBALANCED * self.allowed)
         self.grad = self.columns.gradient()
         return self._check(self.grad)
@@ -391,6 +398,7 @@ class _Fit:
     def _step(self, accuracy):
         """A step on the set; whether it has gained more than rounding errors."""
         c, model, before = self.columns, self.model, self._objective()
+        self.grad, self.n_steps = None, self.n_steps + 1
         accuracy *= _GROUPED if c.is_grouped else 1.0
         args = self.thresholds, self.ridges, self.damping, self.low, self.high, accuracy, 0.0
         goal, gained = model.descend(self.at, *args)
@@ -422,14 +430,13 @@ class _Fit:
         n = len(self.columns.present)
         if n == 1:
             return
-        used = self.at != 0
-        if np.count_nonzero(used) < n:
-            return
-        features, counts = np.unique(self.features[used], return_counts=True)
-        full = features[counts == n]
+        features = np.sort(self.features[self.at != 0])  # each of them n times at most
+        last = features[n - 1 :]
+        full = last[last == features[: len(last)]]
         if not len(full):
             return
-        places = np.flatnonzero(np.isin(self.features, full))  # class by class, and so of features in order
+        numbers = np.arange(n)[:, None] * self.columns.n_features + full
+        places = np.searchsorted(self.numbers, numbers.ravel())
         coef = self.at[places].reshape(n, -1)
         if self.columns.is_grouped:
             coef -= coef.mean(axis=0)
