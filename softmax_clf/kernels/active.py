@@ -126,6 +126,79 @@ def _sparse_move_all(columns, j, change, by_weight, proba, moved, mean, current,
             current[k, i] += by_weight[k, i] * x * (change[k] - average)
 
 
+@jit_part(fastmath=_SUM)
+def _dots_of_four(columns, slots, a, v, dots_out):
+    """The products of four columns with a vector, which is read once."""
+    x = columns[0]
+    b, c, d, e = x[slots[a]], x[slots[a + 1]], x[slots[a + 2]], x[slots[a + 3]]
+    of_b, of_c, of_d, of_e = 0.0, 0.0, 0.0, 0.0
+    for i in range(len(v)):
+        of_b += b[i] * v[i]
+        of_c += c[i] * v[i]
+        of_d += d[i] * v[i]
+        of_e += e[i] * v[i]
+    dots_out[0], dots_out[1], dots_out[2], dots_out[3] = of_b, of_c, of_d, of_e
+
+
+@jit_part(fastmath=EXACT)
+def _move_four(columns, slots, a, change, curvature, scores, residual):
+    x = columns[0]
+    b, c, d, e = x[slots[a]], x[slots[a + 1]], x[slots[a + 2]], x[slots[a + 3]]
+    of_b, of_c, of_d, of_e = change[0], change[1], change[2], change[3]
+    for i in range(len(scores)):
+        step = (of_b * b[i] + of_c * c[i]) + (of_d * d[i] + of_e * e[i])
+        scores[i] += step
+        residual[i] += step * curvature[i]
+
+
+@jit_part(fastmath=_SUM)
+def _squares_of_four(columns, slots, a, v, squares_out, nearby_out):
+    """Four columns' squares by weights, and their products with those of them that come before."""
+    x = columns[0]
+    b, c, d, e = x[slots[a]], x[slots[a + 1]], x[slots[a + 2]], x[slots[a + 3]]
+    bb, cb, cc, db, dc, dd, eb, ec, ed, ee = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(len(v)):
+        by_b, by_c, by_d, by_e = v[i] * b[i], v[i] * c[i], v[i] * d[i], v[i] * e[i]
+        bb += by_b * b[i]
+        cb += by_b * c[i]
+        cc += by_c * c[i]
+        db += by_b * d[i]
+        dc += by_c * d[i]
+        dd += by_d * d[i]
+        eb += by_b * e[i]
+        ec += by_c * e[i]
+        ed += by_d * e[i]
+        ee += by_e * e[i]
+    squares_out[a], squares_out[a + 1], squares_out[a + 2], squares_out[a + 3] = bb, cc, dd, ee
+    nearby_out[a + 1, 0] = cb
+    nearby_out[a + 2, 0], nearby_out[a + 2, 1] = db, dc
+    nearby_out[a + 3, 0], nearby_out[a + 3, 1], nearby_out[a + 3, 2] = eb, ec, ed
+
+
+@jit_part(fastmath=EXACT)
+def _rests(a, threshold, coef, everywhere):
+    """Whether a sweep leaves a coordinate out."""
+    return coef[a] == 0.0 and not everywhere and threshold[a] > 0.0
+
+
+@jit_part(fastmath=EXACT)
+def _to_minimum(a, slope, curvature, threshold, ridge, hold, origin, low, high, coef):
+    """Take one coordinate to its minimum, with the derivative of the loss there; by how much that gains."""
+    old, stiffness = coef[a], curvature[a] + ridge[a] + hold[a]
+    if not stiffness > 0.0:
+        return 0.0
+    slope += ridge[a] * old + hold[a] * (old - origin[a])
+    best = old - slope / stiffness
+    new = max(abs(best) - threshold[a] / stiffness, 0.0)
+    new = -new if best < 0.0 else new
+    new = min(max(new, low[a]), high[a])
+    change = new - old
+    if change == 0.0:
+        return 0.0
+    coef[a] = new
+    return -change * (slope + stiffness * change / 2) - threshold[a] * (abs(new) - abs(old))
+
+
 _DENSE = _dense_dot, _dense_square, _dense_add, _dense_move, _dense_move_all
 _SPARSE = _sparse_dot, _sparse_square, _sparse_add, _sparse_move, _sparse_move_all
 
@@ -278,6 +351,7 @@ def sparse_gradient(columns, residual, start, stop, is_grouped, grad_out, steepe
 def kernels(sparse, grouped):
     """``add_scores``, ``prepare`` and ``descend`` for columns of one kind, going by coordinate or by group."""
     dot, square, add, move, move_all = _SPARSE if sparse else _DENSE
+    by_fours = not (sparse or grouped)
 
     @jit(fastmath=EXACT, _nrt=True)
     def add_scores(columns, slots, classes, change, scores_out):
@@ -287,23 +361,92 @@ def kernels(sparse, grouped):
                 add(columns, slots[a], change[a], scores_out[classes[a]])
 
     @jit(fastmath=EXACT, _nrt=True)
-    def prepare(columns, slots, classes, residual, curvature, start, stop, grad_out, curvature_out):
+    def prepare(columns, slots, classes, residual, curvature, start, stop, grad_out, curvature_out, nearby_out):
         """Derivatives by coordinates, first and second.
 
         columns : as above                                  # IN
         slots, classes : (n_coordinates,) intp              # IN column and class of each
         residual, curvature : (n_outputs, n_samples)        # IN
+        start, stop : intp                                  # IN both where fours begin, counted from their class's
         grad_out, curvature_out : (n_coordinates,) float64  # OUT
+        nearby_out : (n_coordinates, 3) float64             # OUT second derivatives by a coordinate and those before it
+            in its four, of dense columns that go by coordinate
         """
         for a in range(start, stop):
             grad_out[a] = dot(columns, slots[a], residual[classes[a]])
             curvature_out[a] = square(columns, slots[a], curvature[classes[a]])
 
+    @jit(fastmath=EXACT, _nrt=True)
+    def prepare_fours(
+        columns, slots, classes, residual, curvature, start, stop, grad_out, curvature_out, nearby_out
+    ):  # fmt: skip
+        """As `prepare`, of four columns at a time."""
+        a = start
+        while a < stop:
+            k, n = classes[a], 1
+            if a + 4 <= stop and classes[a + 3] == k:
+                n = 4
+                _dots_of_four(columns, slots, a, residual[k], grad_out[a : a + 4])
+                _squares_of_four(columns, slots, a, curvature[k], curvature_out, nearby_out)
+            else:
+                prepare(columns, slots, classes, residual, curvature, a, a + 1, grad_out, curvature_out, nearby_out)
+            a += n
+
+    @jit_part(fastmath=EXACT, _nrt=True)
+    def one_by_one(
+        columns, slots, start, stop, curvature, nearby, threshold, ridge, hold, origin, low, high, own,
+        everywhere, coef, scores, current, four,
+    ):  # fmt: skip
+        """Coordinates of one class to their minima, one after the other; by how much that gains."""
+        gained = 0.0
+        for a in range(start, stop):
+            if _rests(a, threshold, coef, everywhere):
+                continue
+            old, slope = coef[a], dot(columns, slots[a], current)
+            gained += _to_minimum(a, slope, curvature, threshold, ridge, hold, origin, low, high, coef)
+            if coef[a] != old:
+                move(columns, slots[a], coef[a] - old, own, scores, current)
+        return gained
+
+    @jit_part(fastmath=EXACT, _nrt=True)
+    def four_by_four(
+        columns, slots, start, stop, curvature, nearby, threshold, ridge, hold, origin, low, high, own,
+        everywhere, coef, scores, current, four,
+    ):  # fmt: skip
+        """As `one_by_one`, to the same minima; but what four columns have to do with the rows is done at once."""
+        slope, change, gained, a = four[0], four[1], 0.0, start
+        while a + 4 <= stop:
+            at_rest = True
+            for b in range(a, a + 4):
+                at_rest = at_rest and _rests(b, threshold, coef, everywhere)
+            if not at_rest:
+                _dots_of_four(columns, slots, a, current, slope)
+                moves = False
+                for q in range(4):
+                    b, change[q] = a + q, 0.0
+                    if _rests(b, threshold, coef, everywhere):
+                        continue
+                    old = coef[b]
+                    for r in range(q):
+                        slope[q] += nearby[b, r] * change[r]
+                    gained += _to_minimum(b, slope[q], curvature, threshold, ridge, hold, origin, low, high, coef)
+                    change[q] = coef[b] - old
+                    moves = moves or change[q] != 0.0
+                if moves:
+                    _move_four(columns, slots, a, change, own, scores, current)
+            a += 4
+        return gained + one_by_one(
+            columns, slots, a, stop, curvature, nearby, threshold, ridge, hold, origin, low, high, own,
+            everywhere, coef, scores, current, four,
+        )  # fmt: skip
+
+    go_over = four_by_four if by_fours else one_by_one
+
     @jit_part(fastmath=EXACT, _nrt=True)
     def sweep(
-        columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high,
+        columns, slots, ends, curvature, nearby, threshold, ridge, hold, origin, low, high,
         residual, spread, by_weight, proba, mass, everywhere,
-        coef, shift, moved, mean, work,
+        coef, shift, moved, mean, work, four,
     ):  # fmt: skip
         """One coordinate after the other to its minimum, once around; by how much that gains.
 
@@ -324,23 +467,10 @@ def kernels(sparse, grouped):
             for i in range(n):
                 scores[i] = step
                 current[i] += step * own[i]
-            for a in range(ends[k], ends[k + 1]):
-                old = coef[a]
-                if old == 0.0 and not everywhere and threshold[a] > 0.0:
-                    continue
-                stiffness = curvature[a] + ridge[a] + hold[a]
-                if not stiffness > 0.0:
-                    continue
-                slope = dot(columns, slots[a], current) + ridge[a] * old + hold[a] * (old - origin[a])
-                best = old - slope / stiffness
-                new = max(abs(best) - threshold[a] / stiffness, 0.0)
-                new = -new if best < 0.0 else new
-                new = min(max(new, low[a]), high[a])
-                change = new - old
-                if change != 0.0:
-                    gained -= change * (slope + stiffness * change / 2) + threshold[a] * (abs(new) - abs(old))
-                    coef[a] = new
-                    move(columns, slots[a], change, own, scores, current)
+            gained += go_over(
+                columns, slots, ends[k], ends[k + 1], curvature, nearby, threshold, ridge, hold, origin, low, high, own,
+                everywhere, coef, scores, current, four,
+            )  # fmt: skip
             for i in range(n):
                 d[i] += scores[i]
                 mean[i] += p[i] * scores[i]
@@ -493,8 +623,8 @@ def kernels(sparse, grouped):
 
     @jit_part(fastmath=EXACT, _nrt=True)
     def round_of_groups(
-        columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
-        by_weight, proba, mass, everywhere, n_groups, coef, shift, moved, mean, work, current, steps,
+        columns, slots, ends, curvature, nearby, threshold, ridge, hold, origin, low, high, residual, spread,
+        by_weight, proba, mass, everywhere, n_groups, coef, shift, moved, mean, work, current, steps, four,
     ):  # fmt: skip
         """A sweep by group."""
         return sweep_groups(
@@ -504,22 +634,22 @@ def kernels(sparse, grouped):
 
     @jit_part(fastmath=EXACT, _nrt=True)
     def round_of_coordinates(
-        columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
-        by_weight, proba, mass, everywhere, n_groups, coef, shift, moved, mean, work, current, steps,
+        columns, slots, ends, curvature, nearby, threshold, ridge, hold, origin, low, high, residual, spread,
+        by_weight, proba, mass, everywhere, n_groups, coef, shift, moved, mean, work, current, steps, four,
     ):  # fmt: skip
         """A sweep by coordinate."""
         return sweep(
-            columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
-            by_weight, proba, mass, everywhere, coef, shift, moved, mean, work,
+            columns, slots, ends, curvature, nearby, threshold, ridge, hold, origin, low, high, residual, spread,
+            by_weight, proba, mass, everywhere, coef, shift, moved, mean, work, four,
         )  # fmt: skip
 
     one_round = round_of_groups if grouped else round_of_coordinates  # to compile both takes half as long again
 
     @jit(fastmath=EXACT, _nrt=True)
     def descend(
-        columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high,
+        columns, slots, ends, curvature, nearby, threshold, ridge, hold, origin, low, high,
         residual, spread, by_weight, proba, mass, accuracy, enough, max_sweeps, n_groups,
-        coef, shift, moved, mean, work, current, steps, coefs, shifts, spare, gram, share, gained_out,
+        coef, shift, moved, mean, work, current, steps, four, coefs, shifts, spare, gram, share, gained_out,
     ):  # fmt: skip
         """Go down in the quadratic model of the loss around a point, plus the penalties, over some coordinates.
 
@@ -528,6 +658,7 @@ def kernels(sparse, grouped):
         ends : (n_outputs + 1,) intp                                    # IN where classes begin, and end
         curvature, threshold, ridge, hold, origin, low, high : (n_coordinates,) float64     # IN
             second derivatives; strengths of the L1 and the L2 penalty; what holds a coefficient to its origin; bounds
+        nearby : (n_coordinates, 3) float64                             # IN of `prepare`
         residual, spread, by_weight, proba : (n_outputs, n_samples)     # IN with weight w and probabilities p:
             w (p - y), w p (1 - p), w p, p
         mass : (n_outputs,) float64                                     # IN the sums of ``spread``, zero without
@@ -541,8 +672,8 @@ def kernels(sparse, grouped):
         shift : (n_outputs,) float64                                    # IN, OUT steps of the intercepts
         moved : (n_outputs, n_samples), mean : (n_samples,)             # IN, OUT change of scores, its mean by p
         current : (n_outputs, n_samples), steps : (2, n_outputs)        # workspace, where there are groups
-        work : (2, n_samples), coefs : (6, n_coordinates), shifts : (6, n_outputs), spare : (n_outputs + 1, n_samples),
-        gram : (5, 5), share : (5,)                                     # workspace
+        four : (2, 4), work : (2, n_samples), coefs : (6, n_coordinates), shifts : (6, n_outputs),
+        spare : (n_outputs + 1, n_samples), gram : (5, 5), share : (5,) # workspace
         gained_out : (1,) float64                                       # IN, OUT all that was gained
 
         Returns whether it has ended by itself, and the number of sweeps.
@@ -550,8 +681,8 @@ def kernels(sparse, grouped):
         n_sweeps = 0
         while n_sweeps < max_sweeps:
             gained = one_round(
-                columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
-                by_weight, proba, mass, True, n_groups, coef, shift, moved, mean, work, current, steps,
+                columns, slots, ends, curvature, nearby, threshold, ridge, hold, origin, low, high, residual, spread,
+                by_weight, proba, mass, True, n_groups, coef, shift, moved, mean, work, current, steps, four,
             )  # fmt: skip
             gained_out[0] += gained
             n_sweeps += 1
@@ -562,8 +693,9 @@ def kernels(sparse, grouped):
             shifts[0, :] = shift
             while n_sweeps < max_sweeps:
                 gained = one_round(
-                    columns, slots, ends, curvature, threshold, ridge, hold, origin, low, high, residual, spread,
-                    by_weight, proba, mass, False, n_groups, coef, shift, moved, mean, work, current, steps,
+                    columns, slots, ends, curvature, nearby, threshold, ridge, hold, origin, low, high, residual,
+                    spread, by_weight, proba, mass, False, n_groups, coef, shift, moved, mean, work, current, steps,
+                    four,
                 )  # fmt: skip
                 n_sweeps += 1
                 place += 1
@@ -582,4 +714,4 @@ def kernels(sparse, grouped):
                     break
         return False, n_sweeps
 
-    return add_scores, prepare, descend
+    return add_scores, prepare_fours if by_fours else prepare, descend
