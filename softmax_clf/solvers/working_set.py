@@ -218,8 +218,9 @@ class _Fit:
             return self.at
         share = min((last.strength - now) / (before.strength - last.strength), 1.0)
         there = np.zeros_like(self.at)
-        _, here, places = np.intersect1d(self.numbers, before.numbers, assume_unique=True, return_indices=True)
-        there[here] = before.coef[places]
+        if len(before.numbers):
+            places = np.searchsorted(before.numbers, self.numbers).clip(max=len(before.numbers) - 1)
+            there = np.where(before.numbers[places] == self.numbers, before.coef[places], 0.0)
         ahead = self.at + share * (self.at - there)
         ahead = np.where(ahead * self.at > 0, ahead, self.at)
         if self.bounds is None:
