@@ -290,7 +290,7 @@ class Model:
         size = len(classes)
         self.by_weight, self.spread = np.empty((2, n_outputs, n))
         self.mass = np.zeros(n_outputs)
-        self.grad, self.curvature = np.empty((2, size))
+        self.grad, self.curvature, self.sums = np.empty((3, size))
         self.nearby, self.four = np.empty((size, 3)), np.empty((2, 4))
         self.moved, self.mean, self.work = np.empty((n_outputs, n)), np.empty(n), np.empty((2, n))
         self.n_groups = size // n_outputs if columns.is_grouped else 0
@@ -312,7 +312,7 @@ class Model:
 
         def task(q, slot):
             args = c.columns, self.places, self.classes, c.residual, self.spread
-            c.prepare_kernel(*args, bounds[q], bounds[q + 1], self.grad, self.curvature, self.nearby)
+            c.prepare_kernel(*args, bounds[q], bounds[q + 1], self.grad, self.curvature, self.sums, self.nearby)
 
         run_tasks(task, n_tasks, c.n_threads)
         if not np.isfinite(self.curvature).all():
@@ -335,10 +335,10 @@ class Model:
         max_sweeps = int(max(2e7 / (10 * len(coef) * c.proba.shape[1] + 1), 12))
         for _ in range(max(200 // max_sweeps, 1)):
             ended, n_sweeps = c.descend_kernel(
-                c.columns, self.places, self.ends, self.curvature, self.nearby, threshold, ridge, hold, coef, low, high,
-                c.residual, self.spread, self.by_weight, c.proba, self.mass, accuracy, enough, max_sweeps,
-                self.n_groups, goal, self.shift, self.moved, self.mean, self.work, *self.by_group, self.four,
-                *self.trail, *self.small, gained,
+                c.columns, self.places, self.ends, self.curvature, self.sums, self.nearby,
+                threshold, ridge, hold, coef, low, high, c.residual, self.spread, self.by_weight, c.proba, self.mass,
+                accuracy, enough, max_sweeps, self.n_groups, goal, self.shift, self.moved, self.mean, self.work,
+                *self.by_group, self.four, *self.trail, *self.small, gained,
             )  # fmt: skip
             c.work += _SWEPT * n_sweeps * len(coef) * len(c.weight)
             if ended:

@@ -327,7 +327,7 @@ def intercepts():
 
 
 def limit_sweeps(descend, n_sweeps, *args):
-    return descend(*args[:18], n_sweeps, *args[19:])
+    return descend(*args[:19], n_sweeps, *args[20:])
 
 
 def whole_fits():

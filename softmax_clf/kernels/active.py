@@ -14,6 +14,7 @@ from .softmax import _SUM
 # These kernels copy slices, for which numba allocates where they might overlap: hence _nrt=True.
 
 _TRAIL = 5  # sweeps to extrapolate from
+_CONSTANT = 1e-12  # share of a column's curvature that centring leaves at the least
 _ROUNDING = 1e-12  # share by which sums of what lies on a bound may be off it
 
 
@@ -32,10 +33,12 @@ def _dense_dot(columns, j, v):
 
 @jit_part(fastmath=_SUM)
 def _dense_square(columns, j, v):
-    x, total = columns[0][j], 0.0
+    """The sums of a column's squares and of itself, by weights."""
+    x, total, first = columns[0][j], 0.0, 0.0
     for i in range(len(v)):
         total += x[i] * x[i] * v[i]
-    return total
+        first += x[i] * v[i]
+    return total, first
 
 
 @jit_part(fastmath=EXACT)
@@ -66,11 +69,12 @@ def _sparse_dot(columns, j, v):
 @jit_part(fastmath=_SUM)
 def _sparse_square(columns, j, v):
     data, indices, indptr, factor = columns
-    total = 0.0
+    total, first = 0.0, 0.0
     for q in range(indptr[j], indptr[j + 1]):
-        x = np.float64(data[q])
-        total += x * x * v[np.uintp(indices[q])]
-    return total * factor[j] * factor[j]
+        x, by = np.float64(data[q]), v[np.uintp(indices[q])]
+        total += x * x * by
+        first += x * by
+    return total * factor[j] * factor[j], first * factor[j]
 
 
 @jit_part(fastmath=EXACT)
@@ -152,13 +156,18 @@ def _move_four(columns, slots, a, change, curvature, scores, residual):
 
 
 @jit_part(fastmath=_SUM)
-def _squares_of_four(columns, slots, a, v, squares_out, nearby_out):
-    """Four columns' squares by weights, and their products with those of them that come before."""
+def _squares_of_four(columns, slots, a, v, squares_out, sums_out, nearby_out):
+    """As `_dense_square` of four columns, and their products with those of them that come before."""
     x = columns[0]
     b, c, d, e = x[slots[a]], x[slots[a + 1]], x[slots[a + 2]], x[slots[a + 3]]
     bb, cb, cc, db, dc, dd, eb, ec, ed, ee = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    of_b, of_c, of_d, of_e = 0.0, 0.0, 0.0, 0.0
     for i in range(len(v)):
         by_b, by_c, by_d, by_e = v[i] * b[i], v[i] * c[i], v[i] * d[i], v[i] * e[i]
+        of_b += by_b
+        of_c += by_c
+        of_d += by_d
+        of_e += by_e
         bb += by_b * b[i]
         cb += by_b * c[i]
         cc += by_c * c[i]
@@ -170,6 +179,7 @@ def _squares_of_four(columns, slots, a, v, squares_out, nearby_out):
         ed += by_d * e[i]
         ee += by_e * e[i]
     squares_out[a], squares_out[a + 1], squares_out[a + 2], squares_out[a + 3] = bb, cc, dd, ee
+    sums_out[a], sums_out[a + 1], sums_out[a + 2], sums_out[a + 3] = of_b, of_c, of_d, of_e
     nearby_out[a + 1, 0] = cb
     nearby_out[a + 2, 0], nearby_out[a + 2, 1] = db, dc
     nearby_out[a + 3, 0], nearby_out[a + 3, 1], nearby_out[a + 3, 2] = eb, ec, ed
@@ -182,9 +192,14 @@ def _rests(a, threshold, coef, everywhere):
 
 
 @jit_part(fastmath=EXACT)
-def _to_minimum(a, slope, curvature, threshold, ridge, hold, origin, low, high, coef):
-    """Take one coordinate to its minimum, with the derivative of the loss there; by how much that gains."""
-    old, stiffness = coef[a], curvature[a] + ridge[a] + hold[a]
+def _to_minimum(a, slope, curvature, average, threshold, ridge, hold, origin, low, high, coef):
+    """Take one coordinate to its minimum, with the derivative of the loss there; by how much that gains.
+
+    The intercept of its class goes along, to where it is best: what is left of the curvature is that of a centred
+    column. Of a constant one that is nothing but rounding.
+    """
+    centred = max(curvature[a] - average * average, _CONSTANT * curvature[a])
+    old, stiffness = coef[a], centred + ridge[a] + hold[a]
     if not stiffness > 0.0:
         return 0.0
     slope += ridge[a] * old + hold[a] * (old - origin[a])
@@ -361,24 +376,26 @@ def kernels(sparse, grouped):
                 add(columns, slots[a], change[a], scores_out[classes[a]])
 
     @jit(fastmath=EXACT, _nrt=True)
-    def prepare(columns, slots, classes, residual, curvature, start, stop, grad_out, curvature_out, nearby_out):
+    def prepare(
+        columns, slots, classes, residual, curvature, start, stop, grad_out, curvature_out, sums_out, nearby_out
+    ):  # fmt: skip
         """Derivatives by coordinates, first and second.
 
         columns : as above                                  # IN
         slots, classes : (n_coordinates,) intp              # IN column and class of each
         residual, curvature : (n_outputs, n_samples)        # IN
         start, stop : intp                                  # IN both where fours begin, counted from their class's
-        grad_out, curvature_out : (n_coordinates,) float64  # OUT
+        grad_out, curvature_out, sums_out : (n_coordinates,) float64  # OUT the last: columns by ``curvature``
         nearby_out : (n_coordinates, 3) float64             # OUT second derivatives by a coordinate and those before it
             in its four, of dense columns that go by coordinate
         """
         for a in range(start, stop):
             grad_out[a] = dot(columns, slots[a], residual[classes[a]])
-            curvature_out[a] = square(columns, slots[a], curvature[classes[a]])
+            curvature_out[a], sums_out[a] = square(columns, slots[a], curvature[classes[a]])
 
     @jit(fastmath=EXACT, _nrt=True)
     def prepare_fours(
-        columns, slots, classes, residual, curvature, start, stop, grad_out, curvature_out, nearby_out
+        columns, slots, classes, residual, curvature, start, stop, grad_out, curvature_out, sums_out, nearby_out
     ):  # fmt: skip
         """As `prepare`, of four columns at a time."""
         a = start
@@ -387,31 +404,40 @@ def kernels(sparse, grouped):
             if a + 4 <= stop and classes[a + 3] == k:
                 n = 4
                 _dots_of_four(columns, slots, a, residual[k], grad_out[a : a + 4])
-                _squares_of_four(columns, slots, a, curvature[k], curvature_out, nearby_out)
+                _squares_of_four(columns, slots, a, curvature[k], curvature_out, sums_out, nearby_out)
             else:
-                prepare(columns, slots, classes, residual, curvature, a, a + 1, grad_out, curvature_out, nearby_out)
+                args = grad_out, curvature_out, sums_out, nearby_out
+                prepare(columns, slots, classes, residual, curvature, a, a + 1, *args)
             a += n
 
     @jit_part(fastmath=EXACT, _nrt=True)
     def one_by_one(
-        columns, slots, start, stop, curvature, nearby, threshold, ridge, hold, origin, low, high, own,
-        everywhere, coef, scores, current, four,
+        columns, slots, start, stop, curvature, sums, nearby, threshold, ridge, hold, origin, low, high, own,
+        root, level, everywhere, coef, scores, current, four,
     ):  # fmt: skip
-        """Coordinates of one class to their minima, one after the other; by how much that gains."""
+        """Coordinates of one class to their minima, one after the other, with its intercept.
+
+        The intercept's step is not made at once: divided by ``root``, which is one over the root of the intercept's
+        second derivative, it is the ``level``.
+
+        Returns by how much that gains, and the level.
+        """
         gained = 0.0
         for a in range(start, stop):
             if _rests(a, threshold, coef, everywhere):
                 continue
-            old, slope = coef[a], dot(columns, slots[a], current)
-            gained += _to_minimum(a, slope, curvature, threshold, ridge, hold, origin, low, high, coef)
+            old, average = coef[a], root * sums[a]
+            slope = dot(columns, slots[a], current) + level * average
+            gained += _to_minimum(a, slope, curvature, average, threshold, ridge, hold, origin, low, high, coef)
             if coef[a] != old:
+                level -= (coef[a] - old) * average
                 move(columns, slots[a], coef[a] - old, own, scores, current)
-        return gained
+        return gained, level
 
     @jit_part(fastmath=EXACT, _nrt=True)
     def four_by_four(
-        columns, slots, start, stop, curvature, nearby, threshold, ridge, hold, origin, low, high, own,
-        everywhere, coef, scores, current, four,
+        columns, slots, start, stop, curvature, sums, nearby, threshold, ridge, hold, origin, low, high, own,
+        root, level, everywhere, coef, scores, current, four,
     ):  # fmt: skip
         """As `one_by_one`, to the same minima; but what four columns have to do with the rows is done at once."""
         slope, change, gained, a = four[0], four[1], 0.0, start
@@ -426,25 +452,29 @@ def kernels(sparse, grouped):
                     b, change[q] = a + q, 0.0
                     if _rests(b, threshold, coef, everywhere):
                         continue
-                    old = coef[b]
+                    old, average = coef[b], root * sums[b]
+                    slope[q] += level * average
                     for r in range(q):
                         slope[q] += nearby[b, r] * change[r]
-                    gained += _to_minimum(b, slope[q], curvature, threshold, ridge, hold, origin, low, high, coef)
+                    args = threshold, ridge, hold, origin, low, high, coef
+                    gained += _to_minimum(b, slope[q], curvature, average, *args)
                     change[q] = coef[b] - old
+                    level -= change[q] * average
                     moves = moves or change[q] != 0.0
                 if moves:
                     _move_four(columns, slots, a, change, own, scores, current)
             a += 4
-        return gained + one_by_one(
-            columns, slots, a, stop, curvature, nearby, threshold, ridge, hold, origin, low, high, own,
-            everywhere, coef, scores, current, four,
+        more, level = one_by_one(
+            columns, slots, a, stop, curvature, sums, nearby, threshold, ridge, hold, origin, low, high, own,
+            root, level, everywhere, coef, scores, current, four,
         )  # fmt: skip
+        return gained + more, level
 
     go_over = four_by_four if by_fours else one_by_one
 
     @jit_part(fastmath=EXACT, _nrt=True)
     def sweep(
-        columns, slots, ends, curvature, nearby, threshold, ridge, hold, origin, low, high,
+        columns, slots, ends, curvature, sums, nearby, threshold, ridge, hold, origin, low, high,
         residual, spread, by_weight, proba, mass, everywhere,
         coef, shift, moved, mean, work, four,
     ):  # fmt: skip
@@ -467,11 +497,16 @@ def kernels(sparse, grouped):
             for i in range(n):
                 scores[i] = step
                 current[i] += step * own[i]
-            gained += go_over(
-                columns, slots, ends[k], ends[k + 1], curvature, nearby, threshold, ridge, hold, origin, low, high, own,
-                everywhere, coef, scores, current, four,
+            root = 1.0 / np.sqrt(mass[k]) if mass[k] > 0.0 else 0.0
+            more, level = go_over(
+                columns, slots, ends[k], ends[k + 1], curvature, sums, nearby, threshold, ridge, hold, origin, low,
+                high, own, root, 0.0, everywhere, coef, scores, current, four,
             )  # fmt: skip
+            gained += more
+            step = root * level
+            shift[k] += step
             for i in range(n):
+                scores[i] += step
                 d[i] += scores[i]
                 mean[i] += p[i] * scores[i]
         return gained
@@ -623,7 +658,7 @@ def kernels(sparse, grouped):
 
     @jit_part(fastmath=EXACT, _nrt=True)
     def round_of_groups(
-        columns, slots, ends, curvature, nearby, threshold, ridge, hold, origin, low, high, residual, spread,
+        columns, slots, ends, curvature, sums, nearby, threshold, ridge, hold, origin, low, high, residual, spread,
         by_weight, proba, mass, everywhere, n_groups, coef, shift, moved, mean, work, current, steps, four,
     ):  # fmt: skip
         """A sweep by group."""
@@ -634,12 +669,12 @@ def kernels(sparse, grouped):
 
     @jit_part(fastmath=EXACT, _nrt=True)
     def round_of_coordinates(
-        columns, slots, ends, curvature, nearby, threshold, ridge, hold, origin, low, high, residual, spread,
+        columns, slots, ends, curvature, sums, nearby, threshold, ridge, hold, origin, low, high, residual, spread,
         by_weight, proba, mass, everywhere, n_groups, coef, shift, moved, mean, work, current, steps, four,
     ):  # fmt: skip
         """A sweep by coordinate."""
         return sweep(
-            columns, slots, ends, curvature, nearby, threshold, ridge, hold, origin, low, high, residual, spread,
+            columns, slots, ends, curvature, sums, nearby, threshold, ridge, hold, origin, low, high, residual, spread,
             by_weight, proba, mass, everywhere, coef, shift, moved, mean, work, four,
         )  # fmt: skip
 
@@ -647,7 +682,7 @@ def kernels(sparse, grouped):
 
     @jit(fastmath=EXACT, _nrt=True)
     def descend(
-        columns, slots, ends, curvature, nearby, threshold, ridge, hold, origin, low, high,
+        columns, slots, ends, curvature, sums, nearby, threshold, ridge, hold, origin, low, high,
         residual, spread, by_weight, proba, mass, accuracy, enough, max_sweeps, n_groups,
         coef, shift, moved, mean, work, current, steps, four, coefs, shifts, spare, gram, share, gained_out,
     ):  # fmt: skip
@@ -658,7 +693,7 @@ def kernels(sparse, grouped):
         ends : (n_outputs + 1,) intp                                    # IN where classes begin, and end
         curvature, threshold, ridge, hold, origin, low, high : (n_coordinates,) float64     # IN
             second derivatives; strengths of the L1 and the L2 penalty; what holds a coefficient to its origin; bounds
-        nearby : (n_coordinates, 3) float64                             # IN of `prepare`
+        sums : (n_coordinates,), nearby : (n_coordinates, 3) float64    # IN of `prepare`
         residual, spread, by_weight, proba : (n_outputs, n_samples)     # IN with weight w and probabilities p:
             w (p - y), w p (1 - p), w p, p
         mass : (n_outputs,) float64                                     # IN the sums of ``spread``, zero without
@@ -681,8 +716,8 @@ def kernels(sparse, grouped):
         n_sweeps = 0
         while n_sweeps < max_sweeps:
             gained = one_round(
-                columns, slots, ends, curvature, nearby, threshold, ridge, hold, origin, low, high, residual, spread,
-                by_weight, proba, mass, True, n_groups, coef, shift, moved, mean, work, current, steps, four,
+                columns, slots, ends, curvature, sums, nearby, threshold, ridge, hold, origin, low, high, residual,
+                spread, by_weight, proba, mass, True, n_groups, coef, shift, moved, mean, work, current, steps, four,
             )  # fmt: skip
             gained_out[0] += gained
             n_sweeps += 1
@@ -693,7 +728,7 @@ def kernels(sparse, grouped):
             shifts[0, :] = shift
             while n_sweeps < max_sweeps:
                 gained = one_round(
-                    columns, slots, ends, curvature, nearby, threshold, ridge, hold, origin, low, high, residual,
+                    columns, slots, ends, curvature, sums, nearby, threshold, ridge, hold, origin, low, high, residual,
                     spread, by_weight, proba, mass, False, n_groups, coef, shift, moved, mean, work, current, steps,
                     four,
                 )  # fmt: skip
