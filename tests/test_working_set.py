@@ -129,6 +129,16 @@ def test_standardised_features():
     np.testing.assert_allclose(sparse.coef_, clf.coef_, atol=1e-4)
 
 
+def test_means_of_sparse_columns_cost_no_iterations():
+    """The intercept of a class goes along with each coefficient: else it undoes what a column in all rows gains."""
+    X, y = wide()
+    X[:, 7] = 1.0
+    near, far = (fit(csr_array(X + mean), y, 10.0, l1_ratio=1.0, tol=1e-6) for mean in (1.0, 30.0))
+    assert far.n_iter_ <= near.n_iter_ + 5
+    np.testing.assert_allclose(far.coef_, near.coef_, atol=1e-4)
+    assert not far.coef_[:, 7].any()
+
+
 def test_the_penalty_of_coefficients_whose_squares_are_no_numbers():
     """On the way of a search; without an L2 penalty it was zero times infinity."""
     fit = SimpleNamespace(ridges=np.zeros(2), thresholds=np.ones(2), columns=SimpleNamespace(is_grouped=False))
