@@ -27,6 +27,7 @@ from .parameters import OF_EACH_FIT
 from .rows import ABSENT
 from .sklearn_private import Interval, StrOptions, fit_context
 from .sources.arrays import as_numpy
+from .sources.deviations import with_deviations
 from .validation import as_source
 
 _SHARED = ("fit_intercept", "class_weight", "tol", "max_iter", "n_jobs", "verbose")
@@ -36,7 +37,7 @@ class _MultiOutput(Documented, ClassifierMixin, BaseEstimator):
     """What both have in common: labels, weights, predictions of all targets in one pass, and views of each."""
 
     def _fit(self, X, y, sample_weight):
-        source = as_source(self, X, reset=True)
+        source = with_deviations(as_source(self, X, reset=True), self.n_jobs)
         n_threads = effective_n_threads(self.n_jobs)
         try:
             sets = LabelSets.of(None if y is None else _as_read(y), source.n_samples, n_threads)
