@@ -195,9 +195,8 @@ class _Service:
         Iterations that it serves at least.
     """
 
-    def __init__(self, metric, objective, iteration_passes, wait=0):
+    def __init__(self, metric, objective, wait=0):
         self.metric, self.objective, self.wait = metric, max(objective, metric.objective_there), wait
-        self.iteration_passes = iteration_passes
         self.decrements, self.gains = [], []
 
     def add(self, decrement, gained):
@@ -221,7 +220,7 @@ class _Service:
             return False
         to_go = np.log(decrement / target)
         left = to_go * decrement / gain if gain > 0 else np.inf
-        return left > _GAIN * (self.metric.passes / self.iteration_passes + to_go / _NEW_SHARE)
+        return left > _GAIN * (self.metric.passes + to_go / _NEW_SHARE)
 
     def successor(self, make_metric, point, objective, target):
         """The service of a new metric, where it is time for one, or this."""
@@ -230,7 +229,7 @@ class _Service:
             return self
         self.metric = None  # its memory is the new one's
         # One that has gone bad soon may do so again: where the objective changes that fast, no metric lasts.
-        return _Service(make_metric(point), objective, self.iteration_passes, 2 * self.age if is_bad else 0)
+        return _Service(make_metric(point), objective, 2 * self.age if is_bad else 0)
 
 
 def _bounded(direction):
@@ -289,7 +288,7 @@ def subspace(point, objective, grad, solution, *, rows, target, max_iter, noise,
         budget.spend(metric.passes)
         return metric
 
-    service = _Service(make_metric(point), objective, rows.iteration_passes)
+    service = _Service(make_metric(point), objective)
     began = len(solution.loss_curve) - 1
     is_new = True
     while True:
