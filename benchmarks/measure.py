@@ -123,7 +123,8 @@ def environment():
     packages = ["numpy", "scipy", "scikit-learn", "numba", "llvmlite", "scikit-learn-intelex", "torch"]
     versions = {name: _version(name) for name in packages}
     return {
-        "command": shlex.join(["python", os.path.relpath(sys.argv[0], HERE.parent), *sys.argv[1:]]),
+        # of where the reader's data lie, a machine's folders say nothing
+        "command": shlex.join(["python", os.path.relpath(sys.argv[0], HERE.parent), *map(_name_of_path, sys.argv[1:])]),
         "date": datetime.date.today().isoformat(),
         "cpu": model,
         "cores": cores(),
@@ -141,6 +142,10 @@ def describe(env):
         f"`{env['command']}`  \n{env['date']}, commit {env['commit']}; {env['cpu']}, {env['cores']} cores; "
         f"{env['system']}, Python {env['python']}, {versions}\n"
     )
+
+
+def _name_of_path(argument):
+    return os.path.basename(argument) if os.path.isabs(argument) else argument
 
 
 def markdown_table(header, rows):

@@ -159,7 +159,7 @@ def main():
         "scikit_learn": theirs.tolist(),
         "parts_of_passes": parts,
         "above": above.tolist(),
-        "options": vars(options) | {"out": str(options.out)},
+        "options": {name: value for name, value in vars(options).items() if name != "out"},
     }
     measure.save(options.out, options.name, "Many targets over the same rows", text, data)
 
