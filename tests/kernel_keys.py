@@ -109,6 +109,7 @@ def keys():
         "combine": search._combine,
         "gradient": csr._gradient_kernel(8, 2),
         "weighted_gram": gram._weighted_gram,
+        "weighted_sparse_gram": gram._weighted_sparse_gram,
         "times": gram.times,
         "times_transpose": gram.times_transpose,
         "sweep": lasso.sweep,

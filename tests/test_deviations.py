@@ -79,6 +79,14 @@ def test_what_stays_as_it_is(small):
         assert with_deviations(source, 1) is source
 
 
+def test_without_memory_for_what_differs_arrays_stay_as_they_are(small, monkeypatch):
+    source = ArraySource(LEVELS)
+    monkeypatch.setattr(module, "csr_array", lambda *args, **kwargs: np.empty(1 << 50))
+    with pytest.raises(MemoryError):
+        module._deviations(LEVELS, np.zeros(60), np.float64, LEVELS.size, 1)
+    assert with_deviations(source, 1) is source
+
+
 def test_small_arrays_stay_as_they_are():
     source = ArraySource(LEVELS[:1000])
     assert with_deviations(source, 1) is source

@@ -31,13 +31,20 @@ def with_deviations(source, n_jobs):
     """
     if type(source) is not ArraySource or source.X.size < _LEAST_VALUES:
         return source
-    X, most = source.X, source.X.itemsize / _BYTES_A_DEVIATION
+    X, share = source.X, source.X.itemsize / _BYTES_A_DEVIATION
     some = X[np.linspace(0, len(X) - 1, _N_LOOKED_AT).astype(np.intp)]
     usual = np.partition(some, _N_LOOKED_AT // 2, axis=0)[_N_LOOKED_AT // 2]  # if most have one value, the median is it
-    if np.mean(some != usual) > 1.5 * most:
+    if np.mean(some != usual) > 1.5 * share:
         return source
-    deviations = _deviations(X, usual, source.dtype, int(most * X.size), effective_n_threads(n_jobs))
-    return source if deviations is None else DeviationsSource(X, usual.astype(source.dtype), deviations)
+    most = min(int(share * X.size), np.iinfo(np.int32).max)
+    try:
+        deviations = _deviations(X, usual, source.dtype, most, effective_n_threads(n_jobs))
+        if deviations is None:
+            return source
+        _ = deviations.columns  # made while there is another way
+    except MemoryError:
+        return source
+    return DeviationsSource(X, usual.astype(source.dtype), deviations)
 
 
 def _deviations(X, usual, dtype, most, n_threads):
